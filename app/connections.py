@@ -155,10 +155,10 @@ class Connection(asyncio.BufferedProtocol):
             self.tcp.close()
 
     def end(self, exchange: Exchange) -> None:
-        """The application has returned: waits for the next head. The next bytes belong to a body that was not read in full."""
+        """The application has returned: waits for the next head, unless the answer has closed the connection."""
         if exchange is not self.exchange:  # the next request began when the answer was sent, before this one had cleaned up
             return
-        self.exchange, self._head_in_flight = None, not exchange.body_complete
+        self.exchange, self._head_in_flight = None, False
         if self._half_closed:
             asyncio.get_running_loop().call_soon(self._close_if_idle)
         elif not self.tcp.is_closing():
@@ -178,6 +178,7 @@ class Exchange:
 
     An answer that closes the connection is sent at once; then the rest of the body is discarded for up to `DISCARD_S` seconds,
     since the system resets a connection with unread data, and a client that still sends might not see the answer.
+    An answer that begins before all of the body has come does: its client may send the rest, or leave it out.
     complete: adds headers to an answer's first message, and returns whether the answer closes the connection.
     answers_half_closed: whether to answer a client that has stopped sending.
     """
@@ -188,7 +189,7 @@ class Exchange:
         headers = Headers(scope=scope)
         self._scope, self._receive, self._send, self._connection, self._complete = scope, receive, send, connection, complete
         self.body_length = headers.get("content-length", "")
-        self.body_complete = not self.body_length and "transfer-encoding" not in headers
+        self.body_complete = not int(self.body_length or 0) and "transfer-encoding" not in headers
         self.answers_half_closed = scope["method"] != "POST"
         # a client that waits for "100 Continue" has not sent its body, so there is nothing to discard
         self._more_to_come = "expect" not in headers and not self.body_complete
@@ -218,6 +219,8 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Sends a part of the answer, in pieces of `PIECE_BYTES`."""
         if message["type"] == "http.response.start":
+            if not self.body_complete:  # its rest must not be taken for the next request, nor the next request for its rest
+                MutableHeaders(scope=message)["Connection"] = "close"
             self._closing |= self._complete(message)
             self._has_begun, self.client.uploading = True, False
             await self._send_piece(message)

@@ -11,7 +11,8 @@ from app.platform_variables import SAGEMAKER_PORT, implied_settings
 
 TIMEOUT_S = 2.0
 DEFAULT_PORT = "8000"
-EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+EVERY_ADDRESS = {"", "0.0.0.0", "::"}  # noqa: S104
+LOOPBACK = ("127.0.0.1", "::1")  # `::` is IPv4 alone where there is no IPv6
 
 
 def ports(variables: Mapping[str, str]) -> list[str]:
@@ -39,5 +40,6 @@ def is_ready(host: str, port: str) -> bool:
 
 
 if __name__ == "__main__":
-    address = os.environ.get("SEGMENT_HOST", "")
-    sys.exit(not any(is_ready(EVERY_ADDRESS.get(address, address), port) for port in ports(os.environ)))
+    host = os.environ.get("SEGMENT_HOST", "")
+    hosts = LOOPBACK if host in EVERY_ADDRESS else (host,)
+    sys.exit(not any(is_ready(each, port) for port in ports(os.environ) for each in hosts))

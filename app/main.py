@@ -32,7 +32,7 @@ from app.serving.jobs.store import JobStore
 from app.serving.service import Service
 from app.settings import Settings, read_settings
 from app.telemetry import configure_logging
-from app.variables import PREFIX, SettingsError, kubernetes_variables
+from app.variables import PREFIX, SettingsError, kubernetes_variables, use_temporary_folder
 from imaging.object_facts import OBJECT_HEADERS
 from model.command_line import CommandParser, package_version
 
@@ -126,11 +126,14 @@ def main(argv: list[str] | None = None) -> int:
         parser().parse_args(arguments)
     try:
         settings = read_settings(platform="sagemaker") if is_for_sagemaker else read_settings()
+        has_room = use_temporary_folder()
     except SettingsError as error:
         for line in str(error).split("\n"):
             print(f"fcn-serve: {line}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
+    if not has_room:
+        log.warning("TMPDIR %s is full: requests that need it get 503", os.environ["TMPDIR"])
     if ignored := kubernetes_variables(os.environ):
         advice = "set `enableServiceLinks: false` in the pod"
         log.warning("ignored Kubernetes' variables %s; the port is %d; %s", ", ".join(ignored), settings.port, advice)

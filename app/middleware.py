@@ -1,4 +1,4 @@
-"""ASGI middleware: request ids, access log, unexpected errors, HEAD, and load shedding before a body is read."""
+"""ASGI middleware: request ids, access log, unexpected errors, HEAD, and what is refused before a body is read."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import MEDIA_TYPE, BadRequest, Problem, document, nothing_at, to_problem, unexpected_problem
+from app.api.security import check_sender
 from app.serving.errors import NotServing, ServingError
 from app.serving.service import DRAINING, Service
-from app.telemetry import Metrics
+from app.telemetry import Metrics, plain_address
 
 REQUEST_ID = "x-request-id"
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -57,7 +58,9 @@ class RequestTelemetry:
         if not SANE_ID.fullmatch(request_id):
             request_id = f"{random.getrandbits(128):032x}"
         headers[REQUEST_ID] = state["request_id"] = request_id
-        address = {"client": scope["client"][0]} if scope.get("client") else {}
+        if client := scope.get("client"):
+            scope["client"] = plain_address(client[0]), client[1]
+        address = {"client": scope["client"][0]} if client else {}
         state["log_fields"] = {"request_id": request_id} | address | trace_fields(headers.getlist("traceparent"))
         start, status = time.perf_counter(), 499  # unless it is answered
 
@@ -90,7 +93,7 @@ class RequestTelemetry:
 
 
 class Refusals:
-    """Refuses invalid heads (400, 404) and images for which there is no room (503), and answers unexpected errors (500).
+    """Refuses invalid heads (400, 404), other sites (403), and images without room (503); answers unexpected errors (500).
 
     Each POST to `paths` gets a reservation by its head alone, before anything is routed, parsed or read. The request's state
     holds it as `reservation`; it is closed once the answer is sent.
@@ -121,7 +124,9 @@ class Refusals:
             await send(message)
 
         try:
-            with self._reservation(scope, check_head(scope)):
+            path = check_head(scope)
+            check_sender(scope, path, self.service)
+            with self._reservation(scope, path):
                 await self.app(scope, receive, send_answer)
         except (Problem, ServingError) as error:
             await send_problem(scope, send, to_problem(error))
@@ -196,7 +201,7 @@ def trace_fields(headers: Sequence[str]) -> dict[str, str]:
 
 def network_of(scope: Scope) -> str:
     """Who sent the request, for fair turns: an address or, of IPv6, the network of 64 bits that one customer usually has."""
-    host = str((scope.get("client") or ("",))[0])
+    host = plain_address(str((scope.get("client") or ("",))[0]))
     try:
         return str(IPv6Network((host, 64), strict=False))
     except ValueError:

@@ -41,6 +41,7 @@ OWN_FILES = 16  # open files of the runtime and of the process itself
 WORKER_FILES = 3  # of each worker: its socket, its process, its answer
 SILENT_S = 10  # seconds for which the system does not pass on a new connection that has sent nothing
 UNREAD_S = 60  # seconds within which a client must acknowledge data that was sent to it
+EVERY_ADDRESS, EVERY_IPV4 = "::", "0.0.0.0"  # noqa: S104
 
 
 class DrainingServer(uvicorn.Server):
@@ -140,7 +141,8 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
     server = DrainingServer(config, service, end)
     service.on_failure = server.fail
     with listener:
-        log.info("listening", extra={"fields": {"host": settings.host, "port": listener.getsockname()[1]}})
+        host, port, *_ = listener.getsockname()
+        log.info("listening", extra={"fields": {"host": host, "port": port}})
         server.run(sockets=[listener])
     end(server.status)
     server.over.set()
@@ -149,8 +151,8 @@ def serve(app: FastAPI, end: Callable[[int], object] = os._exit) -> int:
 
 def browser_url(host: str, port: int) -> str:
     """The address at which a browser on this machine finds a service that listens on `host`."""
-    local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host)  # noqa: S104
-    return f"http://{local or (f'[{host}]' if ':' in host else host)}:{port}"
+    local = host in ("", EVERY_ADDRESS, EVERY_IPV4)
+    return f"http://{'127.0.0.1' if local else f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> None:
@@ -205,10 +207,13 @@ def room_in(files: int, memory: int | None, workers: int) -> Room:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket on this address, of any address family. Raises `OSError`.
 
+    `::` takes IPv4 as well, and is every address of IPv4 where the system has no IPv6.
     If the system supports it, the system does not pass on a connection that has sent nothing for the first `SILENT_S` seconds.
     It drops a connection whose client acknowledges nothing, or reads nothing, for `UNREAD_S` seconds, and keeps few bytes for a
     client that reads slowly. Accepted connections inherit these options.
     """
+    if host == EVERY_ADDRESS and not socket.has_dualstack_ipv6():
+        host = EVERY_IPV4
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     takes_both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
     listener = socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=takes_both)

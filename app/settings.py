@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +20,7 @@ from pydantic import (
 )
 
 from app.keys import check_keys, read_keys
-from app.origins import check_origins
+from app.origins import check_hosts, check_networks, check_origins
 from app.platform_variables import Platform, implied_settings
 from app.telemetry import excerpt
 from app.variables import ENV_FILE, PREFIX, SettingsError, read_env_file, read_variables
@@ -62,7 +61,11 @@ class Settings(BaseModel):
     )
 
     host: str = "127.0.0.1"
-    """address to listen on; 0.0.0.0 for all (the container's default)"""
+    """address to listen on; `::` for all (the container's default), of IPv4 alone where there is no IPv6"""
+
+    hosts: Annotated[CommaSeparated, AfterValidator(check_hosts)] = ()
+    """comma-separated names that `Host` may have besides loopback ones; by default none where the service listens on loopback
+    alone, else any. With `SEGMENT_TRUSTED_PROXIES` any"""
 
     port: int = Field(8000, ge=0, le=LARGEST_PORT)
     """port to listen on; by default that of the platform, or `PORT`"""
@@ -157,7 +160,7 @@ class Settings(BaseModel):
     cors_origins: Annotated[CommaSeparated, AfterValidator(check_origins)] = ()
     """comma-separated origins whose pages may call the service; `*` for all"""
 
-    trusted_proxies: CommaSeparated = ()
+    trusted_proxies: Annotated[CommaSeparated, AfterValidator(check_networks)] = ()
     """comma-separated addresses and networks of proxies, such as `10.0.0.0/8`, whose `X-Forwarded-For` and `X-Forwarded-Proto`
     are believed"""
 
@@ -201,11 +204,6 @@ class Settings(BaseModel):
         if value:
             read_keys(value)
         return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str(ip_network(each)) for each in value)
 
     @field_validator("root_path")
     @classmethod
@@ -256,8 +254,12 @@ class Settings(BaseModel):
     @field_validator("weights")
     @classmethod
     def _weights(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            find_files(name)
+        names: dict[str, str] = {}  # what was written, by the model's name
+        for text in value:
+            name = find_files(text).name.removesuffix(".int8")
+            if name in names:
+                raise ValueError(f"{names[name]} and {text} are both the model {name}; give each file a name of its own")
+            names[name] = text
         return value
 
     def read_api_keys(self) -> tuple[str, ...]:

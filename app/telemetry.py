@@ -8,7 +8,10 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
 from functools import cache, partial
+from ipaddress import ip_address
 from math import inf
 from typing import Any, Literal, get_args
 
@@ -30,6 +33,7 @@ from model.printable import printable
 VALUE_LENGTH = 100  # characters of a client's value that an error quotes
 FIELD_LENGTH = 300  # characters of a field in a log line
 TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
+SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")  # by tens of a level
 REPEAT_S = 60.0  # seconds until a repeated message of uvicorn or asyncio is logged again
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1)
@@ -112,18 +116,32 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+def plain_address(host: str) -> str:
+    """An address in its one spelling: without a zone, and IPv4 where IPv6 maps it (`::ffff:10.0.0.1`). Other text as it is."""
+    with suppress(ValueError):
+        address = ip_address(host.partition("%")[0])
+        return str(getattr(address, "ipv4_mapped", None) or address)
+    return host
+
+
 def excerpt(value: object) -> str:
     """The value's `repr`, cut to `VALUE_LENGTH` characters and `...`."""
     return printable(repr(value), VALUE_LENGTH)
 
 
+def time_of(record: logging.LogRecord) -> str:
+    """When it was logged, as RFC 3339 writes it, with milliseconds."""
+    return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+
+
 class JsonFormatter(logging.Formatter):
-    """Formats a log record as one JSON object on one line."""
+    """Formats a log record as one JSON object on one line. `severity` is Google's word for the level."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "time": time_of(record),
             "level": record.levelname.lower(),
+            "severity": SEVERITIES[min(record.levelno // 10, 5)],
             "message": record.getMessage()[:TEXT_LENGTH],
             **_fields(record),
         }
@@ -136,7 +154,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{key}={json.dumps(value)}" for key, value in _fields(record).items())
         message = printable(record.getMessage(), TEXT_LENGTH)
-        return f"{self.formatTime(record)} {record.levelname} {message} {fields}".rstrip()
+        return f"{time_of(record)} {record.levelname} {message} {fields}".rstrip()
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

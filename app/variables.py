@@ -6,17 +6,21 @@ import difflib
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Collection, Mapping
 from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
 
+from model.inference.errors import NO_SPACE
+
 PREFIX = "SEGMENT_"
 ENV_FILE = Path(".env")
 PROTECTIONS = ("HOST", "API_KEYS", "API_KEYS_FILE", "PROTECT_ALL", "WEIGHTS_SHA256")  # unset, they leave something open
 FOREIGN = {"PUBLISHED_PORT", "KEY"}  # used by docker-compose.yml, and by the commands that the web page shows
 UNCOMMENTED = {"API_KEYS", "API_KEYS_FILE"}  # any text may be their value, so what follows them is no comment
+PROBE_BYTES = 1 << 16
 NEAR = 0.9  # of 1, by `difflib`: one or two letters are wrong
 WORD = re.compile(r"\w+", re.ASCII)
 # variables, with the beginning of their values, that Kubernetes sets in each container for a Service `segment` or `segment-...`
@@ -118,3 +122,22 @@ def read_env_file(path: Path) -> dict[str, str | None]:
                 advice = "write the setting once, the value between single quotes, and nothing after it"
                 raise SettingsError(f"{PREFIX}{setting}: {problem}; {advice}")
     return variables
+
+
+def use_temporary_folder() -> bool:
+    """Has this process and its child processes use one folder for temporary files: that of `TMPDIR`, or else the system's.
+
+    It becomes `TMPDIR`, as an absolute path, since child processes may have other working folders. Returns whether its disk has
+    room now. Raises `SettingsError` if no file can be written there.
+    """
+    has_room = True
+    try:
+        folder = str(Path(os.environ.get("TMPDIR") or tempfile.gettempdir()).resolve())
+        with tempfile.TemporaryFile(buffering=0, dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise SettingsError(f"TMPDIR: no file can be written there: {error}; name another folder") from None
+        has_room = False
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    return has_room

@@ -159,4 +159,4 @@ class Local:
         with closing(answer.body):
             body = answer.body.read(answer.body.length)
         facts = object_facts(image.options.rendering, answer.box, answer.object_pixels)
-        return Result(body, answer.size, answer.shares, answer.mean_confidence, facts)
+        return Result(body, answer.size, answer.shares, answer.mean_confidence, facts, answer.remark)

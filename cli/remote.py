@@ -81,14 +81,15 @@ class Remote:
         """The answer. For `--rank` the service is asked once more, as JSON, for facts about the image. Raises `ServerError`."""
         response = self._segment(data, name, self._query, self._media_type)
         try:
-            result = Result(response.content, facts=read_object_headers(response.headers))
+            facts, remark = read_object_headers(response.headers), response.headers.get("X-Remark", "")
+            result = Result(response.content, facts=facts, remark=remark)
         except ValueError as error:
             raise ServerError(f"{self._origin} answers what is not read: {error}") from error
         if self._facts_query is None:
             return result
         same = self._facts_query == self._query
-        facts = response if same else self._segment(data, name, self._facts_query, Rendering("json").media_type)
-        return _with_facts(result, facts.content)
+        answer = response if same else self._segment(data, name, self._facts_query, Rendering("json").media_type)
+        return _with_facts(result, answer.content)
 
     def _segment(self, data: bytes, name: str, query: Mapping[str, str], media_type: str) -> httpx.Response:
         """The answer of this media type."""

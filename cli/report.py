@@ -46,7 +46,7 @@ class Result:
 
     size: (height, width) of the upright image. shares: of the pixels of each class that is there, 0 to 1, before
     `min_confidence`. mean_confidence: of all pixels. A service does not say these; then they are None or empty. facts: of its
-    object, as of `imaging.object_facts`.
+    object, as of `imaging.object_facts`. remark: what to tell of it, if anything.
     """
 
     body: bytes
@@ -54,6 +54,7 @@ class Result:
     shares: Mapping[str, float] = field(default_factory=dict)
     mean_confidence: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ class Summary:
         self._counts[outcome.status] += 1
         if outcome.result:
             self._lacks_object[lacks_object(outcome.result.facts)] += 1
+            if outcome.result.remark:
+                self.tell(f"{outcome.image.display_name}: {outcome.result.remark}")
         if outcome.status == "failed":
             self.tell(f"{outcome.image.display_name}: {outcome.problem}")
         if outcome.status == "kept":

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
-from imaging.formats.png import late_exif
+from imaging.formats.boxes import has_turn
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom lie outside."""
 ORIENTATION = 0x0112  # a tag of EXIF
 UPRIGHT = 1  # the orientation of an image that is not turned
+TURNED_BY_PROPERTIES = ("AVIF", "HEIF")  # alone, whatever EXIF says
+TIFF_STARTS, EXIF_BYTES = (b"II*\0", b"MM\0*"), 1 << 16  # of EXIF, and its most bytes
+TURN_REMARK = (
+    "EXIF says that the image is turned, and the file lacks the property (irot or imir) that alone turns it; "
+    "it is read as it lies"
+)
+EXIF_REMARK = "EXIF cannot be read; if it says that the image is turned, it is read as it lies"
 XMP = ("xmp", "XML:com.adobe.xmp")
 SWAPPING = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 # for each EXIF orientation: a view of the upright array in the layout that the file stores (Exif 3.0, section 4.6.5.1.6)
@@ -48,24 +54,25 @@ def rgb_profile(image: Image.Image) -> bytes | None:
     return profile if is_whole and profile[16:20] == b"RGB " else None
 
 
-def orientation_of(image: Image.Image, data: bytes) -> int:
-    """The EXIF orientation, read without decoding the pixels; a copy of a PNG with EXIF behind its pixels is opened for it."""
+def orientation_of(image: Image.Image, data: bytes) -> tuple[int, str]:
+    """The orientation by which the pixels of an image are turned, and what to tell of it, if anything. Decodes no pixels."""
+    if image.format in TURNED_BY_PROPERTIES and not has_turn(data) and _exif_turns(data):
+        return UPRIGHT, TURN_REMARK
     if image.format in ("TIFF", "HEIF"):  # their readers turn it, and report the upright size
-        return UPRIGHT
-    if image.format != "PNG":
-        return _orientation(image.getexif)
-    if not (header := late_exif(data)):
-        return _orientation(lambda: Image.Image.getexif(image))  # the PNG's own method decodes the pixels
-    try:
-        with Image.open(io.BytesIO(header), formats=("PNG",)) as copy:
-            forget_xmp(copy)
-            return _orientation(lambda: Image.Image.getexif(copy))
-    except UnidentifiedImageError:  # the full file opened, so the unreadable part lies after the pixels
-        return UPRIGHT
+        return UPRIGHT, ""
+    if exif := image.info.get("exif"):
+        return exif_orientation(exif)
+    return _orientation(lambda: Image.Image.getexif(image))  # the method of a PNG decodes the pixels
 
 
-def exif_orientation(content: bytes) -> int:
-    """The orientation in the bytes of an EXIF block."""
+def _exif_turns(data: bytes) -> bool:
+    """Whether EXIF somewhere in an AVIF or HEIF says that the image is turned."""
+    places = [data.find(start) for start in TIFF_STARTS]
+    return any(place >= 0 and exif_orientation(data[place : place + EXIF_BYTES])[0] != UPRIGHT for place in places)
+
+
+def exif_orientation(content: bytes) -> tuple[int, str]:
+    """The orientation in the bytes of an EXIF block, and what to tell of it, as `orientation_of`."""
     exif = Image.Exif()
 
     def read() -> Image.Exif:
@@ -75,13 +82,13 @@ def exif_orientation(content: bytes) -> int:
     return _orientation(read)
 
 
-def _orientation(read_exif: Callable[[], Image.Exif]) -> int:
+def _orientation(read_exif: Callable[[], Image.Exif]) -> tuple[int, str]:
     """The EXIF orientation; 1 if EXIF cannot be read or its value is invalid, since the pixels may still be correct."""
     try:
         value = read_exif().get(ORIENTATION, UPRIGHT)
     except Exception:  # Pillow's EXIF reader raises many types on damaged data
-        return UPRIGHT
-    return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
+        return UPRIGHT, EXIF_REMARK
+    return (value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT), ""
 
 
 def forget_xmp(image: Image.Image) -> None:

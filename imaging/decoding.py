@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError, features
+from PIL import AvifImagePlugin, Image, UnidentifiedImageError, features
 
 from imaging.conversion import (
+    EXIF_REMARK,
     SWAPPING,
     Pixels,
     exif_orientation,
@@ -28,8 +29,8 @@ from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, 
 from imaging.formats import heif, signatures
 from imaging.formats.boxes import read_webp_header
 from imaging.formats.declarations import check_header, check_pixels
-from imaging.formats.jpeg import LOSSLESS, read_jpeg_header
-from imaging.formats.png import scale_transparency
+from imaging.formats.jpeg import LOSSLESS, check_closed, close_scans, read_jpeg_header
+from imaging.formats.png import EMPTY_PIXELS, head_of, scale_transparency, with_pixels
 
 ENDINGS_OF_FORMATS = {
     "PNG": (".png", ".apng"),
@@ -48,8 +49,6 @@ NONE_OF_THEM = f"this file is none of {', '.join(IMAGE_FORMATS)}"
 IMAGE_ENDINGS = tuple(ending for endings in ENDINGS_OF_FORMATS.values() for ending in endings)
 # `check_size` replaces Pillow's limit; it runs right after the header is read
 Image.MAX_IMAGE_PIXELS = None
-# limits in bytes for a PNG's inflated texts, of which only EXIF is used: of all, and of each one and of the colour profile
-PngImagePlugin.MAX_TEXT_MEMORY = PngImagePlugin.MAX_TEXT_CHUNK = 8 << 20
 # by default a thread for each core, each with a stack in the worker's limit on memory
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 RUN_LENGTH_MEGAPIXELS = 4.0  # of a BMP in run lengths, which Pillow expands in Python, byte by byte
@@ -75,7 +74,7 @@ class DecodedPhoto(NamedTuple):
     """pixels: upright uint8 RGB (H, W, 3), at the working size. photo: at the image's own size, None if not asked for.
 
     profile: the ICC profile to write into pictures of the pixels, as `rgb_profile` gives it. valid: of a scene, which of its
-    pixels have data, bool (H, W). remark: what to tell of its bands, as in `Bands`.
+    pixels have data, bool (H, W). remark: what to tell of its bands, as in `Bands`, or of the photo's orientation.
     """
 
     pixels: Pixels
@@ -88,8 +87,9 @@ class DecodedPhoto(NamedTuple):
 class OpenImage:
     """An image file whose header has been read and checked, and whose pixels have not been decoded.
 
-    size: upright (height, width). stored_size: (width, height), as the file's pixels lie. format: its name. Belongs to one
-    thread at a time. Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
+    size: upright (height, width). stored_size: (width, height), as the file's pixels lie. format: its name. remark: what to
+    tell of its orientation, if anything. data: the file; of a JPEG without what follows its pixels. Belongs to one thread
+    at a time. Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
 
     def __init__(self, data: bytes, limits: Limits) -> None:
@@ -99,15 +99,25 @@ class OpenImage:
         self._image: Image.Image | None = None
         with decoder_errors(data):
             self._jpeg = read_jpeg_header(data) if self.format == "JPEG" else None
+            lacks_exif = False
+            if self._jpeg:
+                self.data = close_scans(self._jpeg, data)
+            elif self.format == "PNG":
+                self._head, lacks_exif = head_of(data)
+            self._is_changed, self._frame = self.data is not data or self.format == "PNG", None
             if self.format == "WEBP" and (webp := read_webp_header(data)):
-                self.stored_size, exif = webp
+                self.stored_size, exif, self._frame = webp
                 check_size(self.stored_size, limits)
-                self._orientation = exif_orientation(exif)
+                self._orientation, self.remark = exif_orientation(exif)
                 self._costs = webp_costs(self.stored_size, len(data))
             else:
-                self._image = image = self._open()
-                self.stored_size, self._orientation = image.size, orientation_of(image, data)
-                self._costs = decoding_costs(image, data, self._jpeg)
+                self._image = image = self._open(with_data=False)
+                self.stored_size = image.size
+                self._orientation, self.remark = orientation_of(image, data)
+                self.remark = EXIF_REMARK if lacks_exif else self.remark
+                self._costs = decoding_costs(image, self.data, self._jpeg, is_changed=self._is_changed)
+                if self.format == "PNG":  # its pixels are copied only when they are decoded
+                    self._image = None
         self.size = self.stored_size if self._orientation in SWAPPING else self.stored_size[::-1]
 
     def decoding_bytes(self, working_size: Size | None = None, *, with_photo: bool = False) -> int:
@@ -138,7 +148,7 @@ class OpenImage:
             self._image = None
             # if libjpeg cannot divide a side evenly, its last pixel reaches beyond the photo: box is the photo's extent
             box = self._reduce(image, target)
-            profile, frame = rgb_profile(image), frame_box(image)
+            profile, frame = rgb_profile(image), self._frame or frame_box(image)
             is_reduced = image.size != self.stored_size
             self._load(image)
             if not target or (image.size == target and not box):
@@ -151,7 +161,7 @@ class OpenImage:
                 del rgb
         if with_photo and photo is None:
             photo = self.decode().pixels
-        return DecodedPhoto(pixels, photo if with_photo else None, profile)
+        return DecodedPhoto(pixels, photo if with_photo else None, profile, remark=self.remark)
 
     def load(self) -> Image.Image:
         """The decoded image as Pillow holds it, neither converted nor turned. Raises as `decode` does."""
@@ -160,15 +170,21 @@ class OpenImage:
             self._load(image)
         return image
 
-    def _open(self) -> Image.Image:
-        """Opens the file with Pillow, whose header is checked before. Raises errors of any type."""
+    def _open(self, *, with_data: bool = True) -> Image.Image:
+        """Opens the file with Pillow, whose header is checked before. Raises errors of any type.
+
+        with_data: whether its pixels can be decoded; else a PNG may lack them.
+        """
         if self.format not in IMAGE_FORMATS or (self.format == "AVIF" and not features.check("avif")):
             raise _unknown_type(self.data)
         page = check_header(self.data, self.format, self._jpeg)
         if self.format == heif.NAME:
             image = heif.open_heif(self.data)
         else:
-            image = Image.open(io.BytesIO(self.data), formats=(self.format,))
+            data = self.data
+            if self.format == "PNG":
+                data = with_pixels(self._head, data) if with_data else self._head + EMPTY_PIXELS
+            image = Image.open(io.BytesIO(data), formats=(self.format,))
         if page:
             image.seek(page)
         check_size(image.size, self.limits)
@@ -182,6 +198,8 @@ class OpenImage:
     def _load(self, image: Image.Image) -> None:
         """Decodes the pixels, and checks them. Raises errors of any type."""
         size = image.size
+        if self._is_changed and self._jpeg:
+            check_closed(self.data)
         image.load()
         if image.size != size:
             sizes = f"its header says {size[0]}x{size[1]} pixels, but it has {image.width}x{image.height}"
@@ -266,7 +284,8 @@ def _unknown_type(data: bytes) -> UnknownImageType:
     """The error for bytes of a format that is not read."""
     if foreign := signatures.foreign_format(data):
         return UnknownImageType(_foreign_problem(foreign))
-    advice = signatures.WITHOUT_LINE_BREAKS if signatures.lacks_line_breaks(data) else "send one of those"
+    advice = "it is text; send the file of an image" if signatures.is_text(data) else "send one of those"
+    advice = signatures.WITHOUT_LINE_BREAKS if signatures.lacks_line_breaks(data) else advice
     return UnknownImageType(f"{NONE_OF_THEM}; {advice}")
 
 

@@ -51,8 +51,11 @@ def webp_costs(size: Size, length: int) -> DecodingCosts:
     return DecodingCosts(pixel=4, decoder=8 * pixels + 3 * length, load=4 * pixels)
 
 
-def decoding_costs(image: Image.Image, data: bytes, jpeg: JPEGHeader | None) -> DecodingCosts:
-    """For an image that Pillow has opened and not decoded. jpeg: its header, if it is one."""
+def decoding_costs(image: Image.Image, data: bytes, jpeg: JPEGHeader | None, *, is_changed: bool) -> DecodingCosts:
+    """For an image that Pillow has opened and not decoded. jpeg: its header, if it is one.
+
+    is_changed: whether `data` is no longer the file itself. A JPEG is then decoded for a check, before it is decoded.
+    """
     pixels, mode_bytes = image.width * image.height, MODE_BYTES.get(image.mode, 4)
     decoder = load = 0
     if jpeg and jpeg.several_scans:  # libjpeg keeps all coefficients, 2 bytes each
@@ -69,6 +72,9 @@ def decoding_costs(image: Image.Image, data: bytes, jpeg: JPEGHeader | None) -> 
     elif isinstance(image, TiffImageFile):  # the strip that is read or decoded; or an upright copy
         piece = piece_bytes(image.tag_v2) if image.tile[0][0] == "libtiff" else 0
         load = 3 * len(data) + max(piece, mode_bytes * pixels if image.tag_v2.get(Tag.Orientation, 1) != 1 else 0)
+    if is_changed:
+        decoder += len(data)
+        load += mode_bytes * pixels + 3 * len(data) if jpeg else 0
     return DecodingCosts(mode_bytes, decoder, load, 0 if image.mode == "RGB" and not image.has_transparency_data else 4)
 
 

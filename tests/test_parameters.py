@@ -57,7 +57,7 @@ def test_a_text_is_refused_by_its_pattern_and_not_by_what_reads_it() -> None:
 
 @pytest.mark.parametrize("path", ["/segment", "/segment/batch"])
 def test_http_has_each_parameter_with_its_values_and_its_help(path: str) -> None:
-    document = TestClient(create_app(Settings())).get("/openapi.json").json()
+    document = TestClient(create_app(Settings()), "http://localhost").get("/openapi.json").json()
     entries = document["paths"][path]["post"]["parameters"]
     assert [entry["name"] for entry in entries] == list(QUERY_PARAMETERS)
     for entry, parameter in zip(entries, QUERY_PARAMETERS.values(), strict=True):

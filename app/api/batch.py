@@ -250,7 +250,8 @@ async def zip_file(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
             async for outcome in outcomes:
                 member = None
                 if outcome.is_problem or outcome.facts.get("box", True):
-                    member = f"{outcome.index:03d}-{PurePath(outcome.file).stem}{outcome.suffix}"
+                    stem = PurePath(outcome.file).stem.replace("\\", "_")  # Windows would take it for folders
+                    member = f"{outcome.index:03d}-{stem}{outcome.suffix}"
                     archive.writestr(zipfile.ZipInfo(member), outcome.body)
                 rows.append(json_bytes(_row(outcome, member)) + b"\n")
                 yield pipe.take()

@@ -10,8 +10,7 @@ import binascii
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +24,9 @@ from app.api.errors import (
     Unavailable,
     UnsupportedType,
     UploadTooSlow,
-    to_problem,
 )
 from app.api.query import Query, json_values
 from app.serving.admission import Reservation
-from app.serving.errors import ServingError
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, excerpt
 from model.inference.processes.blob import Blob
@@ -46,6 +43,7 @@ WIDE = re.compile(rb"\\u(?!00)")  # escapes of such characters; others may be pa
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BEFORE_JSON = b"\0\xff\xfe \t\r\n" + BYTE_ORDER_MARK  # bytes that may stand before its first sign, in any encoding
 MOST_BEFORE_JSON = 1024
+JSON = re.compile(rb'[{"]|\[(?!object )')  # `[object Blob]` is what JavaScript writes for one
 MOST_VALUES = 10_000  # in the JSON; each may take hundreds of bytes of memory
 PIECE = 1 << 20  # characters that are decoded at once; a multiple of 4
 URL = re.compile(r"\s*(https?|ftp|file|s3|gs)://", re.IGNORECASE)
@@ -55,7 +53,7 @@ EXAMPLE = {"inputs": "iVBORw0KGgo=", "parameters": {"format": "json"}}
 URLS = "the service does not fetch URLs, got {}; send the image itself: curl URL | curl --data-binary @- THIS_ADDRESS"
 IDENTITY = "identity"  # the content coding that changes nothing (RFC 9110, section 8.4.1)
 CLOSE = {"Connection": "close"}  # the body is not read to its end
-NO_ROOM = {"Retry-After": "10"} | CLOSE
+NO_ROOM = {"Retry-After": "10"}
 DEFAULT_NAME = "image"
 log = logging.getLogger("segment")
 
@@ -91,8 +89,7 @@ class RequestBody:
         coding, length = (self.request.headers.get(name, "").strip() for name in ("content-encoding", "content-length"))
         if coding.lower() not in ("", IDENTITY):
             message = f"the body is in the content encoding {printable(coding, VALUE_LENGTH)}, and is not decoded"
-            headers = {"Accept-Encoding": IDENTITY} | CLOSE
-            raise UnsupportedType(f"{message}; send it as it is, without Content-Encoding", headers)
+            raise UnsupportedType(f"{message}; send it as it is, without Content-Encoding", {"Accept-Encoding": IDENTITY})
         if length.isdecimal():
             self._check_size(int(length))
 
@@ -107,14 +104,12 @@ class RequestBody:
         return reservation
 
     def set_memory(self, count: int) -> None:
-        """Sets the bytes of memory that the body uses. Raises `Unavailable`."""
-        with _closing():
-            self.reservation.set_body(count)
+        """Sets the bytes of memory that the body uses. Raises `QueueFull` or `NeverFits`."""
+        self.reservation.set_body(count)
 
     def add_file(self) -> None:
-        """Counts one more file of the body on disk. Raises `Unavailable` or `TooLarge`."""
-        with _closing():
-            self.reservation.add_file()
+        """Counts one more file of the body on disk. Raises `QueueFull` or `NeverFits`."""
+        self.reservation.add_file()
 
     def keep(self, data: bytes) -> Blob:
         """Bytes of an image, which the reservation closes. Raises `Unavailable`."""
@@ -143,7 +138,7 @@ class RequestBody:
                     chunk = await anext(stream)
             except TimeoutError:
                 pace = f"within {seconds:g} s, or came slower than {LEAST_UPLOAD_RATE / 1000:g} kB a second"
-                raise UploadTooSlow(f"the body did not arrive {pace}; send it again, or a smaller image", CLOSE) from None
+                raise UploadTooSlow(f"the body did not arrive {pace}; send it again, or a smaller image") from None
             if not chunk:
                 return
             count += len(chunk)
@@ -152,7 +147,7 @@ class RequestBody:
             if is_chunked and frames - checked_frames >= CHUNKS * FRAME_BYTES:
                 if (count - checked_count) * FRAME_BYTES < (frames - checked_frames) * CHUNK_BYTES:
                     message = f"{CHUNKS} chunks of the body average less than {CHUNK_BYTES} bytes"
-                    raise BadRequest(f"{message}; send larger ones, or Content-Length", CLOSE)
+                    raise BadRequest(f"{message}; send larger ones, or Content-Length")
                 checked_count, checked_frames = count, frames
             self._check_size(count)
             self.set_memory(memory_bytes(count))
@@ -161,7 +156,7 @@ class RequestBody:
     def _check_size(self, count: int) -> None:
         if count > self.limit:
             advice = f"send a smaller file; the operator can raise {self.setting}"
-            raise TooLarge(f"the body is larger than {self.limit / 1e6:g} MB; {advice}", CLOSE)
+            raise TooLarge(f"the body is larger than {self.limit / 1e6:g} MB; {advice}")
 
     async def read(self, copies: int) -> bytes:
         """The whole body, which counts `copies` times for the memory. Raises as `chunks`."""
@@ -181,17 +176,6 @@ class RequestBody:
         return document
 
 
-@contextmanager
-def _closing() -> Iterator[None]:
-    """Has a refusal of the reservation close the connection, since the body is not read to its end."""
-    try:
-        yield
-    except ServingError as error:
-        problem = to_problem(error)
-        problem.headers |= CLOSE
-        raise problem from error
-
-
 def media_type(request: Request) -> str:
     """The media type of the request's body, in lower case and without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -205,7 +189,7 @@ async def read_image(body: RequestBody, query: Query) -> tuple[Upload, Query]:
     is_json = media_type(body.request) == "application/json"
     data = await body.read(JSON_COPIES if is_json else IMAGE_COPIES)
     # no image format begins as JSON does
-    if is_json and data[:MOST_BEFORE_JSON].lstrip(BEFORE_JSON)[:1] in (b"{", b"[", b'"'):
+    if is_json and JSON.match(data[:MOST_BEFORE_JSON].lstrip(BEFORE_JSON)):
         data, query = await _parse_image(body, data, query)
     body.set_memory(IMAGE_COPIES * len(data))
     return Upload(body.keep(data)), query

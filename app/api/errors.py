@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from app.serving.errors import DiskFull, NeverFits, NotServing, QueueFull, ResultMissing, UnknownModel
 from app.serving.service import Service
@@ -42,6 +43,7 @@ DETAIL_LENGTH = 1000
 NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 NO_THREAD = "can't start new thread"  # Python has no class for it
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 TYPE_PREFIX = "urn:problem-type:fcn-segment:"
 
 
@@ -82,6 +84,11 @@ class EmptyBody(Problem):
 class Unauthorized(Problem):
     status, name, title, reason = 401, "no-valid-key", "No or wrong API key", "key"
     example = "send a valid key as `X-API-Key: KEY` or `Authorization: Bearer KEY`"
+
+
+class Forbidden(Problem):
+    status, name, title = 403, "forbidden", "Not allowed from there"
+    example = "a page of https://other.example may not call the service; the operator can name it in SEGMENT_CORS_ORIGINS"
 
 
 class NotFound(Problem):
@@ -160,11 +167,11 @@ class ClientGone(Problem):
 
 
 SEGMENT_PROBLEMS: tuple[type[Problem], ...] = (
-    BadRequest, Unauthorized, NotAcceptable, UploadTooSlow, PreconditionFailed, TooLarge, UnsupportedType, Undecodable,
-    BadParameter, Unavailable, TimedOut,
+    BadRequest, Unauthorized, Forbidden, NotAcceptable, UploadTooSlow, PreconditionFailed, TooLarge, UnsupportedType,
+    Undecodable, BadParameter, Unavailable, TimedOut,
 )  # fmt: skip
 BATCH_PROBLEMS: tuple[type[Problem], ...] = (
-    BadRequest, Unauthorized, UploadTooSlow, TooLarge, UnsupportedType, BadParameter, Unavailable,
+    BadRequest, Unauthorized, Forbidden, UploadTooSlow, TooLarge, UnsupportedType, BadParameter, Unavailable,
 )  # fmt: skip
 PROBLEMS: dict[type[Problem], tuple[type[Exception], ...]] = {
     EmptyBody: (EmptyImage,),
@@ -240,11 +247,22 @@ async def _on_http(request: Request, error: Exception) -> Response:
         return await _on_error(request, nothing_at(path, headers))
     if error.status_code != 405:
         return await _on_error(request, BadRequest(str(error.detail), headers))
+    headers["Allow"] = ", ".join(methods_of(request))
     method = printable(request.method, VALUE_LENGTH)
-    detail = f"{method} is not allowed on {printable(path, VALUE_LENGTH)}; allowed: {headers.get('Allow', 'see /docs')}"
+    detail = f"{method} is not allowed on {printable(path, VALUE_LENGTH)}; allowed: {headers['Allow']}"
     if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
         detail += "; a page of another origin may call the service if SEGMENT_CORS_ORIGINS names that origin"
     return await _on_error(request, MethodNotAllowed(detail, headers))
+
+
+def methods_of(request: Request) -> list[str]:
+    """The methods that work at the request's address, by all its routes. HEAD works where GET does."""
+
+    def works(method: str) -> bool:
+        return any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+
+    methods = list(filter(works, METHODS))
+    return methods + ["HEAD"] * ("GET" in methods)
 
 
 def nothing_at(path: str, headers: dict[str, str] | None = None) -> NotFound:

@@ -15,7 +15,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.api.body import CLOSE, DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
+from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
 from app.api.errors import BadRequest, TooLarge, Unavailable
 from app.api.query import Query, form_values
 from app.telemetry import excerpt
@@ -83,8 +83,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
 
 async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Upload:
     """The upload of a form's file. If that is on disk, a worker reads it from there. Raises `BadRequest` for a text."""
-    # without folders, with `/` or `\`
-    name = (part.filename or "").replace("\\", "/").rsplit("/", 1)[-1][-LONGEST_NAME:] or DEFAULT_NAME
+    name = file_name(part.filename or "")
     size = part.size or 0
     if is_on_disk := size > spool_bytes:
         blob = Blob(b"", os.dup(part.file.fileno()), size)
@@ -98,17 +97,28 @@ async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Uplo
     return Upload(blob, name, is_on_disk)
 
 
+def file_name(text: str) -> str:
+    """The name of a form's file, as its reader gives it: what stands behind the last `/`, at most `LONGEST_NAME` characters.
+
+    The reader leaves out the folders of a Windows path that begins with a drive, and this function those of one that begins
+    with a backslash; any other backslash is a part of the name. Browsers write a quotation mark as `%22` (HTML, 4.10.22.8).
+    """
+    if text.startswith("\\"):
+        text = text.rsplit("\\", 1)[-1]
+    return text.rsplit("/", 1)[-1].replace("%22", '"')[-LONGEST_NAME:] or DEFAULT_NAME
+
+
 def check_number(images: int) -> None:
     """Raises `TooLarge` if so many images are more than a request may have."""
     if images > MAX_FILES:
-        raise TooLarge(f"the request has more than {MAX_FILES} images, which is the limit; send fewer at once", CLOSE)
+        raise TooLarge(f"the request has more than {MAX_FILES} images, which is the limit; send fewer at once")
 
 
 def boundary_of(request: Request) -> bytes:
     """The boundary of the request's form. Raises `BadRequest` if it names none."""
     if boundary := parse_options_header(request.headers.get("content-type"))[1].get(b"boundary"):
         return boundary
-    raise unreadable("it names no boundary", CLOSE)
+    raise unreadable("it names no boundary")
 
 
 async def from_first_boundary(chunks: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:

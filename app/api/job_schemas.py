@@ -11,6 +11,7 @@ from app.api.errors import (
     BadParameter,
     BadRequest,
     EmptyBody,
+    Forbidden,
     InsufficientStorage,
     NotFound,
     RangeNotSatisfiable,
@@ -76,11 +77,11 @@ class JobPage(BaseModel):
     links: list[Link]
 
 
-UNKNOWN_JOB = problem_responses([Unauthorized, NotFound])
+UNKNOWN_JOB = problem_responses([Unauthorized, Forbidden, NotFound])
 RESULT = problem_responses([BadRequest, Unauthorized, NotFound, RangeNotSatisfiable])
 SENDING = problem_responses([
-    BadRequest, EmptyBody, Unauthorized, UploadTooSlow, TooLarge, UnsupportedType, Undecodable, BadParameter, Unavailable,
-    InsufficientStorage,
+    BadRequest, EmptyBody, Unauthorized, Forbidden, UploadTooSlow, TooLarge, UnsupportedType, Undecodable, BadParameter,
+    Unavailable, InsufficientStorage,
 ])  # fmt: skip
 BODY = request_body({"type": "array", "items": IMAGE, "minItems": 1}, {"application/octet-stream": {"schema": IMAGE}})
 SUBMISSION = {"parameters": query_document(JOB_MODEL), "requestBody": BODY}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from io import BytesIO
@@ -19,10 +18,10 @@ from app.api.forms import (
     CUT_OFF,
     FIELD_BYTES,
     FIELDS,
-    LONGEST_NAME,
     MAX_FIELDS,
     MEDIA_TYPE,
     boundary_of,
+    file_name,
     from_first_boundary,
     unreadable,
 )
@@ -34,7 +33,6 @@ MOST_FILES = 10_000  # of a form
 WRITE_BYTES = 1 << 20  # that are written at once
 MEMORY_BYTES = 4 << 20  # of an upload, whatever its size
 MOST_S = 86_400.0  # that an upload may take; its rate has a limit besides
-FOLDER = re.compile(r".*[/\\]")
 
 
 class JobUpload(NamedTuple):
@@ -126,7 +124,7 @@ class _Form:
             if len(names) >= MOST_FILES:
                 raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send several jobs", CLOSE)
             self._part = upload_path(self._folder, len(names)).open("wb")
-            names.append(FOLDER.sub("", name.decode(errors="replace"))[-LONGEST_NAME:] or DEFAULT_NAME)
+            names.append(file_name(name.decode(errors="replace")))
         else:
             self._part = BytesIO()
 

@@ -26,14 +26,14 @@ KEYS = {
 }
 GEOJSON = {"type": "object", "properties": {"type": {"const": "FeatureCollection"}}, "required": ["type", "features"]}
 REMARK = "X-Remark"
-"""Of an answer for a scene: what was decided about a band that the file wrongly calls alpha."""
+"""Of an answer: what was decided about a scene's band that the file wrongly calls alpha, or a photo's doubtful orientation."""
 HEADERS = {
     "X-Request-ID": "the request's id",
     "Server-Timing": "milliseconds per stage",
     "ETag": "weak tag of the answer, for `If-None-Match`",
     OBJECT_HEADERS["box"]: "of a cutout: left,top,width,height of its object, or none",
     OBJECT_HEADERS["object_pixels"]: "of other formats that take `classes`: their pixels, by default of all but the background",
-    REMARK: "of a scene: a band is no alpha, as the file says",
+    REMARK: "of a scene: a band is no alpha, as the file says; of a photo: an orientation of EXIF turned nothing",
 }
 REQUEST_ID = "5f2c9b0e4d1a4c7f8a3b6d9e0c1f2a3b"
 

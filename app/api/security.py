@@ -1,24 +1,39 @@
-"""API keys, cross-origin requests (CORS), and headers that limit what browsers do with an answer."""
+"""API keys, requests of pages of other origins, and headers that limit what browsers do with an answer."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from ipaddress import ip_address
 
 from fastapi import Request
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
-from app.api.errors import MEDIA_TYPE, BadRequest, Unauthorized, document
+from app.api.errors import MEDIA_TYPE, BadRequest, Forbidden, Unauthorized, document
 from app.keys import split_key
+from app.origins import is_same_origin
+from app.serving.service import Service
+from app.settings import Settings
+from app.telemetry import VALUE_LENGTH, plain_address
+from model.printable import printable
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+
+
+HOST = re.compile(r"\[?([\w.-]*|[0-9a-f:.]+)\]?(:\d*)?", re.ASCII | re.IGNORECASE)
+CHECK_HOST, CHECK_PATHS = "health", {"/health/live", "/health/ready"}  # what HAProxy's checks send
 
 
 class ProblemCORSMiddleware(CORSMiddleware):
@@ -47,7 +62,7 @@ def check_key(request: Request, keys: Sequence[str]) -> str:
     """
     if not keys:
         return ""
-    token = (request.headers.get("x-api-key") or _bearer(request.headers.get("authorization", ""))).encode()
+    token = token_of(request.headers).encode()
     names = []
     for line in keys:
         name, key = split_key(line)
@@ -62,6 +77,55 @@ def check_key(request: Request, keys: Sequence[str]) -> str:
     return f"key:{hashlib.sha256(token).hexdigest()}"
 
 
-def _bearer(authorization: str) -> str:
-    scheme, _, value = authorization.partition(" ")
-    return value.strip() if scheme.lower() == "bearer" else ""
+def token_of(headers: Headers) -> str:
+    """The key that a request has; empty if it has none."""
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    return headers.get("x-api-key") or (value.strip() if scheme.lower() == "bearer" else "")
+
+
+def check_sender(scope: Scope, path: str, service: Service) -> None:
+    """Raises `Forbidden` for what a browser may send for other sites. Programs have neither `Origin` nor `Sec-Fetch-Site`.
+
+    A browser sends a page's POST to another origin without asking first, except one with a key. If the owner of a site changes
+    the address of its name to a loopback one, the browser takes the service for the site; `Host` still has the name.
+    """
+    settings, headers = service.settings, Headers(scope=scope)
+    host = headers.get("host", "")
+    if not (is_own_host(host, settings) or (host == CHECK_HOST and path in CHECK_PATHS)):
+        name = printable(host, VALUE_LENGTH)
+        raise Forbidden(f"the service does not answer for the host {name}; the operator can name it in SEGMENT_HOSTS")
+    has_key = service.registry.api_keys and token_of(headers)
+    if scope["method"] in ("POST", "DELETE") and not has_key and is_foreign(headers, {*settings.cors_origins}):
+        origin = printable(headers.get("origin", "another origin"), VALUE_LENGTH)
+        raise Forbidden(f"a page of {origin} may not call the service; the operator can name it in SEGMENT_CORS_ORIGINS")
+
+
+def is_own_host(host: str, settings: Settings) -> bool:
+    """Whether a request's `Host` may be this one. An address belongs to nobody who could lead it elsewhere, unlike a name."""
+    is_local = listens_on_loopback(settings.host)
+    if settings.trusted_proxies or not (settings.hosts or is_local):
+        return True
+    match = HOST.fullmatch(host)
+    name = plain_address(match[1].lower().removesuffix(".")) if match else host
+    with suppress(ValueError):
+        return ip_address(name).is_loopback or not is_local or name in map(plain_address, settings.hosts)
+    return name in ("", "localhost", *settings.hosts) or name.endswith(".localhost")
+
+
+@cache
+def listens_on_loopback(host: str) -> bool:
+    """Whether the address to listen on is this machine's alone. False for a name that is not known."""
+    with suppress(OSError, ValueError):
+        *_, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return ip_address(plain_address(str(address[0]))).is_loopback
+    return False
+
+
+def is_foreign(headers: Headers, allowed: set[str]) -> bool:
+    """Whether a browser sends this for a page of an origin that is neither the service's own nor allowed."""
+    origins, sites, host = headers.getlist("origin"), {*headers.getlist("sec-fetch-site")}, headers.get("host", "")
+    if "*" in allowed or (origins and allowed.issuperset(origins)) or (sites and sites <= {"same-origin", "none"}):
+        return False
+    any_port = "x-forwarded-for" in headers or "x-forwarded-proto" in headers  # nginx's $host has none
+    is_own = all(is_same_origin(origin, host, any_port=any_port) for origin in origins)
+    return not (is_own and sites.isdisjoint({"cross-site", "same-site"}))

@@ -49,8 +49,7 @@ async def ready_service(request: Request) -> Service:
     reservation: Reservation = request.state.reservation
     reservation.sender += " " + request.state.log_fields.get("key", "")  # clients with keys of their own take turns, too
     if reason := service.refusal:
-        close = {"Connection": "close"} if service.draining else {}
-        raise Unavailable(reason, {"Retry-After": "1"} | close, service.refusal_reason)
+        raise Unavailable(reason, {"Retry-After": "1"}, service.refusal_reason)
     return service
 
 

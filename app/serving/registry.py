@@ -135,9 +135,7 @@ class Registry:
         try:
             for name, digests in zip_longest(self._settings.weights, self._settings.weights_sha256):
                 model = self._load(name, digests)
-                if fresh.setdefault(model.name, model) is not model:
-                    model.scheduler.stop()
-                    raise ValueError(f"SEGMENT_WEIGHTS names {model.name} twice; give each model a name of its own")
+                fresh[model.name] = model
                 if self.starting:
                     self.models = dict(fresh)
         except BaseException:

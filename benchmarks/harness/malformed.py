@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
-POST = b"POST /segment HTTP/1.1\r\nHost: x\r\n"
+GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /segment HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 NO_CHUNKS = b"\r\n\r\n0\r\n\r\n"
 NEXT = GET + b"\r\n"  # what a smuggled request would be
@@ -36,7 +36,7 @@ LINES = [
     b"GET /health/live HTTP/1,1", b"GET /health/live", b"GET /health/live HTTP/1.1 ", b"GET\t/health/live\tHTTP/1.1",
     b"GET /health/live x HTTP/1.1", b"GET /health/live\xff HTTP/1.1", b"GET /health/live\x00 HTTP/1.1", b"GET /?\xff HTTP/1.1",
     b"GET /health/live\x7f HTTP/1.1", b"GET  HTTP/1.1", b"GET /health/live HTTP/1.1\r",
-    b"GET /health/live HTTP/1.1\r\n Host: x",
+    b"GET /health/live HTTP/1.1\r\n Host: localhost",
     b"DESCRIBE /health/live RTSP/1.0", b"SOURCE /health/live ICE/1.0", b"GET /" + b"a" * (1 << 20) + b" HTTP/1.1",
     b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2", b"\x16\x03\x01\x02\x00\x01",
 ]  # fmt: skip
@@ -47,7 +47,7 @@ REFUSED = {
     "chunks that end with line feeds": CHUNKED + b"1\na\n0\n\n" + NEXT,
     **{f"trailer {line[:20]!r}": CHUNKED + b"1\r\na\r\n0\r\n" + line + b"\r\n\r\n" + NEXT for line in TRAILERS},
     **{f"field {field[:20]!r}": GET + field + b"\r\n\r\n" for field in FIELDS},
-    **{f"line {line[:40]!r}": line + b"\r\nHost: x\r\n\r\n" for line in LINES},
+    **{f"line {line[:40]!r}": line + b"\r\nHost: localhost\r\n\r\n" for line in LINES},
     "no host": b"GET /health/live HTTP/1.1\r\n\r\n",
     "many fields": GET + b"a: b\r\n" * 175_000 + b"\r\n",
     "line feeds alone": b"\r\n" * (1 << 19),
@@ -59,7 +59,7 @@ TAKEN = {
     "a field of 20 kB": GET + b"X: " + b"a" * 20_000 + b"\r\n\r\n",
     "4,000 fields": GET + b"a: b\r\n" * 4000 + b"\r\n",
     "high bytes": GET + b"X: \xff\r\n\r\n",
-    "a query of odd characters": b'GET /health/live?[x]{}|^`\\"<>%00%ff HTTP/1.1\r\nHost: x\r\n\r\n',
+    "a query of odd characters": b'GET /health/live?[x]{}|^`\\"<>%00%ff HTTP/1.1\r\nHost: localhost\r\n\r\n',
 }
 
 
@@ -76,9 +76,9 @@ def bodies(photo: bytes) -> dict[str, bytes]:
     }
 
 
-IN_CHUNKS = b"%b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-WITH_LENGTH = b"%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
-PLAIN = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
+IN_CHUNKS = b"%b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+WITH_LENGTH = b"%b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+PLAIN = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 ROUTES = [b"POST /segment", b"GET /health", b"POST /nothing", b"GET /static/page.js"]
 OTHERS = [
     b"POST /segment/batch", b"GET /openapi.json", b"POST /health", b"DELETE /segment", b"OPTIONS /segment", b"HEAD /",
@@ -107,6 +107,6 @@ def garbage(route: bytes) -> Iterator[tuple[bytes, ...]]:
     yield IN_CHUNKS % route + b"5\r\nab", b""
     yield (WITH_LENGTH % (route, 5) + b"abcdefgh",)
     yield (b"%b HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\n" % route,)
-    yield (b"%b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\n" % route,)
-    yield (b"%b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\n" % route,)
-    yield (b"%b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n\x00" % route,)
+    yield (b"%b HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\n" % route,)
+    yield (b"%b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\n" % route,)
+    yield (b"%b HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n\x00" % route,)

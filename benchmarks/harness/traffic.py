@@ -130,7 +130,9 @@ class Traffic:
 
     def half_a_head(self) -> int:
         return self.exchange(
-            b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Le", wait=self.source.uniform(0, self.stall_s), reads_answer=False
+            b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Le",
+            wait=self.source.uniform(0, self.stall_s),
+            reads_answer=False,
         )
 
     def stalled_upload(self) -> int:
@@ -145,8 +147,8 @@ class Traffic:
     def pipeline(self) -> int:
         """Sends several requests at once on one connection; returns the highest status, or `NO_ANSWER` if one is missing."""
         data = self.photos[0]
-        last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        requests = [*[b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n", post(len(data)) + data] * 3, last]
+        last = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        requests = [*[b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n", post(len(data)) + data] * 3, last]
         with socket.create_connection(self.address, PATIENCE_S) as connection:
             connection.sendall(b"".join(requests))
             answers = b"".join(iter(lambda: connection.recv(1 << 16), b""))
@@ -167,7 +169,7 @@ class Traffic:
 
 def post(length: int) -> bytes:
     """The head of a POST with a body of this length, in bytes."""
-    return b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length
+    return b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % length
 
 
 # for each kind: its weight among all requests, the method that sends it, and the statuses that it may have

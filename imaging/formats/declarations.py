@@ -20,9 +20,7 @@ def check_header(data: bytes, format: str, jpeg: JPEGHeader | None) -> int:
     """
     if format == "TIFF":
         return check_page(data)
-    if format == "PNG":
-        png.check_first_frame(data)
-    elif jpeg:
+    if jpeg:
         check_jpeg(jpeg, data)
     elif format == "AVIF":
         check_avif(data)

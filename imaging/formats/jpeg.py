@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,16 +17,19 @@ from imaging.errors import DamagedImage, UnknownImageType
 UNREAD = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xF7)  # frame markers (table B.1), as below: hierarchical, JPEG-LS
 PROGRESSIVE = (0xC2, 0xCA)
 LOSSLESS = (0xC3, 0xCB)
+ARITHMETIC = (0xC9, 0xCA, 0xCB)
 SEQUENTIAL = (0xC0, 0xC1)  # with Huffman codes
 FRAMES = (*SEQUENTIAL, *PROGRESSIVE, *LOSSLESS, 0xC9, *UNREAD)  # 0xC9: sequential, with arithmetic codes
 BARE = (0x01, *range(0xD0, 0xDA))  # markers without a length
 SCAN, RESTART_INTERVAL, APP14, END = 0xDA, 0xDD, 0xEE, 0xD9
+END_MARKER = b"\xff\xd9"
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 MIDDLE, NEAR = 127.5, 3  # the grey that libjpeg gives units without coded data, inverted or not
 # Coded data without markers, to append to a scan. Whatever the Huffman tables are, at least one of the two decodes to
 # something other than empty units.
 TAILS = (bytes(range(254, 0, -1)), bytes(range(1, 255)))
+BAND_PIXELS = 1 << 20  # that are copied at once
 COEFFICIENTS = 64
 # libjpeg's own progressive script has 10 scans, mozjpeg writes about a dozen, and libtiff also stops at 100
 MOST_SCANS = 100
@@ -108,6 +112,29 @@ def _segments(data: bytes, position: int = 2) -> Iterator[tuple[int, int, int]]:
         yield marker, match.start(), position
 
 
+def close_scans(header: JPEGHeader, data: bytes) -> bytes:
+    """The file up to the end of its last scan, closed by an end marker; all of it if an end marker already stands there.
+
+    Some cameras write none, and then data of their own, in which libjpeg would go on reading. Arithmetic codes do not tell
+    where they end, so that such a file stays as it is.
+    """
+    missing, end = _walk_scans(header, data)
+    is_closed = missing or header.process in ARITHMETIC or data.startswith(END_MARKER, end)
+    if is_closed:
+        return data
+    file = io.BytesIO(data)  # which copies the bytes once
+    file.truncate(end)
+    file.seek(end)
+    file.write(END_MARKER)
+    return file.getvalue()
+
+
+def check_closed(data: bytes) -> None:
+    """Raises `DamagedImage` if the last scan of a file that `close_scans` has closed ends early. Decodes the file twice."""
+    if _ends_early(data[: -len(END_MARKER)], is_reduced=False):
+        raise DamagedImage("the image is damaged: the file ends early; is the file complete?")
+
+
 def check_jpeg(header: JPEGHeader, data: bytes) -> None:
     """Raises `UnknownImageType` for samples or a coding that are not read.
 
@@ -148,7 +175,7 @@ def _check_restarts(header: JPEGHeader, data: bytes) -> None:
     across, down = (8, 8) if len(header.components) == 1 else (8 * factor for factor in header.factors)
     units = -(-header.width // across) * -(-header.height // down)  # of blocks (section A.2)
     total = -(-units // header.restart_interval) - 1
-    end = data.find(b"\xff\xd9", header.scan_start)
+    end = data.find(END_MARKER, header.scan_start)
     count = sum(1 for _ in RESTART.finditer(data, header.scan_start, end if end >= 0 else len(data)))
     if count < total:
         raise DamagedImage(f"the image is damaged: {count} of {total} restart markers are there; is the file complete?")
@@ -168,29 +195,33 @@ def check_scans(header: JPEGHeader, image: Image.Image, data: bytes) -> None:
             f"the image is damaged: its scans lack coefficients of {missing} of its {len(header.components)} components; "
             "is the file complete?"
         )
-    if header.process in SEQUENTIAL:
-        scan_data = data[:end].rstrip(b"\xff")  # fill bytes may precede a marker
-        pixels = _eighth(scan_data)
-        if any(_eighth(scan_data + tail) != pixels for tail in TAILS):  # after a complete scan, more bytes change no pixel
-            raise DamagedImage("the image is damaged: its coded data ends before its last rows; is the file complete?")
+    if header.process in SEQUENTIAL and _ends_early(data[:end], is_reduced=True):
+        raise DamagedImage("the image is damaged: its coded data ends before its last rows; is the file complete?")
 
 
 def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:
-    """The number of components that lack a coefficient, or bits of one, in the scans; and the offset where the last ends."""
+    """The number of components that lack a coefficient, or bits of one, in the scans; and the offset where the last ends.
+
+    What follows the scan that completes all coefficients, other than scans, is no part of the image.
+    """
     # for each component and coefficient, the lowest bit that the scans so far have sent; 0 means complete
     lowest = {identifier: [1] * COEFFICIENTS for identifier, _, _ in header.components}
+    missing = len(lowest)
     for marker, start, after in _segments(data, header.scan_header):
         segment = data[start + 4 : after]
-        if marker == END:
-            return sum(any(bits) for bits in lowest.values()), start
-        if marker == SCAN and segment and len(segment) >= 4 + 2 * segment[0]:
-            first, last, bits = segment[1 + 2 * segment[0] :][:3]
+        identifiers = segment[1 : 1 + 2 * segment[0] : 2] if marker == SCAN and segment else b""
+        is_scan = lowest.keys() >= {*identifiers} and len(segment) >= 4 + 2 * len(identifiers) > 4
+        if marker == END or not (missing or is_scan):
+            return missing, start
+        if is_scan:
+            first, last, bits = segment[1 + 2 * len(identifiers) :][:3]
             if header.process not in PROGRESSIVE:
                 first, last, bits = 0, COEFFICIENTS - 1, 0
-            for identifier in segment[1 : 1 + 2 * segment[0] : 2]:
-                if identifier in lowest and first <= last < COEFFICIENTS:
+            if first <= last < COEFFICIENTS:
+                for identifier in identifiers:
                     lowest[identifier][first : last + 1] = [bits & 15] * (last + 1 - first)
-    return sum(any(bits) for bits in lowest.values()), len(data)
+            missing = sum(any(bits) for bits in lowest.values())
+    return missing, len(data)
 
 
 def _is_middle_grey(image: Image.Image) -> bool:
@@ -204,8 +235,22 @@ def _is_middle_grey(image: Image.Image) -> bool:
     return bool(abs(value - MIDDLE) <= NEAR)
 
 
-def _eighth(start: bytes) -> bytes:
-    """Decodes this start of a JPEG, closed by an end marker, at an eighth of its size: each pixel is the mean of a block."""
-    with Image.open(io.BytesIO(start + b"\xff\xd9"), formats=("JPEG",)) as image:
-        image.draft(None, (1, 1))
-        return image.tobytes()
+def _ends_early(start: bytes, *, is_reduced: bool) -> bool:
+    """Whether this start of a file ends before the last unit of its last scan.
+
+    After a complete scan, more bytes change no pixel. is_reduced: whether means of blocks are compared, and not all pixels.
+    """
+    start = start.rstrip(b"\xff")  # fill bytes may precede a marker
+    return len({_digest(start + tail + END_MARKER, is_reduced) for tail in TAILS}) > 1
+
+
+def _digest(data: bytes, is_reduced: bool) -> int:
+    """A checksum of a JPEG's pixels; is_reduced: at an eighth of its size, where each is the mean of a block."""
+    digest = 0
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        if is_reduced:
+            image.draft(None, (1, 1))
+        rows = max(1, BAND_PIXELS // image.width)
+        for top in range(0, image.height, rows):
+            digest = zlib.crc32(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes(), digest)
+    return digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples per pixel, by colour type
 INFLATE_BYTES = 1 << 20  # inflated in one step
 TEXTS, EXIF_KEYWORDS = (b"tEXt", b"zTXt", b"iTXt"), (b"exif\0", b"Raw profile type exif\0")
 END = b"\0\0\0\0IEND\xaeB`\x82"
+ANCILLARY = 0x20  # a bit of the first letter of a chunk's kind (section 5.4)
+EMPTY_PIXELS = b"\0\0\0\0IDAT"
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -42,6 +45,45 @@ def check_first_frame(data: bytes) -> None:
             raise DamagedImage(f"the image is damaged: its first frame covers {frame}; save it again")
 
 
+def head_of(data: bytes) -> tuple[bytes, bool]:
+    """The chunks before the pixels that decide about these, and the colour profile and EXIF, wherever they stand.
+
+    Of each kind of the latter the first counts, if Pillow can read it. All other chunks are left out, so that damage in them is
+    without effect. With it: whether EXIF is left out. Raises as `check_first_frame`.
+    """
+    check_first_frame(data)
+    head, has_pixels, others = bytearray(data[:8]), False, dict[bytes, bytes]()
+    for kind, start, end in png_chunks(data):
+        has_pixels = has_pixels or kind == b"IDAT"
+        if not has_pixels and (kind == b"tRNS" or not kind[0] & ANCILLARY):
+            head += data[start:end]
+        elif kind in (b"iCCP", b"eXIf") or (kind in TEXTS and data.startswith(EXIF_KEYWORDS, start + 8)):
+            others.setdefault(b"text" if kind in TEXTS else kind, data[start:end])
+    read = [kind for kind, chunk in others.items() if _is_readable(data[:33] + chunk)]
+    return b"".join([head, *(others[kind] for kind in read)]), not {b"iCCP", *read} >= others.keys()
+
+
+def with_pixels(head: bytes, data: bytes) -> bytes:
+    """The file of this head and the pixels of `data`, whatever stands between them and behind them."""
+    file, last = io.BytesIO(), 0
+    file.write(head)
+    for kind, start, end in png_chunks(data):
+        if kind == b"IDAT":
+            file.write(memoryview(data)[start:end])
+            last = end
+    file.write(END if last <= len(data) else b"")  # none behind pixels that end early
+    return file.getvalue()
+
+
+def _is_readable(start: bytes) -> bool:
+    """Whether Pillow reads these chunks, of which the first is the header."""
+    try:
+        Image.open(io.BytesIO(start + EMPTY_PIXELS), formats=("PNG",))
+    except Exception:  # Pillow raises many types for damage
+        return False
+    return True
+
+
 def scale_transparency(image: Image.Image, data: bytes) -> None:
     """Scales the transparent sample to the 8 bits of Pillow's pixels. Of a 16-bit RGB sample, the upper 8 bits are used."""
     depth, color_type, sample = data[24], data[25], image.info.get("transparency")
@@ -52,22 +94,6 @@ def scale_transparency(image: Image.Image, data: bytes) -> None:
         image.info["transparency"] = (sample & mask) * 255 // mask  # the upper bits are ignored (section 11.3.1.1)
     elif color_type == 2 and isinstance(sample, tuple):
         image.info["transparency"] = tuple(value >> 8 if depth == 16 else value & mask for value in sample)
-
-
-def late_exif(data: bytes) -> bytes:
-    """If EXIF stands behind the pixels, the PNG without its pixels and with that EXIF; else nothing.
-
-    Pillow reads chunks behind the pixels only when it decodes these.
-    """
-    pixels, late = 0, list[bytes]()  # where the pixels begin; chunks behind them
-    for kind, start, end in png_chunks(data):
-        if end > len(data):
-            break
-        if kind == b"IDAT":
-            pixels = pixels or start
-        elif pixels and (kind == b"eXIf" or (kind in TEXTS and data[start + 8 : end].startswith(EXIF_KEYWORDS))):
-            late.append(data[start:end])
-    return b"".join([data[:pixels], *late, END]) if late else b""
 
 
 def check_pixels(image: Image.Image, data: bytes) -> None:

@@ -122,7 +122,7 @@ class Output:
     counts: the network's pixels of each class id, before `min_confidence`; their sum is height x width. mean_confidence: of
     all pixels, 0 to 1; None if the options do not need confidence. box: of a cut-out's object, left, top, width and height in
     pixels of the image; None for other formats, and if no pixel has a class that the cut-out shows. object_pixels: as
-    `SegmentedImage.object_pixels` says. remark: what to tell of a scene's bands; else empty.
+    `SegmentedImage.object_pixels` says. remark: what to tell of the file, if anything.
     """
 
     body: bytes

@@ -46,7 +46,7 @@ def serve(narrow_file: Path) -> Serve:
             with pytest.MonkeyPatch.context() as patch:  # a reload loads anew
                 if registry.load_runtime is load_runtime:  # else a test has changed it
                     patch.setattr(registry, "load_runtime", load)
-                client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
+                client = stack.enter_context(TestClient(app, "http://localhost", raise_server_exceptions=False))
                 wait_until(lambda: is_ready(client), lambda: client.get("/health").text)
                 if reads_jobs and (jobs := service_of(client).jobs):
                     wait_until(lambda: jobs.is_loaded)

@@ -200,23 +200,3 @@ def test_what_follows_the_last_request_of_a_connection_is_ignored(head: bytes) -
         assert (answer.status, answer.read()) == (200, b"ok")
         assert is_closed(connection)
     assert in_work == ["/"]
-
-
-def test_the_rest_of_a_body_that_nobody_read_begins_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a connection that a load balancer keeps would be closed under it earlier than another."""
-    monkeypatch.setattr(connections, "KEEP_ALIVE_S", 600)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(send, 422, b"no")
-
-    with connected(app) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n1")
-        assert answer_on(connection).read() == b"no"
-        monkeypatch.setattr(connections, "HEAD_S", HEAD_S)
-        connection.sendall(b"23")
-        time.sleep(LONGER_S)
-        monkeypatch.setattr(connections, "KEEP_ALIVE_S", 0.1)
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        answer = answer_on(connection)
-        assert (answer.status, answer.read()) == (422, b"no")
-        assert is_closed(connection)

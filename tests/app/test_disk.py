@@ -89,6 +89,5 @@ def test_a_batch_with_more_files_than_may_be_open_is_413(serve: Serve) -> None:
         service.admission.most_files = 3
         response = client.post("/segment/batch", files=[("file", ("a", large))] * 4)
         assert_problem(response, 413, "4 or more images above 64 KiB", "send fewer at once")
-        assert response.headers["connection"] == "close"
         assert client.post("/segment/batch", files=[("file", ("a", large))] * 3 + [("file", ("b", PHOTO))]).status_code == 200
         assert_idle(service)

@@ -17,8 +17,8 @@ from tests.support.app.exchanges import PHOTO, answer_on, connect, is_closed, re
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
 
-HALF = b"GET /health HTTP/1.1\r\nHost: x\r\n"
-CHUNKED_HEAD = b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+HALF = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED_HEAD = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
 # the service with few files for its process: the soft limit is lower than the hard one, to which it is to be raised
 FEW_FILES = """
 import resource, sys
@@ -47,7 +47,7 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
     open_ = Connections(3, clients)
     with over_http(ConnectionMiddleware(app, clients), open_.protocol) as port, ExitStack() as stack:
         busy, half, idle = (stack.enter_context(connect(port)) for _ in range(3))
-        busy.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        busy.sendall(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
         half.sendall(HALF)
         wait_until(lambda: len(in_work) == 1)
         idle.sendall(HALF + b"\r\n")
@@ -57,7 +57,7 @@ def test_one_more_connection_takes_the_place_of_what_has_waited_longest_for_a_he
         wait_until(lambda: open_.count == 2)
         others = [stack.enter_context(connect(port)) for _ in range(2)]
         for other in others:
-            other.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            other.sendall(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert is_closed(idle)
         wait_until(lambda: (open_.count, len(in_work)) == (3, 3))
         with connect(port) as late:  # all three are being answered

@@ -31,7 +31,7 @@ from tests.support.app.services import Serve, hold_model, occupy
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import over_http
 
-LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")

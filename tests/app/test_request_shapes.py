@@ -122,7 +122,7 @@ def test_a_client_s_protocol_error_is_no_error_of_the_service(running: Process, 
 
 
 def get(target: str, *lines: str, method: str = "GET") -> bytes:
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
 
 
 TARGETS = {

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.middleware import trace_fields
+from app.middleware import network_of, trace_fields
+from app.settings import Settings
 from tests.support.app.exchanges import assert_problem, post, service_of
 from tests.support.app.services import Serve
 from tests.support.polling import HANG_S, wait_until
@@ -56,11 +57,12 @@ def test_a_request_s_line_has_the_name_of_its_key_and_a_name_is_no_key(
             assert ("key" in fields, fields["client"]) == (False, "testclient"), wrong
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])  # of the latter, the system maps the proxy's address
 def test_only_a_trusted_proxy_says_who_the_client_is_and_it_stays_on_its_line(
-    narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own variable
-    with fcn_serve(narrow_file, tmp_path, trusted_proxies="127.0.0.1, 198.51.100.0/24") as service:
+    with fcn_serve(narrow_file, tmp_path, host=host, trusted_proxies="127.0.0.1, ::ffff:198.51.100.0/120, ::/0") as service:
 
         def line_of(forwarded: bytes, sender: str = "127.0.0.1") -> dict[str, Any]:
             headers = [(b"X-Request-ID", b"mine"), (b"X-Forwarded-For", forwarded)]
@@ -74,10 +76,23 @@ def test_only_a_trusted_proxy_says_who_the_client_is_and_it_stays_on_its_line(
             assert max(len(entry.get("client", "")) for entry in entries) <= 303
             return next((entry for entry in entries if entry.get("request_id") == "mine"), {})
 
-        assert line_of(f"{FORGED}, 198.51.100.2".encode())["client"] == FORGED
+        for client in (FORGED, f"::ffff:{FORGED}", f"{FORGED}:4711", f"[::FFFF:{FORGED}]:4711", f"::ffff:{FORGED}%eth0"):
+            for proxy in ("198.51.100.2", "::ffff:198.51.100.2", "[0:0:0:0:0:ffff:c633:6402]:80", "[2001:db8::1%eth0]"):
+                assert line_of(f"{client}, {proxy}".encode())["client"] == FORGED, (client, proxy)
         assert line_of(FORGED.encode(), sender="127.0.0.2")["client"] == "127.0.0.2"
         line_of(b'\x1b[31m", "level": "critical' + b"x" * 1000)
         assert "\x1b" not in service.log.read_text()
+
+
+NETWORKS = {
+    "10.0.0.1": "10.0.0.1", "::ffff:10.0.0.1": "10.0.0.1", "::FFFF:A00:1": "10.0.0.1", "::ffff:10.0.0.1%eth0": "10.0.0.1",
+    "2001:db8::1": "2001:db8::/64", "fe80::1%eth0": "fe80::/64", "fe80::2": "fe80::/64", "unknown": "unknown",
+}  # fmt: skip
+
+
+def test_who_takes_a_turn_is_an_address_of_ipv4_or_a_network_of_ipv6() -> None:
+    assert {host: network_of({"client": (host, 1)}) for host in NETWORKS} == NETWORKS
+    assert "::ffff:10.0.0.0/104" in Settings(trusted_proxies=("10.0.0.0/8",)).trusted_proxies
 
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -149,6 +150,24 @@ def test_the_listening_socket_leaves_silent_and_unread_connections_to_the_system
             assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) >= SILENT_S
 
 
+class OfIPv4(socket.socket):
+    """A socket of a system without IPv6."""
+
+    def __init__(self, family: int = socket.AF_INET, *arguments: object) -> None:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        super().__init__(family, *arguments)  # type: ignore[arg-type]
+
+
+def test_every_address_is_of_both_families_and_of_ipv4_where_that_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for family, hosts in ((socket.AF_INET6, ["127.0.0.1", "::1"]), (socket.AF_INET, ["127.0.0.1"])):
+        with listen("::", 0) as listener:
+            assert listener.family == family
+            for host in hosts:
+                socket.create_connection((host, listener.getsockname()[1])).close()
+        monkeypatch.setattr(socket, "socket", OfIPv4)
+
+
 @pytest.mark.parametrize(
     ("files", "memory", "workers", "room"),
     [
@@ -184,7 +203,7 @@ def test_the_address_is_one_that_a_browser_opens() -> None:
     urls = {
         "0.0.0.0": "http://127.0.0.1:80",
         "": "http://127.0.0.1:80",
-        "::": "http://[::1]:80",
+        "::": "http://127.0.0.1:80",  # also where there is no IPv6
         "fd00::7": "http://[fd00::7]:80",
         "segment.example": "http://segment.example:80",
     }

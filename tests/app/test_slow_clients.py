@@ -35,7 +35,7 @@ def slow_reader(port: int, request: bytes) -> Iterator[socket.socket]:
 
 
 def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def test_one_more_connection_takes_the_place_of_the_slowest_reader(monkeypatch: pytest.MonkeyPatch) -> None:

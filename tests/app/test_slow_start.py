@@ -48,7 +48,7 @@ def test_while_networks_compile_and_warm_up_it_is_live_and_says_what_it_waits_fo
     monkeypatch.setattr("app.serving.registry.load_runtime", load)
     weights = f"{narrow_file},{copy}"
     app = create_app(Settings(weights=weights, device="cpu", runtime="openvino", precision="float32", tile="96", threads=1))
-    with load.compiling, load.running, TestClient(app, raise_server_exceptions=False) as client:
+    with load.compiling, load.running, TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
         assert load.compiling.entry.wait(HANG_S)
         stay_for_longer_than_a_stall(client)
         for path in ("/health/ready", "/health/ready?model=narrow", "/health/ready?model=copy", "/models", "/info"):

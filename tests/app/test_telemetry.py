@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from app.api.segment import STAGES
-from app.telemetry import REASONS, REPEAT_S, OnceAMinute
+from app.telemetry import REASONS, REPEAT_S, JsonFormatter, OnceAMinute, TextFormatter
 from model.command_line import package_version
 from model.inference.cores import available_memory
 from model.inference.runtime import DeviceOutOfMemory
@@ -157,3 +159,18 @@ def test_what_repeats_is_logged_once_a_minute_with_how_many_there_were() -> None
     clock.now += REPEAT_S
     log(6)
     assert not hasattr(records[-1], "fields")
+
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
+SEVERITIES = {5: "DEFAULT", 10: "DEBUG", 20: "INFO", 25: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL", 60: "CRITICAL"}
+
+
+def test_a_line_has_its_time_as_rfc_3339_writes_it_and_google_s_severity() -> None:
+    for level, severity in SEVERITIES.items():
+        record = logging.LogRecord("segment", level, "", 0, "ready", None, None)
+        record.created = 1795928400.0625
+        line = json.loads(JsonFormatter().format(record))
+        assert (line["level"], line["severity"]) == (record.levelname.lower(), severity)
+        assert re.fullmatch(TIME, line["time"])
+        assert datetime.fromisoformat(line["time"]).timestamp() == int(record.created * 1000) / 1000
+        assert re.fullmatch(rf"{TIME} {record.levelname} ready", TextFormatter().format(record))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,9 @@ from fastapi import FastAPI
 from app import main as program
 from app.main import main
 from app.settings import Settings, read_settings
-from app.variables import kubernetes_variables
+from app.variables import kubernetes_variables, use_temporary_folder
 from tests.support.checkout import ROOT
+from tests.support.disks import disk_for_files_of
 
 SERVICE = {
     "SEGMENT_PORT": "tcp://10.0.0.1:80",
@@ -162,3 +166,17 @@ def test_a_line_of_a_file_of_keys_is_one_key(content: bytes, words: str, tmp_pat
     assert "zebra" not in str(error_info.value)
     (tmp_path / "keys").write_bytes(b"abc, #def\r\n  g h  \r\n")
     assert Settings(api_keys_file=str(tmp_path / "keys")).read_api_keys() == ("abc, #def", "g h")
+
+
+def test_the_folder_for_temporary_files_is_an_absolute_path_that_child_processes_get(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "folder").mkdir()
+    for name, has_room in (("folder", True), (f"{tmp_path}/folder/../folder", False)):
+        monkeypatch.setenv("TMPDIR", name)
+        with nullcontext() if has_room else disk_for_files_of(0):
+            assert use_temporary_folder() == has_room
+        assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(tmp_path / "folder")
+    assert not list((tmp_path / "folder").iterdir())

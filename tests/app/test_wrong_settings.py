@@ -11,8 +11,11 @@ import pytest
 from app.main import main
 from app.settings import read_settings
 from app.variables import SettingsError
+from model.weights_file import WEIGHTS_FOLDER
 
 DIGEST = "ab" * 32
+VOC, CAMVID = "voc-fcn8s-mobilenet-v2", "camvid-fcn8s-mobilenet-edgetpu"
+FILE = str(WEIGHTS_FOLDER / VOC)
 TIMES = ("REQUEST_TIMEOUT_S", "UPLOAD_TIMEOUT_S", "LAME_DUCK_S", "DRAIN_S")
 VALUES = [
     *((name, "1", "SEGMENT_JOBS_DIR") for name in ("JOB_UPLOAD_MB", "JOBS_MB", "JOBS_DAYS")),
@@ -20,6 +23,15 @@ VALUES = [
     ("TILE", "1000000", "must be at most 4096"),
     ("PORT", "http", ""),
     ("WEIGHTS", "nothing", "no weights file 'nothing'"),
+    *(
+        ("WEIGHTS", names, f"{first} and {second} are both the model voc-fcn8s-mobilenet-v2; give each file a name of its own")
+        for names, first, second in (
+            (f"{VOC},{VOC}", VOC, VOC),
+            (f"{CAMVID},{VOC},{FILE}.onnx", VOC, f"{FILE}.onnx"),
+            (f"{FILE}.int8.onnx,{FILE}.onnx", f"{FILE}.int8.onnx", f"{FILE}.onnx"),
+            (f"{FILE}.safetensors, {VOC}.onnx", f"{FILE}.safetensors", f"{VOC}.onnx"),
+        )
+    ),
     ("RUNTIME", "tensorflow", "should be 'auto', 'openvino', 'torch' or 'onnxruntime', got 'tensorflow'"),
     ("DEVICE", "tpu", "must be auto, cpu, cuda, cuda:N or mps"),
     ("DEVICE", "cpu,cuda", "several of one kind"),
@@ -37,6 +49,7 @@ VALUES = [
     ("ROOT_PATH", "https://example.com/seg", "must be a path such as /predict"),
     ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example.com", "does not appear to be an IPv4 or IPv6 network"),
     ("TRUSTED_PROXIES", "10.0.0.1/8", "host bits"),
+    *(("HOSTS", value, "such as segment.example") for value in ("http://a.example", "a.example:80", "*", "a.example/b", "a b")),
     ("API_KEYS", ",", "is empty"),
     ("API_KEYS", "'zebra,b'", "key 1 is not KEY"),
     *(
@@ -63,6 +76,7 @@ NAMES = dict.fromkeys(
     "did you mean SEGMENT_",
 ) | {"SEGMENT_ZZZZ": "there is no such setting; remove it"}  # fmt: skip
 VARIABLES = [
+    *(({"TMPDIR": value}, "TMPDIR: no file can be written there: ") for value in ("nothing", "/dev/null", "/proc/self")),
     ({"PORT": "http"}, "PORT: Input should be a valid integer, unable to parse string as an integer, got 'http'"),
     ({"SAGEMAKER_BIND_TO_PORT": "65536"}, "SAGEMAKER_BIND_TO_PORT: Input should be less than or equal to 65535"),
     ({"AIP_HTTP_PORT": "tcp://10.0.0.1:80"}, "AIP_HTTP_PORT: Input should be a valid integer"),

@@ -18,6 +18,7 @@ from tests.support.checkout import ROOT
 from tests.support.cli.commands import command
 from tests.support.cli.folders import OTHER, PHOTO, Segment, files_in, write_files
 from tests.support.images import encode, make_photo
+from tests.support.imaging.samples import with_chunk
 from tests.support.variants import long
 
 LATIN1 = os.fsdecode(b"caf\xe9.jpg")
@@ -127,3 +128,19 @@ def test_a_file_that_is_too_large_to_be_read_is_one_problem(
     assert run(folder, "-o", tmp_path / "out") == 3
     assert "are read" in capsys.readouterr().err
     assert files_in(tmp_path / "out") == ["b.png"]
+
+
+@pytest.mark.parametrize("server", [False, True], ids=["here", "service"])
+def test_odd_names_and_odd_files_have_their_answers(
+    server: bool, tmp_path: Path, run: Segment, narrow_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also what the answer's remark says is told."""
+    open_ended = encode(make_photo(60, 64), "JPEG")[:-2] + b"\0\0\1trailer\xff\xe8" * 9000
+    lost = with_chunk(encode(make_photo(60, 64)), b"eXIf", b"MM", checksum=0)
+    folder = write_files(tmp_path / "in", {'a"b.jpg': open_ended, "c\\d.png": lost})
+    arguments = [str(folder), "-o", str(tmp_path / "out"), "--format", "coco"]
+    assert (main([*arguments, "--server", narrow_url]) if server else run(*arguments)) == 0
+    names = [json.loads(path.read_bytes())["images"][0]["file_name"] for path in sorted((tmp_path / "out").glob("*.json"))]
+    assert names == ['a"b.jpg', "c\\d.png"]
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "EXIF" in line)
+    assert "c\\d.png: EXIF cannot be read" in line

@@ -38,6 +38,8 @@ def test_every_line_of_the_settings_file_reaches_each_instance_which_has_limits_
     assert set(service["environment"]) - own == {"SEGMENT_HOST", "SEGMENT_PORT"}
     for port in service.get("ports", []):
         assert port.endswith(f":{service['environment']['SEGMENT_PORT']}")
+    (host,) = re.findall(r"SEGMENT_HOST=(\S+)", (ROOT / "Dockerfile").read_text())
+    assert service["environment"]["SEGMENT_HOST"] == host == "::"
     settings = Settings()
     (lame_duck,) = re.findall(r"SEGMENT_LAME_DUCK_S=(\d+)", (ROOT / "Dockerfile").read_text())
     assert float(service["stop_grace_period"].rstrip("s")) >= float(lame_duck) + settings.drain_s + 2
@@ -114,6 +116,13 @@ def test_the_replicas_have_the_proxy_s_configuration_but_for_their_addresses() -
     missing = [line for line in lines("haproxy.cfg") if line not in own]
     servers = ["server first 127.0.0.1:8001", "server second 127.0.0.1:8002"]
     assert [line for line in missing if "txn.client" not in line] == [*servers, *servers, "bind 127.0.0.1:8404"]
+
+
+def test_haproxy_s_buffers_fit_its_memory() -> None:
+    for name in ("haproxy.cfg", "compose.cfg"):
+        text = (HAPROXY / name).read_text()
+        connections, size = (int(re.findall(rf"(?m)^  {word} (\d+)$", text)[0]) for word in ("maxconn", "tune.bufsize"))
+        assert 5 * connections * size < 0.95 * (int(COMPOSE["services"]["proxy"]["mem_limit"].rstrip("g")) << 30)
 
 
 @pytest.mark.long

@@ -119,6 +119,7 @@ def test_probes_and_ports_are_those_of_the_service(plain: Manifests) -> None:
     assert (annotations["prometheus.io/port"], annotations["prometheus.io/path"]) == (str(values.port), "/metrics")
     (port,) = plain["Service"]["spec"]["ports"]
     assert port["targetPort"] in ports
+    assert plain["Service"]["spec"]["ipFamilyPolicy"] == "PreferDualStack"
     ((rule,),) = (each["ports"] for each in plain["NetworkPolicy"]["spec"]["ingress"])
     assert rule["port"] in ports
 

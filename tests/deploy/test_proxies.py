@@ -1,4 +1,4 @@
-"""Two services behind the proxies of `deploy/`: restarted in turns they fail no request, killed only their own."""
+"""Two services behind the proxies of `deploy/`: restarted in turns they fail no request, full ones none, killed only their own."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.settings import Settings
 from model.inference.jobs.scene_process import PLAN_TIMEOUT_S
-from tests.support.app.exchanges import PHOTO
 from tests.support.deploy.proxies import PROXIES, balanced
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import Process, fcn_serve
 
-SETTINGS = {"lame_duck_s": 6, "drain_s": 60}
+SETTINGS = {"lame_duck_s": 6, "drain_s": 60, "tile": 512}
 CLIENTS = 4
+SHARE = 0.98  # of answers that are 200 while one instance has room
 each_proxy = pytest.mark.parametrize(
     "name",
     [
@@ -31,6 +33,13 @@ each_proxy = pytest.mark.parametrize(
         for name in PROXIES
     ],
 )
+
+
+@cache
+def photo(height: int = 900, width: int = 1200, noise: int = 24) -> bytes:
+    """A JPEG as a camera writes it, with noise: half a megabyte by default."""
+    grain = np.random.default_rng(0).integers(-noise, noise + 1, (height, width, 3))
+    return encode(np.clip(make_photo(height, width) + grain, 0, 255).astype(np.uint8), "JPEG", quality=91)
 
 
 def has_answered(service: Process) -> bool:
@@ -47,8 +56,8 @@ def has_answered(service: Process) -> bool:
 class Load:
     """Clients that post a photo again and again, half of them on connections of their own each time."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, data: bytes = b"") -> None:
+        self.url, self.data = url, data or photo()
         self.statuses: list[int] = []  # 0: no answer
         self._stop = threading.Event()
 
@@ -63,23 +72,72 @@ class Load:
             client.result(HANG_S)
         self._pool.shutdown()
 
-    def wait_for_more(self, count: int = 20) -> None:
-        target = len(self.statuses) + count
-        wait_until(lambda: len(self.statuses) > target)
+    def wait_for_more(self, count: int = 20) -> list[int]:
+        """The statuses of the next answers, more than `count`."""
+        begin = len(self.statuses)
+        wait_until(lambda: len(self.statuses) > begin + count)
+        return self.statuses[begin:]
 
     def _ask(self, keep_alive: bool) -> None:
         with httpx.Client(timeout=HANG_S, headers={} if keep_alive else {"Connection": "close"}) as client:
             while not self._stop.is_set():
                 try:
-                    self.statuses.append(client.post(f"{self.url}/segment", content=PHOTO).status_code)
+                    self.statuses.append(client.post(f"{self.url}/segment", content=self.data).status_code)
                 except httpx.TransportError:
                     self.statuses.append(0)
+
+
+def share(statuses: list[int]) -> float:
+    """How much of the answers is 200."""
+    return statuses.count(200) / len(statuses)
 
 
 def start(stack: ExitStack, weights: Path, folder: Path, **settings: object) -> Process:
     """A service that ends with the stack; its log is in the folder."""
     folder.mkdir(exist_ok=True)
     return stack.enter_context(fcn_serve(weights, folder, **SETTINGS, **settings))
+
+
+@each_proxy
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param((150, 220, 4), id="5 kB", marks=pytest.mark.long),
+        pytest.param((900, 1200, 24), id="0.5 MB"),
+        pytest.param((2000, 3100, 85), id="5 MB", marks=pytest.mark.long),
+    ],
+)
+def test_while_one_instance_has_room_requests_are_answered_whether_the_other_refuses_is_full_or_killed(
+    name: str, size: tuple[int, int, int], narrow_file: Path, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        full = start(stack, narrow_file, tmp_path / "full", max_queued_tiles=1)
+        free = start(stack, narrow_file, tmp_path / "free")
+        url = stack.enter_context(balanced(name, full, free, tmp_path))
+        with Load(url, photo(*size)) as load:
+            assert share(load.wait_for_more(60)) >= SHARE  # it refuses whenever it has an image
+            with Load(full.url) as others:
+                others.wait_for_more()
+                assert share(load.wait_for_more(60)) >= SHARE
+            assert 503 in others.statuses
+            full.signal(signal.SIGKILL)
+            full.process.wait(HANG_S)
+            assert sum(status != 200 for status in load.wait_for_more(60)) <= CLIENTS
+            assert set(load.wait_for_more(20)) == {200}
+
+
+@each_proxy
+def test_if_no_instance_has_room_clients_learn_when_to_ask_again(name: str, narrow_file: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        services = [start(stack, narrow_file, tmp_path / each, max_queued_tiles=1) for each in ("first", "second")]
+        url = stack.enter_context(balanced(name, *services, tmp_path))
+        with Load(url) as load:
+            load.wait_for_more()
+            wait_until(lambda: 503 in load.statuses)
+            answers = [httpx.post(f"{url}/segment", content=photo(), timeout=HANG_S) for _ in range(20)]
+        assert set(load.statuses) == {200, 503}
+        refusals = [answer for answer in answers if answer.status_code != 200]
+        assert all(int(refusal.headers["retry-after"]) and refusal.json()["status"] == 503 for refusal in refusals)
 
 
 @pytest.mark.long
@@ -124,7 +182,7 @@ def test_jobs_are_found_at_the_instance_that_took_them_and_are_not_missing_while
             return httpx.get(f"{url}/{path}", headers=headers, timeout=HANG_S)
 
         for headers in clients:
-            sent = httpx.post(f"{url}?output=jsonl", files={"file": PHOTO}, headers=headers, timeout=HANG_S)
+            sent = httpx.post(f"{url}?output=jsonl", files={"file": photo()}, headers=headers, timeout=HANG_S)
             headers["id"] = sent.json()["jobID"]
         for headers in clients:
             wait_until(lambda headers=headers: ask(headers["id"], headers).json()["status"] == "successful")

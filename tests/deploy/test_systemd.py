@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from app.main import main
 from app.settings import Settings
+from tests.support.checkout import ROOT
 from tests.support.deploy.files import DEPLOY
 from tests.support.polling import HANG_S
 
@@ -50,7 +53,21 @@ def test_an_instance_needs_a_file_of_keys_and_is_not_started_again_without() -> 
     assert "Environment=SEGMENT_API_KEYS_FILE=%d/keys" in lines
     assert "Restart=always" in lines
     (statuses,) = (line.partition("=")[2].split() for line in lines if line.startswith("RestartPreventExitStatus="))
-    assert statuses == ["2", "CREDENTIALS"]
+    assert {"2", "CREDENTIALS", "EXEC"} <= set(statuses)  # EXEC: the program is missing
+
+
+def test_the_page_installs_what_the_unit_starts_and_copies_files_that_are_there() -> None:
+    (start,) = (line.partition("=")[2] for line in UNIT.splitlines() if line.startswith("ExecStart="))
+    page = (ROOT / "docs" / "operate.md").read_text().partition("## Behind a load balancer")[2].partition("\n## ")[0]
+    commands = [shlex.split(line, comments=True) for line in re.findall(r"(?m)^ {4}(.+)$", page)]
+    folder, _, program = start.partition("/bin/")
+    order = [["python3", "-m", "venv", folder], [f"{folder}/bin/pip", "install"], ["install", "-m", "600"], ["cp"], ["systemctl"]]
+    assert [command[: len(begin)] for command, begin in zip(commands, order, strict=False)] == order
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert program in scripts
+    assert commands[2][4] == re.findall(r"LoadCredential=keys:(.+)", UNIT)[0]
+    assert all((ROOT / word).is_file() for command in commands for word in command if word.startswith("deploy/"))
+    assert commands[4][-2:] == [f"fcn-segment@{port}" for port in (8001, 8002)]
 
 
 def test_a_wrong_setting_ends_with_the_status_that_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, XMP
 from imaging.decoding import Limits
 from imaging.errors import ImageError
 from imaging.formats.declarations import check_header, check_pixels
+from imaging.formats.png import EMPTY_PIXELS, head_of, with_pixels
 from imaging.formats.signatures import format_of, ignore_pillow_warnings
 from model.labels import Color, LabelSet
 from training.data.files import read_file
@@ -164,7 +165,10 @@ def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> Ma
         raise DataError(f"{path}: its {len(data)} bytes are no PNG ({kind}); export masks as PNG, which keeps ids exactly")
     ignore_pillow_warnings()
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        head, lacks_exif = head_of(data)
+        if lacks_exif:
+            raise DataError(f"{path}: its EXIF cannot be read, which may turn the mask; save it without EXIF")
+        with Image.open(io.BytesIO(with_pixels(head, data)), formats=["PNG"]) as image:
             _require_pixels(path, (image.height, image.width), image_size)
             check_header(data, kind, None)  # it is no JPEG
             if (orientation := read_orientation(data)) != 1:
@@ -210,12 +214,11 @@ def read_orientation(data: bytes) -> int:
         return 1
     ignore_pillow_warnings()
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "PNG":
-                image.load()  # EXIF may come after the pixels
+        start = head_of(data)[0] + EMPTY_PIXELS if format_of(data) == "PNG" else data
+        with Image.open(io.BytesIO(start)) as image:
             for name in XMP:  # Pillow would read the orientation from it; the service does not
                 image.info.pop(name, None)
-            value = image.getexif().get(ORIENTATION, 1)
+            value = Image.Image.getexif(image).get(ORIENTATION, 1)  # the method of a PNG decodes the pixels
     except Exception:  # unreadable EXIF does not turn the image
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from pkgutil import walk_packages
 from typing import Any
 
@@ -59,6 +60,7 @@ ANSWERS: list[tuple[type[Problem], Callable[[TestClient], Any]]] = [
     (errors.BadRequest, lambda client: post(client, field="picture", headers=KEY)),
     (errors.EmptyBody, lambda client: client.post("/segment", content=b"", headers=KEY)),
     (errors.Unauthorized, lambda client: client.post("/segment", content=PHOTO)),
+    (errors.Forbidden, lambda client: client.post("/segment", content=PHOTO, headers={"Origin": "https://other.example"})),
     (errors.NotFound, lambda client: client.post("/segments", content=PHOTO, headers=KEY)),
     (errors.MethodNotAllowed, lambda client: client.get("/segment", headers=KEY)),
     (errors.NotAcceptable, lambda client: client.post("/segment", content=PHOTO, headers=KEY | {"Accept": "text/csv"})),
@@ -134,7 +136,7 @@ def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
     assert_problem(client.post("/health/live"), 405, "GET")
     # a redirection to the path without the slash would name the host that the client claims to have asked
     for path in ("/segment/", "/health/live/"):
-        response = client.get(path, headers={"Host": "elsewhere.example"}, follow_redirects=False)
+        response = client.get(path, headers={"Host": "elsewhere.localhost"}, follow_redirects=False)
         assert_problem(response, 404)
         assert "location" not in response.headers
 
@@ -155,3 +157,19 @@ def test_every_error_of_imaging_and_serving_has_a_problem_of_its_own_type_and_a_
     assert to_problem(QueueFull("full", 7)).headers == {"Retry-After": "7"}
     names = [kind.name for kind in (Problem, *Problem.__subclasses__())]
     assert len(names) == len(set(names))
+
+
+ALLOWED = {
+    "/segment": "POST", "/": "GET, HEAD", "/static/page.js": "GET, HEAD", "/health": "GET, HEAD", "/jobs": "GET, POST, HEAD",
+    "/jobs/1": "DELETE, GET, HEAD", "/jobs/1/results": "GET, HEAD",
+}  # fmt: skip
+
+
+def test_an_address_names_all_methods_that_work_there(serve: Serve, tmp_path: Path) -> None:
+    with serve(jobs_dir=tmp_path) as client:
+        for path, methods in ALLOWED.items():
+            for method in ("PUT", "PATCH", "FOO", "OPTIONS"):
+                response = client.request(method, path)
+                assert_problem(response, 405, f"{method} is not allowed on {path}; allowed: {methods}")
+                assert response.headers["allow"] == methods
+            assert 405 not in {client.request(method, path).status_code for method in methods.split(", ")}

@@ -82,7 +82,7 @@ def test_other_origins_may_call_only_where_they_are_allowed(
         assert_problem(refusal, 400, "SEGMENT_CORS_ORIGINS")
         assert caplog.records[-1].fields["request_id"] == refusal.headers["x-request-id"]  # type: ignore[attr-defined]
         assert open_client.options("/segment", headers=own | preflight).status_code == 200
-        answers = {(200, ORIGIN): post(open_client, headers=own), (200, None): post(open_client, headers=foreign)}
+        answers = {(200, ORIGIN): post(open_client, headers=own), (403, None): post(open_client, headers=foreign)}
         answers[415, ORIGIN] = post(open_client, b"x", headers=own)
         with occupy(service_of(open_client), 2):
             answers[503, ORIGIN] = post(open_client, headers=own)
@@ -99,7 +99,7 @@ def test_other_origins_may_call_only_where_they_are_allowed(
 
 def test_the_reference_names_the_prefix_under_which_it_is_served(client: TestClient) -> None:
     assert "servers" not in client.get("/openapi.json").json()
-    scope_client = TestClient(client.app, root_path="/prefix/")
+    scope_client = TestClient(client.app, "http://localhost", root_path="/prefix/")
     assert scope_client.get("/openapi.json").json()["servers"] == [{"url": "/prefix"}]
 
 

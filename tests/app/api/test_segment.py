@@ -61,7 +61,17 @@ def test_a_photo_of_a_phone_is_answered_upright(client: TestClient, service: Ser
     response = post(client, data)
     assert response.content == expected(service, data)
     assert pixels(response.content).shape == (130, 90)
+    assert "X-Remark" not in response.headers
+    still = post(client, data.replace(b"irot\3", b"irot\0"))
+    assert pixels(still.content).shape == (90, 130)
+    assert "lacks the property" in still.headers["X-Remark"]
     assert_problem(post(client, data[: len(data) * 4 // 5]), 422, "damaged")
+
+
+def test_what_follows_the_pixels_does_not_decide(client: TestClient, service: Service) -> None:
+    photo = encode(make_photo(90, 130), "JPEG")
+    assert post(client, photo[:-2] + b"\0\0\1trailer\xff\xe8" * 9000).content == expected(service, photo)
+    assert_problem(post(client, photo[: len(photo) * 2 // 3]), 422, "the file ends early")
 
 
 def test_parameters_of_the_query_do_what_they_do_in_the_segmenter(client: TestClient, service: Service) -> None:

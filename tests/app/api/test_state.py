@@ -27,7 +27,7 @@ from tests.support.runtimes import ON_EACH_RUNTIME
 
 
 def test_before_it_is_loaded_it_is_live_and_refuses_images(narrow_file: Path) -> None:
-    client = TestClient(create_app(Settings(weights=str(narrow_file))))  # its lifespan does not begin
+    client = TestClient(create_app(Settings(weights=str(narrow_file))), "http://localhost")  # its lifespan does not begin
     assert client.get("/health/live").status_code == 200
     assert client.get("/health").status_code == 503
     for response in (client.get("/health/ready"), post(client), client.get("/info")):

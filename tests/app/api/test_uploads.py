@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
+from io import BytesIO
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from fastapi.testclient import TestClient
@@ -78,6 +81,26 @@ def test_a_file_s_name_is_told_without_folders(client: TestClient) -> None:
     for filename, name in (("a/b/Käfer.png", "Käfer.png"), (r"C:\a\cat.png", "cat.png"), ("a/", "image")):
         response = client.post("/segment?format=coco", files={"file": (filename, PHOTO)})
         assert response.json()["images"][0]["file_name"] == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("a%22b.jpg", 'a"b.jpg'),  # browsers, curl and httpx
+        (r"a\"b.jpg", 'a"b.jpg'),  # curl --form-escape
+        ("c\\d.jpg", "c\\d.jpg"),  # browsers
+        (r"c\\d.jpg", "c\\d.jpg"),  # curl and httpx
+        (r"C:\dir\a.jpg", "a.jpg"),
+        (r"\\host\dir\a.jpg", "a.jpg"),
+        ("dir/e%2Ff.jpg", "e%2Ff.jpg"),
+    ],
+)
+def test_marks_of_a_name_come_through_forms(client: TestClient, text: str, name: str) -> None:
+    message = form("; boundary=x", f'form-data; name="file"; filename="{text}"')
+    assert client.post("/segment?format=coco", **message).json()["images"][0]["file_name"] == name
+    with ZipFile(BytesIO(client.post("/segment/batch?format=png", **message).content)) as archive:
+        assert not any("\\" in member for member in archive.namelist())
+        assert json.loads(archive.read("results.jsonl"))["file"] == name
 
 
 def test_bytes_beyond_the_limit_are_413_by_their_announcement_or_as_they_come(serve: Serve) -> None:

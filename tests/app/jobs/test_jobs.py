@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +14,17 @@ from tests.support.app.exchanges import PHOTO, assert_problem, samples, service_
 from tests.support.app.jobs import result_of, status_of, submit, submit_photos
 from tests.support.app.services import Serve, hold_model
 from tests.support.images import encode, make_photo
+from tests.support.imaging.samples import with_chunk
 from tests.support.imaging.scenes import scene_file
 
-PHOTOS = {"a.png": encode(make_photo(90, 120)), "b.jpg": encode(make_photo(60, 64), "JPEG"), "../../b.jpg": PHOTO}
+PHOTOS = {
+    "a.png": encode(make_photo(90, 120)),
+    "b.jpg": encode(make_photo(60, 64), "JPEG"),
+    "../../b.jpg": PHOTO,
+    'a"b.png': PHOTO,
+    "c\\d.png": PHOTO,
+}
+LOST = with_chunk(encode(make_photo(60, 64)), b"eXIf", b"MM", checksum=0)
 SITE = 'LOCAL_CS["Building site",UNIT["metre",1]]'
 KEYS = {"api_keys": "ann:one,bob:two,three"}
 
@@ -53,6 +62,15 @@ def test_photos_get_the_bytes_of_a_batch(client: TestClient, output: str, format
     files = [("file", item) for item in PHOTOS.items()]
     batch = client.post("/segment/batch", params={"format": format}, files=files)
     assert result_of(client, submit_photos(client, PHOTOS, output=output, format=format)) == batch.content
+
+
+def test_names_and_odd_files_come_through_a_job(client: TestClient) -> None:
+    odd = {'a"b.jpg': encode(make_photo(60, 64), "JPEG")[:-2] + b"\0\0\1trailer\xff\xe8" * 9000, "c\\d.png": LOST}
+    lines = [json.loads(line) for line in result_of(client, submit_photos(client, odd, output="jsonl")).splitlines()]
+    assert [line["file"] for line in lines] == [*odd]
+    assert "remark" not in lines[0]
+    assert lines[1]["remark"].startswith("EXIF cannot be read")
+    assert all("answer" in line for line in lines)
 
 
 def test_parameters_are_fields_of_a_form_as_well(client: TestClient) -> None:

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from benchmarks.harness.image_files import file_of
-from imaging.decoding import decode, read_size
+from imaging.decoding import OpenImage, decode, read_size
 from imaging.errors import UnknownImageType
 from imaging.formats.boxes import check_avif
 from imaging.formats.signatures import format_of
 from tests.support.costs import threads_of
-from tests.support.images import make_photo, open_image
+from tests.support.images import exif_of, make_photo, open_image
 from tests.support.imaging.corpus import LIMITS
 
 PHOTO = make_photo(64, 96)
@@ -67,6 +67,18 @@ def test_a_general_brand_is_read_where_the_others_say_what_it_is() -> None:
 )
 def test_odd_lengths_of_boxes_end(boxes: bytes) -> None:
     check_avif(DATA[:32] + boxes + bytes(100))
+
+
+def test_exif_alone_turns_nothing_and_is_told() -> None:
+    """Pillow would write the property for an orientation, so its tag is written as another one first."""
+    exif = Image.Exif()
+    exif[0x0113] = 6
+    still = file_of(Image.fromarray(PHOTO), "AVIF", exif=exif).replace(b"\1\x13\0\3", b"\1\x12\0\3")
+    decoded = OpenImage(still, LIMITS).decode()
+    np.testing.assert_array_equal(decoded.pixels, decode(DATA, LIMITS))
+    assert "lacks the property" in decoded.remark
+    turned = file_of(Image.fromarray(PHOTO), "AVIF", exif=exif_of(6))
+    assert not OpenImage(turned, LIMITS).decode().remark
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")

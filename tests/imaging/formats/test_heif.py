@@ -105,6 +105,14 @@ def test_exif_turns_nothing_once_more_nor_alone(orientation: int) -> None:
     if b"imir" not in both:
         assert b"Exif\0" in still
         np.testing.assert_array_equal(decode(still, LIMITS), PHOTO)
+        assert ("lacks the property" in OpenImage(still, LIMITS).decode().remark) == (orientation > 1)
+    assert not OpenImage(both, LIMITS).decode().remark
+    other = Image.Exif()
+    other[0x0113] = orientation  # then the properties are not written
+    alone = heic_of(COLOR, exif=other.tobytes(), quality=-1, chroma=444, matrix_coefficients=0)
+    image = OpenImage(alone.replace(b"\1\x13\0\3", b"\1\x12\0\3"), LIMITS).decode()
+    np.testing.assert_array_equal(image.pixels, PHOTO)
+    assert ("lacks the property" in image.remark) == (orientation > 1)
 
 
 def test_transparent_pixels_lie_over_white() -> None:

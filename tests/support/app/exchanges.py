@@ -66,7 +66,7 @@ def assert_idle(service: Service) -> None:
 
 
 def head(length: int = len(PHOTO), *lines: str, path: str = "/segment") -> bytes:
-    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *lines, "", ""]).encode()
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {length}", *lines, "", ""]).encode()
 
 
 @contextmanager

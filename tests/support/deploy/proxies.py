@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import pwd
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,6 +20,7 @@ from tests.support.servers import Process
 
 NGINX = """
 daemon off;
+user {user} {group};
 pid {folder}/nginx.pid;
 error_log stderr;
 events {{ worker_connections 512; }}
@@ -39,7 +43,7 @@ def haproxy(text: str, folder: Path) -> list[str]:
 
 def nginx(text: str, folder: Path) -> list[str]:
     (folder / "segment.conf").write_text(text.replace("/var/log/nginx/segment.log", str(folder / "proxy.log")))
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, user=pwd.getpwuid(os.geteuid()).pw_name, group=grp.getgrgid(os.getegid()).gr_name))
     return ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import imagecodecs
@@ -122,3 +123,10 @@ def late_exif_png(pixels: Pixels, orientation: int) -> bytes:
     data = file_of(Image.fromarray(pixels), "PNG")
     end = data.rindex(b"IEND") - 4
     return data[:end] + chunk(b"eXIf", exif_of(orientation).tobytes().removeprefix(b"Exif\0\0")) + data[end:]
+
+
+def with_chunk(data: bytes, kind: bytes, content: bytes, *, checksum: int = 1, late: bool = False) -> bytes:
+    """The PNG with this chunk before or behind its pixels. checksum: times the right one."""
+    place = data.rindex(b"IEND") - 4 if late else 33
+    right = zlib.crc32(kind + content)
+    return data[:place] + chunk(kind, content)[:-4] + (right ^ 1 - checksum).to_bytes(4, "big") + data[place:]

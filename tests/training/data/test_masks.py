@@ -11,9 +11,10 @@ from PIL import Image
 
 from benchmarks.harness.image_files import file_of, png_of
 from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
-from tests.support.imaging.samples import oriented
+from tests.support.images import make_photo
+from tests.support.imaging.samples import late_exif_png, oriented, with_chunk
 from tests.support.training.data_sets import in_palette
-from training.data.masks import Colors, Ids, Meaning, interpret, label_colors, open_mask
+from training.data.masks import Colors, Ids, Meaning, interpret, label_colors, open_mask, read_orientation
 from training.data.problems import DataError
 
 FOUR = numbered_labels(["a", "b", "c", "d"])
@@ -151,6 +152,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "without its last rows": (png_of(4, 2, 8, 0, ROWS[:5]), "damaged: its rows take 10 bytes, and its stream ends after 5"),
     "a first frame of a part": (png_of(4, 2, 8, 0, ROWS[:5], **SHORT_FRAME), "damaged: its first frame covers 4x1 of 4x2"),
     "EXIF turns it": (oriented(PLAIN, "PNG", 6), r"EXIF turns the mask itself \(orientation 6\)"),
+    "EXIF may turn it": (with_chunk(encoded(Image.fromarray(PLAIN)), b"eXIf", b"MM\0*", checksum=0), "its EXIF cannot be read"),
     # Pillow shows an index beyond the palette black, which is a class
     "beyond the palette": (png_of(4, 2, 8, 3, ROWS, PLTE=bytes(9)), "its palette has 3 colours, and a pixel has number 3"),
 }  # fmt: skip
@@ -168,6 +170,13 @@ def test_what_may_be_misread_is_refused(tmp_path: Path, case: str) -> None:
 def test_a_mask_that_exif_leaves_as_it_is_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(oriented(PLAIN, "PNG", 1))
     assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
+
+
+@pytest.mark.parametrize("kind", [b"iCCP", b"gAMA", b"zTXt"])
+def test_a_damaged_chunk_that_is_not_of_the_pixels_hides_neither_ids_nor_the_orientation(tmp_path: Path, kind: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(with_chunk(encoded(Image.fromarray(PLAIN)), kind, b"x" * 9, checksum=0))
+    assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
+    assert read_orientation(with_chunk(late_exif_png(make_photo(5, 7), 6), kind, b"x" * 9, checksum=0)) == 6
 
 
 @pytest.mark.parametrize("format", ["JPEG", "TIFF", "unknown"])

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.harness.hostile import jpeg_of_markers, overlapping_strips
+from benchmarks.harness.hostile import hostile, overlapping_strips
 from imaging.decoding import Limits, decode
 from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType
 from imaging.rendering import ANSWER_FORMATS, Rendering
@@ -246,7 +246,7 @@ async def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
 async def test_a_death_is_a_line_in_the_log_with_what_is_known_of_its_file(
     one: Asking, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = overlapping_strips(40), jpeg_of_markers(20_000_000)
+    data = overlapping_strips(40), hostile("jpeg of comments")
     for each in data:
         with pytest.raises(DamagedImage, match="needs more than"):
             await one.segment(each, OPTIONS)
