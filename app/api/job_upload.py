@@ -78,7 +78,8 @@ async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[
                 raise FormParserError(CUT_OFF)
     except FormParserError as error:
         raise unreadable(str(error), CLOSE) from error
-    if not any(upload_path(folder, index).stat().st_size for index in range(len(upload.names))):
+    paths = [upload_path(folder, index) for index in range(len(upload.names))]
+    if not await asyncio.to_thread(lambda: any(path.stat().st_size for path in paths)):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
     return upload._replace(bytes=count)
 
