@@ -254,8 +254,12 @@ class Settings(BaseModel):
     @field_validator("weights")
     @classmethod
     def _weights(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            find_files(name)
+        names: dict[str, str] = {}  # what was written, by the model's name
+        for text in value:
+            name = find_files(text).name.removesuffix(".int8")
+            if name in names:
+                raise ValueError(f"{names[name]} and {text} are both the model {name}; give each file a name of its own")
+            names[name] = text
         return value
 
     def read_api_keys(self) -> tuple[str, ...]:
@@ -267,9 +271,14 @@ class Settings(BaseModel):
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that all requests together may use: as set, else a share of the memory that this process may use."""
+        """Memory that requests and photos of jobs may use together: as set, else a share of what this process may use."""
         share = int(MEMORY_SHARE * (available_memory() or 0)) - NETWORK_BYTES
         return self.memory_mb * 10**6 or max(LEAST_MEMORY_BYTES, share)
+
+    @property
+    def memory_shares(self) -> int:
+        """How many equal parts the memory has: of requests and, if there are jobs, of their photos."""
+        return 2 if self.jobs_dir else 1
 
     @property
     def cpu_threads(self) -> int:

@@ -35,7 +35,7 @@ LOAD = 0.8
 """The share of its highest rate for which a machine is planned."""
 IMAGES = (1000, 100_000)
 """Images a second for which the table calculates machines."""
-MISSING = ""
+MISSING = "-"
 
 
 def main() -> None:
@@ -74,7 +74,8 @@ def rows(folder: Path) -> Iterator[str]:
     for images in IMAGES:
         cells = (_machines(images, rate, each.get(TILES)) for (_, rate), each in zip(rates, figures, strict=True))
         yield table_row(f"calculated: for {images:,} images a second", *cells)
-    yield table_row("measured at commit", *(section.commit for section in sections))
+    of_bulk = [f"; `fcn-segment` {bulk.commit}" if bulk and bulk.machine == machine else "" for machine in machines]
+    yield table_row("measured at commit", *(section.commit + more for section, more in zip(sections, of_bulk, strict=True)))
 
 
 def _name(section: Section) -> str:

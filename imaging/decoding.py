@@ -284,7 +284,8 @@ def _unknown_type(data: bytes) -> UnknownImageType:
     """The error for bytes of a format that is not read."""
     if foreign := signatures.foreign_format(data):
         return UnknownImageType(_foreign_problem(foreign))
-    advice = signatures.WITHOUT_LINE_BREAKS if signatures.lacks_line_breaks(data) else "send one of those"
+    advice = "it is text; send the file of an image" if signatures.is_text(data) else "send one of those"
+    advice = signatures.WITHOUT_LINE_BREAKS if signatures.lacks_line_breaks(data) else advice
     return UnknownImageType(f"{NONE_OF_THEM}; {advice}")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from model.manifest import METADATA_KEY, Manifest, WeightsError
@@ -98,7 +98,7 @@ def load_weights(path: Path) -> Weights:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
     except SafetensorError as error:
-        raise WeightsError(f"{path} is not a safetensors file: {error}") from error
+        raise damaged(path, error) from error
     except KeyError as error:
         raise WeightsError(f"{path} has tensors of the type {error}, which numpy lacks; give float32 or float16") from error
     metadata = _metadata(data)
@@ -109,6 +109,22 @@ def load_weights(path: Path) -> Weights:
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     return Weights(path.stem, hashlib.sha256(data).hexdigest(), manifest, tensors)
+
+
+def check_master(path: Path) -> None:
+    """Reads a master's header. Raises `WeightsError` for another file, and for one of another length than it says."""
+    try:
+        with safe_open(path, framework="np"):
+            return
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: SafetensorError) -> WeightsError:
+    """The error for a master that safetensors cannot read."""
+    return WeightsError(f"{path} is damaged, or is not a safetensors file: {error}; copy it again")
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -92,6 +92,8 @@ def test_the_commands_of_the_http_page_bring_what_it_says(answers: Path, live_ur
     document = json.loads((answers / "answer.json").read_text())
     assert document["class_map"]["encoding"] == "rle"
     assert set(document["model"]) == {"name", "sha256", "runtime", "precision"}
+    (shown,) = (json.loads(block) for block in blocks(page("http-api.md"), "json"))
+    assert_shown(shown, document)
     polygons = json.loads((answers / "polygons.json").read_text())["class_map"]
     assert polygons["tolerance"] == 2
     with Image.open(answers / "sure.png") as sure, Image.open(answers / "confidence.png") as confidence:
@@ -107,6 +109,23 @@ def test_the_commands_of_the_http_page_bring_what_it_says(answers: Path, live_ur
     assert json.loads((answers / "classes.geojson").read_text())["type"] == "FeatureCollection"
     check_batch(answers)
     run_python(answers, live_url)
+
+
+def assert_shown(shown: object, real: object) -> None:
+    """A page's JSON is the answer's: the same names in their order, the same values, and texts up to their `...`."""
+    if isinstance(shown, dict) and isinstance(real, dict):
+        assert list(shown) == list(real)
+        for name in shown:
+            assert_shown(shown[name], real[name])
+    elif isinstance(shown, list) and isinstance(real, list):
+        assert len(shown) == len(real)
+        for pair in zip(shown, real, strict=True):
+            assert_shown(*pair)
+    elif isinstance(shown, str) and isinstance(real, str):
+        assert shown.endswith("...") or shown in (real, "float32"), real
+        assert real.startswith(shown.removesuffix("...")[:8]) or shown == "float32"
+    else:
+        assert shown == pytest.approx(real, rel=0.02), "precisions and processors differ a little"
 
 
 @pytest.mark.long

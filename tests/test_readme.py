@@ -41,7 +41,9 @@ def test_the_curl_commands_bring_masks_and_json(checkout: Path, live_url: str) -
         assert (mask.mode, mask.size) == ("P", SIZE)
         assert (np.asarray(mask) == 8).mean() > 0.5
     answer = json.loads((checkout / "mask.json").read_text())
+    (sentence,) = re.findall(r"^.*The JSON lists (.*), and has", README, re.MULTILINE)
     assert answer["classes"][0]["name"] == "cat"
+    assert set(re.findall(r"`(\w+)`", sentence)) < set(answer["classes"][0])
     assert size_of(checkout / "overlay.png") == SIZE
 
 

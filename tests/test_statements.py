@@ -193,6 +193,26 @@ def test_contributing_names_targets_of_make() -> None:
     assert set(re.findall(r"`make ([a-z-]+)`", (ROOT / "CONTRIBUTING.md").read_text())) <= targets
 
 
+FILES = r"(?<![\w/.<-])((?:app|benchmarks|cli|client|cluster|deploy|docs|imaging|model|tests|training|"
+FILES += r"weights)/[\w./@-]*\w)(?![\w*])"
+
+
+@pytest.mark.parametrize("page", [page for page in NOW if page.parent in (ROOT, ROOT / "docs")], ids=page_ids)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    texts = re.findall(r"`[^`\n]+`", page.read_text())
+    names = {name for text in texts if "://" not in text for name in re.findall(FILES, text) if not re.search("[A-Z]{4}", name)}
+    assert {
+        name
+        for name in names
+        if not any((folder / f"{name}{end}").exists() for folder in (ROOT, page.parent) for end in ("", ".py"))
+    } == set()
+
+
+def test_contributing_names_a_test_that_is_there() -> None:
+    ((file, word),) = re.findall(r"pytest (\S+) -k (\w+)", (ROOT / "CONTRIBUTING.md").read_text())
+    assert re.search(rf"^def test_\w*{word}", (ROOT / file).read_text(), re.MULTILINE)
+
+
 PERFORMANCE = (ROOT / "docs" / "performance.md").read_text()
 SIZING = re.compile(
     r"\d[\d.,]* (?:images|photos|masks)(?: a second|/s)|\d Mi?B(?: when)? idle|[Ii]dle[^.|\n]{0,40}? \d+ Mi?B(?! higher)"
@@ -217,9 +237,13 @@ def test_a_table_of_sizing_has_a_column_for_each_kind_of_processor(tmp_path: Pat
     for name, machine in (("served", "A, 2 threads; served with openvino in int8"), ("served-b", "B, 4 threads")):
         rows = [Row("16 clients", 50.0, 1, 99, "images/s"), Row("served, processor time, event loop", 4.0, 1, 9, "ms")]
         save(name, Section("Served", "", rows, machine=machine, commit="c"), tmp_path)
+    bulk = [Row("one process", 37.0, 1, 99, "images/s")]
+    save("bulk", Section("Bulk", "", bulk, machine="A, 2 threads; served with openvino in int8", commit="b"), tmp_path)
     lines = sizing.page(text, tmp_path).splitlines()
     assert lines[2] == "| machine | B, 4 threads | A, 2 threads: openvino, int8 |"
     assert "| calculated: images a second on 8 cores | 100 | 200 |" in lines
+    assert "| `fcn-segment`, images a second | - | 37 |" in lines
+    assert "| measured at commit | c | c; `fcn-segment` b |" in lines
     assert "| calculated: for 1,000 images a second | 13 of 8 cores | 7 of 8 cores |" in lines
     assert (lines[1], lines[-1]) == ("", "after")
     with pytest.raises(ValueError, match="write one"):

@@ -93,6 +93,15 @@ def convert(command: str, environment: Path, folder: Path) -> None:
     run(command.replace("fcn-convert", str(environment / "fcn-convert")).strip(), folder)
 
 
+def target_of(command: str) -> str:
+    return command.split(" -o ")[1].split()[0]
+
+
+def test_each_converted_network_has_a_name_of_its_own() -> None:
+    targets = [target_of(line) for line in PAGE.splitlines() if line.startswith("fcn-convert ")]
+    assert len(targets) == len({*targets}) >= 5
+
+
 def served_classes(server: Server, photo: Pixels) -> Pixels:
     """The classes (height, width) of a photo over HTTP."""
     query = {"format": "grey", "side": "native"}
@@ -134,10 +143,11 @@ def test_a_network_of_another_library_gives_that_library_s_classes(
     options: str,
 ) -> None:
     export(blocks(section(heading), "python")[0].replace(former or "\0", latter), checkout)
-    convert(f"{blocks(section(heading))[0].strip()} {options}", environment, checkout)
+    command = f"{blocks(section(heading))[0].strip()} {options}"
+    convert(command, environment, checkout)
     torch.manual_seed(0)
     theirs = library_classes(build().eval())
-    with service(command=[str(environment / "fcn-serve")], weights=checkout / "served.onnx", threads=1) as server:
+    with service(command=[str(environment / "fcn-serve")], weights=checkout / target_of(command), threads=1) as server:
         assert [each["name"] for each in httpx.get(f"{server.url}/classes").json()] == NAMES
         assert (served_classes(server, PHOTO) == theirs).mean() >= 0.999
 
@@ -160,9 +170,10 @@ def test_a_network_that_classifies_masks_gives_its_library_s_classes(
         "import torch\n", "import torch\nfrom tests.support.training.query_networks import query_network\n", 1
     )
     export(program, checkout)
-    convert(f"{blocks(text, 'sh')[0].strip()} --classes classes.yaml", environment, checkout)
+    command = f"{blocks(text, 'sh')[0].strip()} --classes classes.yaml"
+    convert(command, environment, checkout)
     network, classes = query_network(name), set[int]()
-    with service(command=[str(environment / "fcn-serve")], weights=checkout / "served.onnx", threads=1) as server:
+    with service(command=[str(environment / "fcn-serve")], weights=checkout / target_of(command), threads=1) as server:
         for seed in range(3):
             photo = make_photo(SIDE, SIDE, seed)
             theirs = library_classes_of_masks(name, network, photo)

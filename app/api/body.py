@@ -43,6 +43,7 @@ WIDE = re.compile(rb"\\u(?!00)")  # escapes of such characters; others may be pa
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BEFORE_JSON = b"\0\xff\xfe \t\r\n" + BYTE_ORDER_MARK  # bytes that may stand before its first sign, in any encoding
 MOST_BEFORE_JSON = 1024
+JSON = re.compile(rb'[{"]|\[(?!object )')  # `[object Blob]` is what JavaScript writes for one
 MOST_VALUES = 10_000  # in the JSON; each may take hundreds of bytes of memory
 PIECE = 1 << 20  # characters that are decoded at once; a multiple of 4
 URL = re.compile(r"\s*(https?|ftp|file|s3|gs)://", re.IGNORECASE)
@@ -188,7 +189,7 @@ async def read_image(body: RequestBody, query: Query) -> tuple[Upload, Query]:
     is_json = media_type(body.request) == "application/json"
     data = await body.read(JSON_COPIES if is_json else IMAGE_COPIES)
     # no image format begins as JSON does
-    if is_json and data[:MOST_BEFORE_JSON].lstrip(BEFORE_JSON)[:1] in (b"{", b"[", b'"'):
+    if is_json and JSON.match(data[:MOST_BEFORE_JSON].lstrip(BEFORE_JSON)):
         data, query = await _parse_image(body, data, query)
     body.set_memory(IMAGE_COPIES * len(data))
     return Upload(body.keep(data)), query

@@ -28,7 +28,12 @@ export function showSamples(addPhotos, showError) {
   }));
 }
 
-export function watchInputs(addPhotos) {
+const isField = ({ target }) => target.closest?.("input:not([type=file]), textarea");
+const noFile = () =>
+  new Problem("No file came", "The browser gave an address or a text. Save the image, then drop or choose the saved file.");
+
+export function watchInputs(addPhotos, showError) {
+  const add = (files) => (files.length ? addPhotos(files) : showError(noFile()));
   for (const id of ["file", "more"]) {
     $(id).addEventListener("change", (event) => {
       addPhotos([...event.target.files]);
@@ -40,18 +45,17 @@ export function watchInputs(addPhotos) {
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragenter", (event) => { if (hasFiles(event)) over(++depth > 0); });
   addEventListener("dragleave", (event) => { if (hasFiles(event)) over(--depth > 0); });
-  addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
+  addEventListener("dragover", (event) => { if (hasFiles(event) || !isField(event)) event.preventDefault(); });
   addEventListener("drop", (event) => {
     depth = 0;
     over(false);
-    if (!hasFiles(event)) return;
+    if (!hasFiles(event) && isField(event)) return;
     event.preventDefault();
-    addPhotos([...event.dataTransfer.files]);
+    add([...event.dataTransfer.files]);
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
-    if (!files.length) return;
-    event.preventDefault();
-    addPhotos(files);
+    if (files.length) event.preventDefault();
+    if (files.length || !isField(event)) add(files);
   });
 }

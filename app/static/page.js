@@ -119,7 +119,7 @@ async function start() {
   showService();
 }
 
-watchInputs(addPhotos);
+watchInputs(addPhotos, showError);
 watchCopies();
 watchDownloads({ current, settings: fileSettings, showError });
 watchArchive({ items: () => queue.items, settings: fileSettings, showError });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from codecs import getincrementaldecoder
 from typing import NamedTuple
 
 PILLOW = re.compile(r"PIL\.")
@@ -36,6 +37,11 @@ HEIC = (
 CURL = "send the file as it is: curl changes it with -d and --data, and not with --data-binary @photo.jpg"
 FETCH = "URLs are not fetched; send the image itself: curl URL | curl --data-binary @- ADDRESS"
 TEXT = rb"[\xef\xbb\xbf\s]*"  # a byte order mark and white space
+QUOTE = TEXT + rb"(b?[\"'])?"  # of JSON or Python
+VALUE = (
+    rb"""(\[object [^\]]*\]|undefined|null|none|nan|true|false|\{\}|\[\])\s*\Z|<(_io|pil)\.|b['"]\\x|\d{1,3}(, ?\d{1,3}){3}"""
+)
+NAME = rb"@?[^\r\n\0]{1,200}\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])\s*\Z"
 BASE64 = rb"(ivborw0kggo|/9j/|r0lgod|uklgr|qk[a-z0-9+/]{6}aaaa|sukqa|tu0akg|aaaa.gz0exbhdml)"  # of images
 # fmt: off
 FOREIGN = (  # the first that fits counts; brands of ISO media files: ISO/IEC 14496-12, section 4.3
@@ -64,15 +70,19 @@ FOREIGN = (  # the first that fits counts; brands of ISO media files: ISO/IEC 14
     Foreign("SVG", TEXT + rb"(<svg|<\?xml.*<svg)", "convert it, for instance to PNG: rsvg-convert picture.svg -o picture.png"),
     Foreign("an HTML page", TEXT + rb"(<!doctype html|<html|<\?xml.*<html)", "send the image that it shows"),
     Foreign("XML", TEXT + rb"(<\?xml|<error>)", "send the image itself; is this a server's error message?"),
-    Foreign("a URL", TEXT + rb"(https?|ftp|file|s3|gs)://", FETCH),
-    Foreign("a data URL", TEXT + rb"data:[a-z]+/", 'send the bytes of its base64, or {"inputs": DATA_URL} as application/json'),
-    Foreign("JSON", TEXT + rb'[\[{]\s*["\[{]', 'send the image itself, or {"inputs": BASE64} as application/json'),
+    Foreign("a URL", TEXT + rb"((https?|ftp|file|s3|gs)://|blob:)", FETCH),
+    Foreign("a data URL", QUOTE + rb"data:[a-z]*[/;,]",
+            'send the bytes of its base64, or {"inputs": DATA_URL} as application/json'),
+    Foreign("JSON", TEXT + rb'[\[{]\s*["\[{\d]', 'send the image itself, or {"inputs": BASE64} as application/json'),
     Foreign("a form's field as text", TEXT + rb"(file|image)=", "send the file itself: curl -F file=@photo.jpg"),
     Foreign("a form without its header", TEXT + rb"--[^\r\n]{1,200}\r?\ncontent-(disposition|type):",
             "send it with Content-Type: multipart/form-data; boundary=..., which clients set for a form"),
     Foreign("a pointer of Git LFS", TEXT + rb"version https://git-lfs\.", "fetch the file that it stands for: git lfs pull"),
     Foreign("a pointer of git-annex", TEXT + rb"(\.\./)*(\.git)?/annex/objects/", "fetch its file: git annex get FILE"),
-    Foreign("base64", TEXT + BASE64, 'decode it and send the bytes, or send {"inputs": BASE64} as application/json'),
+    Foreign("text that a program wrote for a value", TEXT + VALUE,
+            'send the file itself, in a page as fetch(ADDRESS, {method: "POST", body: file})'),
+    Foreign("a file's name", TEXT + NAME, "send the file itself: curl --data-binary @photo.jpg"),
+    Foreign("base64", QUOTE + BASE64, 'decode it and send the bytes, or send {"inputs": BASE64} as application/json'),
 )
 # fmt: on
 ENDINGS = {".heic": "HEIC", ".heif": "HEIF", ".hif": "HEIF", ".jxl": "JPEG XL", ".jp2": "JPEG 2000"}
@@ -105,6 +115,15 @@ def foreign_format(data: bytes) -> Foreign | None:
 def foreign_ending(ending: str) -> Foreign | None:
     """The format of photographs whose names have this ending, in any case of letters; None for others."""
     return next((foreign for foreign in FOREIGN if foreign.name == ENDINGS.get(ending.lower())), None)
+
+
+def is_text(data: bytes) -> bool:
+    """Whether a file begins with text in UTF-8."""
+    try:
+        text = "".join(getincrementaldecoder("utf-8")().decode(data[:HEAD_BYTES]).split())  # which may end within a letter
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and text.isprintable()
 
 
 def lacks_line_breaks(data: bytes) -> bool:

@@ -13,7 +13,7 @@ from model.command_line import install_command
 from model.inference.instructions import int8_sums, limit_instructions, measure_instructions
 from model.inference.runtime import Runtime, RuntimeUnavailable
 from model.manifest import WeightsError
-from model.weights_file import WeightsFiles
+from model.weights_file import WeightsFiles, check_master
 
 RuntimeName = Literal["auto", "openvino", "torch", "onnxruntime"]
 Precision = Literal["auto", "float32", "int8", "bfloat16", "float16"]
@@ -34,6 +34,8 @@ def load_runtime(
     cpu_isa: of `CPU_ISAS`, the widest instructions for OpenVINO; the first load of a process decides for all. With `auto`, a
     processor with AMX is measured once. Raises `RuntimeUnavailable` or `WeightsError`.
     """
+    if files.master:  # first: neither an export nor PyTorch helps where it is damaged
+        check_master(files.master)
     runtime_name = _choose(files, runtime, device, precision)
     if runtime_name == "torch":
         from model.inference.runtimes.torch_runtime import TorchRuntime

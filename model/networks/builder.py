@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from pickle import UnpicklingError
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,11 +45,20 @@ def build_network(architecture: Architecture) -> FCN:
 
 
 def load_published_backbone(net: FCN) -> None:
-    """Downloads torchvision's ImageNet weights into the backbone; raises `ValueError` if torchvision has none for it."""
+    """Downloads torchvision's ImageNet weights into the backbone.
+
+    Raises `ValueError` if torchvision has none for it, and if they cannot be downloaded, or read from torch's cache.
+    """
     name = net.architecture.backbone
     if name not in PUBLISHED:
         raise ValueError(f"torchvision publishes no weights of {name}; start from a file, or from none")
-    load_classifier(net, get_model(name, weights=PUBLISHED[name]).state_dict())
+    try:
+        state = get_model(name, weights=PUBLISHED[name]).state_dict()
+    except (OSError, HTTPException, RuntimeError, EOFError, UnpicklingError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        advice = f"download {PUBLISHED[name].url}, also on another machine, and give the file: --start FILE"
+        raise ValueError(f"torchvision's weights of {name} cannot be read ({reason}); {advice}") from error
+    load_classifier(net, state)
 
 
 def load_classifier(net: FCN, state: Mapping[str, Tensor]) -> None:

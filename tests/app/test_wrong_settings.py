@@ -11,8 +11,11 @@ import pytest
 from app.main import main
 from app.settings import read_settings
 from app.variables import SettingsError
+from model.weights_file import WEIGHTS_FOLDER
 
 DIGEST = "ab" * 32
+VOC, CAMVID = "voc-fcn8s-mobilenet-v2", "camvid-fcn8s-mobilenet-edgetpu"
+FILE = str(WEIGHTS_FOLDER / VOC)
 TIMES = ("REQUEST_TIMEOUT_S", "UPLOAD_TIMEOUT_S", "LAME_DUCK_S", "DRAIN_S")
 VALUES = [
     *((name, "1", "SEGMENT_JOBS_DIR") for name in ("JOB_UPLOAD_MB", "JOBS_MB", "JOBS_DAYS")),
@@ -20,6 +23,15 @@ VALUES = [
     ("TILE", "1000000", "must be at most 4096"),
     ("PORT", "http", ""),
     ("WEIGHTS", "nothing", "no weights file 'nothing'"),
+    *(
+        ("WEIGHTS", names, f"{first} and {second} are both the model voc-fcn8s-mobilenet-v2; give each file a name of its own")
+        for names, first, second in (
+            (f"{VOC},{VOC}", VOC, VOC),
+            (f"{CAMVID},{VOC},{FILE}.onnx", VOC, f"{FILE}.onnx"),
+            (f"{FILE}.int8.onnx,{FILE}.onnx", f"{FILE}.int8.onnx", f"{FILE}.onnx"),
+            (f"{FILE}.safetensors, {VOC}.onnx", f"{FILE}.safetensors", f"{VOC}.onnx"),
+        )
+    ),
     ("RUNTIME", "tensorflow", "should be 'auto', 'openvino', 'torch' or 'onnxruntime', got 'tensorflow'"),
     ("DEVICE", "tpu", "must be auto, cpu, cuda, cuda:N or mps"),
     ("DEVICE", "cpu,cuda", "several of one kind"),

@@ -58,6 +58,29 @@ def drop(page: Page, selector: str, *files: dict[str, Any]) -> None:
     assert page.locator("body.over").count() == 0
 
 
+IMAGE = '<meta charset="utf-8"><img src="https://example.com/a.jpg">'
+SEND = """([selector, kind, name, key, types]) => {
+    const data = new DataTransfer();
+    for (const [type, text] of Object.entries(types)) data.setData(type, text);
+    const event = new window[kind](name, { bubbles: true, cancelable: true, [key]: data });
+    return !document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+@pytest.mark.parametrize("types", [{"text/uri-list": "https://example.com/a.jpg", "text/html": IMAGE}, {"text/html": IMAGE}])
+def test_what_is_dragged_or_pasted_without_a_file_gets_a_sentence(visit: Visit, types: dict[str, str]) -> None:
+    """As browsers give an image of another tab; the browser itself would open its address, and leave the page."""
+    page, dragged, pasted = visit(), ("DragEvent", "drop", "dataTransfer"), ("ClipboardEvent", "paste", "clipboardData")
+    for kind, name, key in (dragged, pasted):
+        page.evaluate("document.getElementById('status').textContent = ''")
+        before = [name, "dragover"] if name == "drop" else [name]
+        assert not any(page.evaluate(SEND, ["#key", kind, each, key, types]) for each in before), "a field takes texts"
+        expect(page.locator("#status")).to_be_empty()
+        assert [page.evaluate(SEND, ["main", kind, each, key, types]) for each in before] == [name == "drop"] * len(before)
+        expect(page.locator("#status")).to_contain_text("No file came. ")
+    assert page.locator(".thumb").count() == 0
+
+
 def test_photos_are_dropped_anywhere_pasted_and_removed(visit: Visit) -> None:
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     drop(page, "#drop", picture("first.png", 40, 70))

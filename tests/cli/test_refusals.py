@@ -30,7 +30,7 @@ OF_A_FORMAT = [
     ("--server http://127.0.0.1:9 --tile 96", "--tile is set by the service"),
     ("--weights nothing", "no weights file 'nothing'"),
     ("--weights list.txt", "'list.txt' is no weights file, whose name ends in .int8.onnx or .onnx or .safetensors; give"),
-    ("--weights empty/export.onnx", "is no file of fcn-export"),
+    ("--weights empty/export.onnx", "export.onnx is damaged, or no network that OpenVINO reads"),
     ("--precision int8", "has no export in int8"),
     ("--runtime openvino --precision bfloat16", "OpenVINO serves in float32 or int8"),
 ]

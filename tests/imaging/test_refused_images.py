@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 
@@ -34,6 +35,34 @@ def test_no_bytes_are_an_empty_image(function) -> None:  # type: ignore[no-untyp
 )
 def test_other_bytes_are_an_unknown_type_and_the_choices_are_named(data: bytes) -> None:
     with pytest.raises(UnknownImageType, match="PNG, JPEG, WEBP, GIF, BMP, TIFF"):
+        decode(data, LIMITS)
+
+
+VALUE, NAME = "is text that a program wrote for a value", "is a file's name"
+TEXTS: dict[str, tuple[bytes, ...]] = {
+    VALUE: (
+        b"[object FormData]", b"[object File]", b"[object Promise]\n", b"undefined", b"null", b"None", b"NaN", b"false", b"{}",
+        b" [] ", b"<_io.BufferedReader name='a.jpg'>", b"b'\\xff\\xd8\\xff\\xe0'", b"137,80,78,71,13,10", b"[object Blob]",
+    ),
+    NAME: (b"photo.jpg", b"@photo.JPEG\n", rb"C:\photos\a b.png", "/home/zo\u00eb/\u00e9t\u00e9.heic".encode()),
+    "is a URL": (b"blob:http://localhost/1f", b"https://example.com/a.jpg"),
+    "is a data URL": (b"data:image/png;base64,iVBOR", b'"data:image/jpeg;base64,/9j/"', b"data:;base64,iVBORw0K"),
+    "is base64": (b"iVBORw0KGgoAAAANSUhEUg", b'"/9j/4AAQSkZJRg"', b"b'/9j/4AAQSkZJRg'"),
+    "is JSON": (b"[137, 80, 78, 71]", b'{"0":137,"1":80}', b'{"image": "x"}'),
+    "it is text": (b"hello, this is text", "\u732b ".encode() * 999, "\u00e9".encode() * 700, b"{name}\r\n\tx", b"x" * 4000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "cause"), [(data, cause) for cause, texts in TEXTS.items() for data in texts])
+def test_a_text_is_told_to_be_one(data: bytes, cause: str) -> None:
+    with pytest.raises(UnknownImageType, match=f"this file ({re.escape(cause)}|is none of .*; {cause})") as error_info:
+        decode(data, LIMITS)
+    assert "send" in str(error_info.value)
+
+
+@pytest.mark.parametrize("data", [b"\0" * 100, b"\x89", b"\xc3", b"abc\0def", bytes(range(256)) * 4, b"\xff\xfe", b"a\x1b[0m"])
+def test_other_bytes_are_not_told_to_be_text(data: bytes) -> None:
+    with pytest.raises(UnknownImageType, match=r"^(?!.*it is text)"):
         decode(data, LIMITS)
 
 

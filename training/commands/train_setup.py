@@ -86,7 +86,7 @@ def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: t
         parameters = sum(p.numel() for p in net.parameters())
         precision = dtype_name(forward_dtype(recipe, device))
         line = f"training {parameters:,} parameters on {len(split.frames)} frames in {precision}"
-        print(f"{line}; {len(new_tensors)} tensors are new")
+        print(f"{line}; {len(new_tensors)} tensors are new in whole or in part")
     preprocessing = start_preprocessing(recipe.backbone, args.start).of_bands(split.bands)
     preprocessing = replace(preprocessing, side=recipe.side, tile=recipe.tile, gsd=_gsd(survey, recipe))
     origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}

@@ -28,6 +28,7 @@ from training.converting.request import ConversionRequest
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
 from training.data.layouts import repeated
+from training.data.problems import first_names
 from training.publishing.onnx_files import write_export
 
 TILE = 512  # of networks whose sides may vary
@@ -91,8 +92,8 @@ def _runtime(file: Path) -> OpenVINORuntime:
     try:
         return OpenVINORuntime(file, threads=1)
     except (WeightsError, RuntimeUnavailable) as error:
-        text = str(error).removeprefix(f"{file} is no file of fcn-export: ").split("; fcn-convert", maxsplit=1)[0]
-        raise RunError(f"OpenVINO cannot run the converted network: {one_line(text)}") from error
+        cause = str(error.__cause__ or error).strip()
+        raise RunError(f"OpenVINO cannot run the converted network: {one_line(cause.splitlines()[-1])}") from error
 
 
 def _normalisation(request: ConversionRequest, network_input: NetworkInput, model: onnx.ModelProto) -> Normalisation:
@@ -127,9 +128,9 @@ def _labels(labels: LabelSet | None, number: int | None) -> LabelSet:
             '{"classes": ["background", "leaf"]}'
         )
     if number is not None and len(labels) != number:
-        first_names = ", ".join(labels.names[:4])
         raise ConversionError(
-            f"the network has {number} classes, and {len(labels)} are named ({first_names}, ...): each needs one name"
+            f"the network has {number} classes, and {len(labels)} are named ({first_names(labels.names, 4)}): "
+            "each needs one name"
         )
     return labels
 

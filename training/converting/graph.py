@@ -78,7 +78,7 @@ def read_graph(path: Path, data: bytes) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
-        raise ConversionError(f"{path} is no ONNX file: {reason(error)}") from error
+        raise ConversionError(f"{path} is damaged, or no ONNX file: {reason(error)}") from error
     _check_count(path, model)  # first, because the next check takes long for many nodes
     if has_external_data(data):
         raise ConversionError(
@@ -86,7 +86,7 @@ def read_graph(path: Path, data: bytes) -> onnx.ModelProto:
             "(torch: external_data=False; or onnx.save(model, path, save_as_external_data=False))"
         )
     if not model.graph.node:
-        raise ConversionError(f"{path} is no ONNX file, or its network is empty")
+        raise ConversionError(f"{path} is damaged, or no ONNX file: it has no network")
     if model.functions:
         try:
             model = onnx.inliner.inline_local_functions(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from training.data.label_files import FILES
 from training.data.layouts import list_frames
 from training.data.problems import DataError, first_names
 from training.data.strict_text import require_json
-from training.importing.coco import Document, make_document
+from training.importing.coco import SHOWN, Document, make_document
 from training.importing.label_studio.tasks import read_label_studio
 from training.importing.labelme import is_labelme, read_labelme
 from training.importing.omissions import Omissions
@@ -171,6 +172,8 @@ def foreign_text(path: Path) -> str | None:
 
 def foreign_document(content: Any) -> str | None:
     """What a JSON document is, and what to export instead; None for one that may be read."""
+    if not content or (isinstance(content, list) and not any(content)):
+        return f"an empty JSON document, {json.dumps(content)[:SHOWN]}: label the images, and export them again"
     return next((words for paths, words in DOCUMENTS if all(_has(content, path.split(".")) for path in paths)), None)
 
 

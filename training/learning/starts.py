@@ -23,7 +23,9 @@ from model.networks.builder import PUBLISHED, load_classifier, load_published_ba
 from model.networks.fcn import FCN
 from model.networks.timm_backbone import TimmBackbone, encoder_normalisation
 from model.preprocessing import Preprocessing
-from model.weights_file import Weights, find_weights, load_weights
+from model.weights_file import Weights, damaged, find_weights, load_weights
+from training.data.network_classes import NEW
+from training.data.problems import first_names
 from training.learning.caffe_model import read_caffe_model
 from training.learning.checkpoint import UNREADABLE
 from training.learning.score_rows import score_tensors
@@ -39,7 +41,7 @@ FIRST = "conv1_1.weight"
 
 
 def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
-    """Loads the start's tensors that fit into the network; gives the sorted names of the tensors that stay new.
+    """Loads the start's tensors that fit into the network; gives the sorted names of the tensors that stay new, also in part.
 
     start: `none`, `imagenet` (torchvision's hub), a safetensors, caffemodel or PyTorch file (`PICKLE_SUFFIXES`), or a
         name in `weights/`. A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a
@@ -61,13 +63,13 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
         raise ValueError(f"{start}: {tensor_name} holds infinity or NaN; give another --start")
     if is_released(state):
         tensors = released_tensors(net, state)
-        return _load_matches(net, tensors | score_tensors(net, tensors, rows), start)
+        return _load_matches(net, tensors, start, rows)
     ours = ("backbone.",) if isinstance(net.backbone, TimmBackbone) else ("head.", "backbone.")  # timm's heads are `head.`, too
     if not any(name.startswith(ours) for name in state):
         load_classifier(net, state)
         return _not_in_classifier(net)
     our_tensors = {_our_name(net, name): tensor for name, tensor in state.items()}
-    return _load_matches(net, our_tensors | score_tensors(net, our_tensors, rows), start)
+    return _load_matches(net, our_tensors, start, rows)
 
 
 def start_weights(start: str) -> Weights | None:
@@ -127,7 +129,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+        raise damaged(path, error) from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
@@ -145,7 +147,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} must hold a state dict, got {type(state).__name__}")
     tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
-        raise ValueError(f"{path} must hold a state dict; it has no tensors by name: {', '.join(map(str, list(state)[:5]))}")
+        raise ValueError(f"{path} must hold a state dict; it has no tensors by name: {first_names(state, 5)}")
     is_wrapped = all(name.startswith(WRAPPER_PREFIX) for name in tensors)
     return {name.removeprefix(WRAPPER_PREFIX) if is_wrapped else name: tensor for name, tensor in tensors.items()}
 
@@ -157,14 +159,16 @@ def _our_name(net: FCN, name: str) -> str:
     return name.replace("head.logits.", "score_fr.")
 
 
-def _load_matches(net: FCN, state: dict[str, Tensor], start: str) -> list[str]:
-    """Loads the tensors whose names and shapes match; gives the names of the others of the network."""
-    network = net.state_dict()
+def _load_matches(net: FCN, state: dict[str, Tensor], start: str, rows: Sequence[int]) -> list[str]:
+    """Loads the tensors whose names and shapes match; gives the names of the network's others, and of those with a new row."""
+    network, scores = net.state_dict(), score_tensors(net, state, rows)
+    state = state | scores
     matches = {n: t.to(network[n].dtype) for n, t in state.items() if n in network and network[n].shape == t.shape}
     if not any(name.startswith("backbone.") for name in matches):
         raise ValueError(f"{start} holds no tensor of a {net.architecture.backbone} of width {net.architecture.width}")
     net.load_state_dict(matches, strict=False)
-    return sorted(name for name in set(network) - set(matches) if not name.endswith("num_batches_tracked"))
+    new = set(network) - set(matches) | (set(scores) if NEW in rows else set())
+    return sorted(name for name in new if not name.endswith("num_batches_tracked"))
 
 
 def _not_in_classifier(net: FCN) -> list[str]:

@@ -76,7 +76,7 @@ def read_export(path: Path) -> Export:
         data = path.read_bytes()
         if has_external_data(data):
             raise WeightsError(f"{path} keeps tensors in other files, which are not read; replace it: fcn-export --force")
-        model = openvino.Core().read_model(io.BytesIO(data))
+        model = _read_network(path, data)
         facts = {key: str(model.get_rt_info(["framework", key]).astype(str)) for key in FACTS}
         key = ["framework", NETWORK_SHA256]
         network_sha256 = str(model.get_rt_info(key).astype(str)) if model.has_rt_info(key) else ""
@@ -107,6 +107,17 @@ def read_export(path: Path) -> Export:
         stride=stride,
         grid=grid,
     )
+
+
+def _read_network(path: Path, data: bytes) -> Any:
+    """The network of an ONNX file's bytes, as OpenVINO reads it. Raises `WeightsError`."""
+    try:
+        return openvino.Core().read_model(io.BytesIO(data))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise WeightsError(
+            f"{path} is damaged, or no network that OpenVINO reads: {reason}; copy it again, or make it again with fcn-export"
+        ) from error
 
 
 class OpenVINORuntime(Runtime):

@@ -122,6 +122,8 @@ def test_a_body_that_is_declared_as_json_is_judged_by_its_bytes(client: TestClie
     for good in (PHOTO, b" \r\n\t" + body, b"\xef\xbb\xbf \r\n" + body):
         assert client.post("/segment", content=good, headers=headers).content == post(client).content
     assert_problem(client.post("/segment", content=b" " * 5000 + body, headers=headers), 415, "none of PNG")
+    for text in (b"[object FormData]", b"undefined", b"null"):
+        assert_problem(client.post("/segment", content=text, headers=headers), 415, "text that a program wrote for a value")
     for bad, words in (
         (body.decode().encode("utf-16"), "not JSON in UTF-8"),
         (body.decode().encode("utf-32-be"), "not JSON in UTF-8"),

@@ -47,14 +47,6 @@ def test_the_first_is_the_default_and_others_are_picked_by_name(narrow_file: Pat
     assert not any(model.scheduler.alive for model in registry.models.values())
 
 
-def test_two_files_of_one_name_are_refused(narrow_file: Path, tmp_path: Path) -> None:
-    shutil.copy(narrow_file.with_suffix(".onnx"), tmp_path)
-    registry = registry_of(f"{narrow_file},{tmp_path / 'narrow.onnx'}")
-    with pytest.raises(ValueError, match="SEGMENT_WEIGHTS names narrow twice"):
-        registry.load()
-    assert registry.models == {}
-
-
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_file_of_another_digest_than_the_expected_ones_is_refused(narrow_file: Path, runtime: str) -> None:
     file, other = narrow_file.with_suffix(".onnx"), narrow_file

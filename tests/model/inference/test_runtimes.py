@@ -149,9 +149,6 @@ def test_an_export_of_another_master_is_refused(files: WeightsFiles, narrow: Wei
     with pytest.raises(WeightsError, match=r"the float32 export of narrow was made from a master of sha256 .* make it again"):
         load_runtime(find_files(str(tmp_path / "narrow.safetensors")), "openvino")
     assert load_runtime(find_files(str(export)), "openvino").identity.sha256 == narrow.sha256
-    (tmp_path / "narrow.safetensors").write_bytes(b"")
-    with pytest.raises(WeightsError, match=r"narrow\.safetensors cannot be read: "):
-        load_runtime(find_files(str(tmp_path / "narrow.safetensors")), "openvino")
 
 
 @pytest.mark.parametrize(

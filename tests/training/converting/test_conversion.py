@@ -126,8 +126,10 @@ def test_class_ids_are_served_without_confidence(tmp_path: Path) -> None:
 
 def test_ids_name_as_many_classes_as_the_largest_of_them_is_chosen_from(tmp_path: Path) -> None:
     source = foreign_network(tmp_path / "net.onnx", ending="argmax", classes=5)
-    with pytest.raises(ConversionError, match="has 5 classes, and 3 are named"):
+    with pytest.raises(ConversionError, match=r"has 5 classes, and 3 are named \(background, leaf, stem\): each"):
         converted(source)
+    with pytest.raises(ConversionError, match=r"6 are named \(background, leaf, stem, soil, and 2 more\): each"):
+        converted(source, labels=numbered_labels([*NAMES, "soil", "weed", "bud"]))
     assert converted(source, labels=numbered_labels([*NAMES, "soil", "weed"]))[0].architecture.num_classes == 5
 
 

@@ -140,7 +140,7 @@ def test_functions_are_put_in_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"\xff" * 1000, b"version https://git-lfs.github.com/spec/v1"])
 def test_no_onnx_file(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "net.onnx").write_bytes(data)
-    with pytest.raises(ConversionError, match=r"is no ONNX file|pointer of Git LFS"):
+    with pytest.raises(ConversionError, match=r"is damaged, or no ONNX file|pointer of Git LFS"):
         graph_of(tmp_path / "net.onnx")
 
 

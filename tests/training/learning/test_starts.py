@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +71,9 @@ def test_a_deeplab_fills_backbone_head_and_scores_by_its_own_names(tmp_path: Pat
     new = load_start(net, file)
     assert {name.split(".")[0] for name in new} == {"score_pool4", "score_pool3", "upscore_pool4"}
     assert all(torch.equal(net.state_dict()[name], state[name].float()) for name in kept_names(net, new))
-    load_start(net, file, [3, 0, 2, 3])
+    assert load_start(net, file, [3, 0, 2, 3]) == new
+    for rows in ([-1, -1, -1, -1], [3, -1, 2, 0]):
+        assert load_start(build_network(architecture), file, rows) == sorted([*new, "score_fr.bias", "score_fr.weight"])
     assert torch.equal(net.state_dict()["score_fr.weight"], state["score_fr.weight"][[3, 0, 2, 3]].float())
     with pytest.raises(ValueError, match="start_rows must name, for each of 4 classes, one of the start's 4, or -1"):
         load_start(net, file, [1, 2, 3, 4])
@@ -81,6 +84,27 @@ def test_a_mobilenet_edgetpu_is_fed_as_it_was_trained(tmp_path: Path) -> None:
     assert (preprocessing.scale, preprocessing.mean[0], preprocessing.std[0]) == (1 / 128, 1.0, 1.0)
     with pytest.raises(ValueError, match="torchvision publishes no weights of mobilenet_edgetpu"):
         load_start(build("fcn8s", "mobilenet_edgetpu", 4, output_stride=16), "imagenet")
+
+
+def test_without_the_internet_a_line_says_what_to_download_and_that_a_file_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    net = build("fcn8s", "mobilenet_v2", 4, output_stride=16, head="pooled", head_width=16)
+    with pytest.raises(
+        ValueError, match=r"refused.*; download (https://download\.pytorch\.org/\S+), .* --start FILE$"
+    ) as error_info:
+        load_start(net, "imagenet")
+    assert "\n" not in str(error_info.value)
+    name = str(error_info.value).partition("; download ")[2].split(",")[0].rpartition("/")[2]
+    file = tmp_path / "hub" / "checkpoints" / name
+    file.write_bytes(b"<html>")
+    with pytest.raises(ValueError, match=f"cannot be read.*{re.escape(name)}"):
+        load_start(net, "imagenet")
+    torch.save(scramble(mobilenet_v2(weights=None).state_dict()), file)
+    for start in (str(file), "imagenet"):
+        assert not [each for each in load_start(net, start) if each.startswith("backbone.")]
 
 
 def test_pixels_are_fed_as_the_start_was(tmp_path: Path, narrow: Weights) -> None:
@@ -132,7 +156,7 @@ def test_a_file_of_other_things_is_refused_in_a_line(tmp_path: Path, content: ob
         load_start(build_network(OURS), str(tmp_path / "a.pth"))
     assert "\n" not in str(error_info.value)
     (tmp_path / "a.safetensors").write_bytes(b"not weights at all " * 10)
-    with pytest.raises(ValueError, match=r"a\.safetensors is not a safetensors file"):
+    with pytest.raises(ValueError, match=r"a\.safetensors is damaged, or is not a safetensors file"):
         load_start(build_network(OURS), str(tmp_path / "a.safetensors"))
 
 
