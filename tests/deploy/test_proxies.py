@@ -1,4 +1,4 @@
-"""Two services behind the proxies of `deploy/`: restarted in turns and full they fail no request, killed only their own."""
+"""Two services behind the proxies of `deploy/`: restarted in turns or one full they fail no request, killed only their own."""
 
 from __future__ import annotations
 
@@ -126,6 +126,7 @@ def test_while_one_instance_has_room_requests_are_answered_whether_the_other_ref
             assert set(load.wait_for_more(20)) == {200}
 
 
+@pytest.mark.long
 @each_proxy
 def test_if_no_instance_has_room_clients_learn_when_to_ask_again(name: str, narrow_file: Path, tmp_path: Path) -> None:
     with ExitStack() as stack:
