@@ -26,7 +26,7 @@ from app.interop.vertex_ai import vertex_ai_router
 from app.middleware import POLLED_PATHS, Refusals, RequestTelemetry
 from app.platform_variables import SAGEMAKER_PORT
 from app.server import serve
-from app.serving.jobs.runner import JobRunner
+from app.serving.jobs.runner import JobRunner, Work
 from app.serving.jobs.scenes import segment_scene
 from app.serving.jobs.store import JobStore
 from app.serving.service import Service
@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     jobs: JobRunner | None = None
     if settings.jobs_dir:
         service.jobs = JobStore(settings.jobs_dir, settings.jobs_mb * 1e6, settings.jobs_days)
-        work = {True: partial(segment_scene, settings), False: partial(segment_photos, service)}
+        work: dict[bool, Work] = {True: partial(segment_scene, settings), False: partial(segment_photos, service)}
         jobs = JobRunner(service.jobs, service.registry, work)
 
     @asynccontextmanager

@@ -271,9 +271,14 @@ class Settings(BaseModel):
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that all requests together may use: as set, else a share of the memory that this process may use."""
+        """Memory that requests and photos of jobs may use together: as set, else a share of what this process may use."""
         share = int(MEMORY_SHARE * (available_memory() or 0)) - NETWORK_BYTES
         return self.memory_mb * 10**6 or max(LEAST_MEMORY_BYTES, share)
+
+    @property
+    def memory_shares(self) -> int:
+        """How many equal parts the memory has: of requests and, if there are jobs, of their photos."""
+        return 2 if self.jobs_dir else 1
 
     @property
     def cpu_threads(self) -> int:

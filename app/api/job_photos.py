@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from app.api.batch import Outcome, Sender, coco_document, json_lines, segment_one, zip_file
 from app.api.body import Upload
@@ -17,6 +18,7 @@ from app.api.segment import JOB_S
 from app.serving.admission import Reservation
 from app.serving.clients import Client
 from app.serving.jobs.job import WORK, Job, upload_path
+from app.serving.jobs.runner import Tell
 from app.serving.registry import Model
 from app.serving.service import JOB_PHOTOS, Service
 from model.inference.errors import WorkersStopped
@@ -37,26 +39,26 @@ def write_names(folder: Path, names: Sequence[str]) -> None:
     write_file(folder / WORK / NAMES, json.dumps(names), follow=False)
 
 
-async def segment_photos(
-    service: Service, job: Job, folder: Path, model: Model, tell: Callable[[float], None]
-) -> Mapping[str, int]:
+async def segment_photos(service: Service, job: Job, folder: Path, model: Model, tell: Tell) -> Mapping[str, int] | None:
     """Writes the result of a job's photos. Those whose answers are kept are not segmented again.
 
-    A photo that cannot be read has a problem in the result. Returns how many `images` there are, and `failed`. Raises
-    `WorkersStopped` if the model is replaced, and `OSError`.
+    A photo that cannot be read has a problem in the result. Returns how many `images` there are, and `failed`; None if the
+    turn is over: then those in work are done, and those that wait for a place are not. Raises `WorkersStopped` if the model is
+    replaced, and `OSError`.
     """
     names, missing = await asyncio.to_thread(_read_work, folder)
     distinct = names if job.output == "zip" else distinct_names(names)
     query = {"format": FORMATS[job.output], **job.parameters, "model": job.model}
     indices, count = iter(missing), len(names) - len(missing)
-    loop = asyncio.get_running_loop()
+    loop, attempts = asyncio.get_running_loop(), dict[asyncio.Task[Any] | None, Reservation]()
     sender = Sender(job.id, {"job": job.id}, loop.create_future(), is_background=True)
 
     async def attempt(index: int) -> Outcome:
         path = upload_path(folder, index)
         body = Blob(b"", os.open(path, os.O_RDONLY | os.O_CLOEXEC), path.stat().st_size)
-        with Reservation(service.admission, Client(lambda: 0, lambda: None), job.client) as reservation:
+        with Reservation(service.background, Client(lambda: 0, lambda: None), job.client) as reservation:
             reservation.callback(body.close)
+            attempts[asyncio.current_task()] = reservation
             upload = Upload(body, names[index], is_on_disk=True)
             return await segment_one(service, sender, query, index, distinct[index], upload, reservation)
 
@@ -68,7 +70,11 @@ async def segment_photos(
                 raise WorkersStopped("the model was replaced")
             await asyncio.to_thread(_keep, folder, outcome)
             count += 1
-            tell(count / len(names))
+            if not tell(count / len(names)):
+                for task, reservation in attempts.items():
+                    if task and task is not asyncio.current_task() and not reservation.is_in_work:
+                        task.cancel()
+                return
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -76,6 +82,8 @@ async def segment_photos(
                 group.create_task(work())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the runner knows each kind
+    if count < len(names):
+        return None
     counts = {"images": len(names), "failed": 0}
     with whole_file(folder / job.result, follow=False) as path, path.open("wb") as file:
         async for piece in WRITERS[job.output](_outcomes(folder, counts)):

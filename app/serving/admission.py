@@ -47,6 +47,11 @@ class Reservation(ExitStack):
         finally:
             self.release()
 
+    @property
+    def is_in_work(self) -> bool:
+        """Whether its image has its turn, and is not done."""
+        return self.turn is not None and self.turn.has_come.is_set()
+
     def take_place(self, deadline: float) -> None:
         """Gives a request whose head has arrived a place, before its body is read. Raises `QueueFull`.
 
@@ -119,13 +124,13 @@ class Reservation(ExitStack):
         admission.check_limits(plan.tile_count, count)
         admission.check_queue(self, lane, plan.tile_count, work, self._deadline)
         if lane is self.turn.lane and admission.has_memory(count - self.turn.bytes):
-            self.turn.tiles, self.turn.bytes = plan.tile_count, count
+            lane.plan(self.turn, plan.tile_count)
+            self.turn.bytes = count
             admission.give_turns()
         else:
             self.turn.lane.leave(self.turn, is_done=False)
             self._join(lane, plan.tile_count, work, count)
-        may_begin = self.turn.has_come.is_set()
-        if may_begin:
+        if may_begin := self.is_in_work:
             self._file.close()
         admission.bodies[self] = 0 if may_begin else self._file.length
         return may_begin
@@ -133,7 +138,7 @@ class Reservation(ExitStack):
     def _join(self, lane: Lane, tiles: int, work: float, count: int) -> None:
         """Joins the lane, for a turn with `count` bytes. It may come at once."""
         self.turn = Turn(lane, self.sender, tiles, work, count, self._admission.clock())
-        lane.waiting.setdefault(self.sender, []).append(self.turn)
+        lane.join(self.turn)
         self._admission.give_turns()
 
     async def wait(self) -> None:
@@ -207,12 +212,12 @@ class Admission:
     @property
     def queued_tiles(self) -> int:
         """Tiles of images that have arrived and are not done, of the fuller lane. Any thread may read it, as the next two."""
-        return max(sum(turn.tiles for turn in lane.turns()) for lane in self.lanes)
+        return max(lane.tiles for lane in self.lanes)
 
     @property
     def queue_seconds(self) -> float:
         """Seconds until all images are done, by the slower lane."""
-        return max(lane.seconds(sum(turn.work for turn in lane.turns())) for lane in self.lanes)
+        return max(lane.seconds(lane.work) for lane in self.lanes)
 
     @property
     def work_bytes(self) -> int:
@@ -237,10 +242,8 @@ class Admission:
     def check_queue(self, reservation: Reservation, lane: Lane, tiles: int, work: float, deadline: float) -> None:
         """Raises `QueueFull` if the lane has no room for the image, or would be done with it too near its deadline."""
         own = reservation.turn
-        queued_tiles = sum(turn.tiles for turn in lane.turns() if turn is not own)
-        # senders take turns: before this sender's image n come at most n of each other sender
-        before = lane.turns(len(lane.waiting.get(reservation.sender, ())) + 1)
-        before_s = lane.seconds(sum(turn.work for turn in before))
+        queued_tiles = lane.tiles - (own.tiles if own and own.lane is lane else 0)
+        before_s = lane.seconds(lane.before(reservation.sender, work))
         if queued_tiles + tiles > self.max_queued_tiles:
             message = f"{queued_tiles} tiles are queued and at most {self.max_queued_tiles} are allowed"
             raise QueueFull(message, _retry_s(before_s))

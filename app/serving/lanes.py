@@ -1,10 +1,12 @@
-"""Lanes in which images wait for their turn: senders in turn, at the rate that is measured while there is work."""
+"""Lanes in which images wait for their turn, at the rate that is measured while there is work."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from app.serving.fair_queue import FairQueue
 
 AVERAGED_S = 10.0  # seconds of work over which a rate is averaged
 
@@ -28,20 +30,25 @@ class Turn:
 class Lane:
     """The small images, or the large ones: at most `places` in work, and those that wait for their turn.
 
-    Senders take turns; the images of each keep their order. The lane measures how many units of work are done per second of the
-    time in which it has images in work. rate: units per second until one is measured.
+    The queue is fair to senders by the work of their images. The lane measures how many units of work are done per second of
+    the time in which it has images in work. rate: units per second until one is measured. tiles: of all its images.
     """
 
     def __init__(self, places: int, rate: float, clock: Callable[[], float]) -> None:
-        self.places = places
+        self.places, self.tiles = places, 0
         self.working: dict[Turn, None] = {}
-        self.waiting: dict[str, list[Turn]] = {}  # by sender, in the order of their turns
+        self.waiting = FairQueue[Turn]()
         self._clock = clock
         self._since, self._done, self._busy_s = 0.0, rate, 1.0
 
-    def turns(self, count: int | None = None) -> list[Turn]:
-        """The images in work, and the next `count` of each sender, or all. Any thread may call it."""
-        return [*self.working, *(turn for turns in list(self.waiting.values()) for turn in turns[:count])]
+    @property
+    def work(self) -> float:
+        """Units of work that are not done. Any thread may read it."""
+        return sum(turn.work for turn in [*self.working, *self.waiting.items()])
+
+    def before(self, sender: str, work: float) -> float:
+        """Units of work that are done before one more image of the sender, with so many."""
+        return sum(turn.work for turn in self.working) + self.waiting.before(sender, work)
 
     def seconds(self, work: float) -> float:
         """The seconds that so many units of work take."""
@@ -50,23 +57,32 @@ class Lane:
     @property
     def next_turn(self) -> Turn | None:
         """The turn that comes next, if a place is free."""
-        return next((turns[0] for turns in self.waiting.values()), None) if len(self.working) < self.places else None
+        return self.waiting.first if len(self.working) < self.places else None
+
+    def join(self, turn: Turn) -> None:
+        """The image waits from now on."""
+        self.tiles += turn.tiles
+        self.waiting.add(turn.sender, turn, turn.work)
 
     def begin(self, turn: Turn) -> None:
-        """The image is in work, and its sender is the last one in turn."""
+        """The image is in work, and its sender is charged for it."""
         if not self.working:
             self._since = self._clock()
-        if turns := self.waiting.pop(turn.sender)[1:]:
-            self.waiting[turn.sender] = turns
+        self.waiting.remove(turn.sender, turn, turn.work)
+        self.waiting.charge(turn.sender, turn.work)
         self.working[turn] = None
         turn.has_come.set()
 
+    def plan(self, turn: Turn, tiles: int) -> None:
+        """The image in work has so many tiles. If that is more work than was known, its sender is charged for the rest."""
+        self.waiting.charge(turn.sender, max(0.0, tiles - turn.work))
+        self.tiles, turn.tiles = self.tiles + tiles - turn.tiles, tiles
+
     def leave(self, turn: Turn, *, is_done: bool) -> None:
         """The image is done, or is worked on no more."""
+        self.tiles -= turn.tiles
         if not turn.has_come.is_set():
-            self.waiting[turn.sender].remove(turn)
-            if not self.waiting[turn.sender]:
-                del self.waiting[turn.sender]
+            self.waiting.remove(turn.sender, turn, turn.work)
             return
         del self.working[turn]
         if is_done:

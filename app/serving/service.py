@@ -34,7 +34,7 @@ log = logging.getLogger("segment")
 DRAINING = "draining: the service is stopping"
 LATE = "no answer within {:g} s; send a smaller image, or try again when the service is less busy"
 CLIENT_GONE = "the client went away"
-JOB_PHOTOS = 2  # of a job in work at once, for which there are as many workers more
+JOB_PHOTOS = 2  # of jobs in work at once; of large ones, one
 
 
 class Service:
@@ -44,7 +44,8 @@ class Service:
     `draining`: it takes no more images; requests in flight go on to their end.
 
     Only for the event loop, except `fail`, `stop` and `collect`, which any thread may call. Worker processes decode
-    images and encode answers; the images' tiles go through the model's scheduler, whose threads run the network.
+    images and encode answers; the images' tiles go through the model's scheduler, whose threads run the network. Photos of
+    jobs have workers and an admission of their own, the background: requests wait for nothing that it holds but one tile.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -59,11 +60,18 @@ class Service:
         self.clients = Clients()
         self.registry = Registry(settings, self.metrics.batch, self.fail)
         self.jobs: JobStore | None = None
-        workers = worker_count() + (JOB_PHOTOS if settings.jobs_dir else 0)
-        self.workers = Workers(workers, on_death=self.metrics.count_worker_death, on_failure=self.fail)
+        self.workers, self.background_workers = (
+            Workers(count, on_death=self.metrics.count_worker_death, on_failure=self.fail)
+            for count in (worker_count(), JOB_PHOTOS)
+        )
+        memory_bytes = settings.memory_bytes // settings.memory_shares
         self.admission = Admission(
-            max_queued_tiles=settings.max_queued_tiles, memory_bytes=settings.memory_bytes, workers=self.workers.count,
+            max_queued_tiles=settings.max_queued_tiles, memory_bytes=memory_bytes, workers=self.workers.count,
             large_places=max(1, settings.cpu_threads // 2), clients=self.clients,
+        )  # fmt: skip
+        self.background = Admission(
+            max_queued_tiles=JOB_PHOTOS * settings.max_queued_tiles, memory_bytes=memory_bytes, workers=JOB_PHOTOS,
+            large_places=1, clients=self.clients,
         )  # fmt: skip
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
         self.watchdog = Watchdog(self.registry.schedulers, self.fail, stall_s=stall_s)
@@ -85,7 +93,7 @@ class Service:
         self.watchdog.stop()
         if self._first_worker:
             self._first_worker.cancel()
-        await self.workers.stop()
+        await asyncio.gather(self.workers.stop(), self.background_workers.stop())
         await asyncio.to_thread(self.registry.stop)
 
     def fail(self, reason: str) -> None:
@@ -117,12 +125,12 @@ class Service:
 
         Raises `NeverFits`, `QueueFull`, `InferenceError`s, the errors of a `Worker`, and those of `check`.
         """
-        limit = asyncio.timeout_at(deadline)
+        limit, workers = asyncio.timeout_at(deadline), self.background_workers if image.is_background else self.workers
         try:
             async with limit:
                 disconnect.add_done_callback(end := partial(_end_now, limit))
                 answer = await work_on(
-                    image, workers=self.workers, scheduler=model.scheduler, runtime=model.pickled_runtime, deadline=deadline,
+                    image, workers=workers, scheduler=model.scheduler, runtime=model.pickled_runtime, deadline=deadline,
                     reservation=reservation, check=check,
                 )  # fmt: skip
                 reservation.callback(answer.body.close)
@@ -195,6 +203,7 @@ class Service:
     def collect(self) -> Iterator[Metric]:
         """The metrics of the present state, for a scrape. Any thread may call it. What the system does not tell is left out."""
         jobs, admission, resident, queue_s = self.jobs, self.admission, resident_memory(), self.admission.queue_seconds
+        used_bytes = admission.used_bytes + self.background.used_bytes
         jobs_wait_s, jobs_bytes = (jobs.longest_wait(), jobs.used_bytes()) if jobs else (0.0, 0)
         values: list[tuple[str, str, float | None]] = [
             ("segment_ready", "1 when ready", self.not_ready is None),
@@ -204,8 +213,8 @@ class Service:
             ("segment_queue_seconds", "Seconds that the tiles admitted and not done take at the measured rate", queue_s),
             ("segment_request_timeout_seconds", "Most seconds from body to answer", self.settings.request_timeout_s),
             ("segment_memory_limit_bytes", "Memory that the process may use", available_memory()),
-            ("segment_memory_budget_bytes", "Memory that requests may take together", admission.memory_bytes),
-            ("segment_memory_taken_bytes", "Memory that requests are given now", admission.used_bytes),
+            ("segment_memory_budget_bytes", "Memory that requests may take together", self.settings.memory_bytes),
+            ("segment_memory_taken_bytes", "Memory that requests are given now", used_bytes),
             (
                 "segment_memory_resident_bytes",
                 "Memory of the service and its workers, each page that they share counted once",

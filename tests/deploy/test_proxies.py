@@ -1,4 +1,4 @@
-"""Two services behind the proxies of `deploy/`: restarted in turns they fail no request, full ones none, killed only their own."""
+"""Two services behind the proxies of `deploy/`: restarted in turns and full they fail no request, killed only their own."""
 
 from __future__ import annotations
 

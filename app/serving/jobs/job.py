@@ -39,7 +39,7 @@ WORK = "work"
 """The folder in a job's with its uploads and all that is not done. The process of a scene may write there, and nowhere else."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A job. Only for the event loop.
 

@@ -1,4 +1,4 @@
-"""Runs jobs: one at a time, the clients in turn."""
+"""Runs jobs: one at a time, by a queue that is fair to clients."""
 
 from __future__ import annotations
 
@@ -11,45 +11,52 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from app.serving.errors import NotServing, UnknownModel
+from app.serving.fair_queue import FairQueue
 from app.serving.jobs.job import Job, now
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
 from model.inference.errors import NO_SPACE, InferenceError
 from model.inference.jobs.scene_process import REFUSALS
 
-TURN_S = 20.0  # after which the next client's job has its turn, if another waits, and if this one has made progress
-LONGEST_TURN_S = 3600.0  # after which it has its turn in any case
+TURN_S = 20.0  # after which the next client's job has its turn, if another waits, once a tile or photo of this turn is kept
+LONGEST_START_S = {True: 300.0, False: 900.0}  # the same, if none is; by whether the job is of a scene
+MOST_PLANS = 2  # scenes that are planned at once, of different clients
 CHECK_S = 0.5  # between two looks at what may end a turn
 PAUSE_S = 1.0  # until a new try, while the service starts
 MOST_CRASHES = 3  # of a job's process without progress in between
 OLD_S = 600.0  # between two looks at jobs that ended long ago
 NO_ROOM = "there is no room on the service's disk; send it again later"
-Work = Callable[[Job, Path, Model, Callable[[float], None]], Awaitable[Mapping[str, int]]]
+Tell = Callable[[float], bool]
+"""Is told the share of a job that is done whenever more is kept. Returns whether its turn goes on."""
+Work = Callable[[Job, Path, Model, Tell], Awaitable[Mapping[str, int] | None]]
 """Works on a job in its folder with its model until its result is written. It can be cancelled.
 
-It tells the share that is done whenever it has done more that is kept. Returns the number of its `images` and of those that
-`failed`; nothing for a scene.
+Returns the number of its `images` and of those that `failed`; nothing for a scene; None if it has ended with its turn.
 """
 log = logging.getLogger("segment")
 
 
 class JobRunner:
-    """Runs the jobs of a store, one at a time. Only for the event loop.
+    """Runs the jobs of a store, one at a time, and says when scenes are planned. Only for the event loop.
 
-    A job whose turn is over is stopped if another client's job waits, and goes on in its next turn where it was.
+    Clients are charged the seconds of their turns and plans. A job whose turn is over is stopped if another client's job waits,
+    and goes on in its next turn where it was: photos once those in work are done, a scene in the midst of a row of tiles.
     work: by whether the job is of a scene.
     """
 
     def __init__(self, store: JobStore, registry: Registry, work: Mapping[bool, Work]) -> None:
         self.store, self._registry, self._work = store, registry, work
-        self._planning = asyncio.Lock()
-        self._plans: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of each client with scenes to plan
+        self._queue = FairQueue[Job]()  # of all that have not ended
+        self._plans, self._planning = FairQueue[tuple[str, asyncio.Event]](), 0
+        self._own_plans: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of each client with scenes to plan
         self._wake = asyncio.Event()
-        self._turns: dict[str, int] = {}  # of each client: the number of its last turn
         self._running: tuple[Job, asyncio.Task[None]] | None = None
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        for job in self.store.jobs():
+            if job.is_open:
+                self._queue.add(job.client, job)
         self._loop = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -61,14 +68,34 @@ class JobRunner:
 
     @asynccontextmanager
     async def planning(self, client: str) -> AsyncIterator[None]:
-        """Waits until a scene of this client may be planned: one at a time, and the clients in turn."""
-        own = self._plans.setdefault(client, asyncio.Lock())
-        async with own, self._planning:  # so one of each client waits for the second
-            yield
+        """Waits until a scene of this client may be planned: one of each client at a time, and `MOST_PLANS` in all."""
+        time = asyncio.get_running_loop().time
+        plan, start = (client, asyncio.Event()), time()
+        async with self._own_plans.setdefault(client, asyncio.Lock()):
+            self._plans.add(client, plan)
+            self._begin_plans()
+            try:
+                await plan[1].wait()
+                start = time()
+                yield
+            finally:
+                self._plans.remove(client, plan)
+                if plan[1].is_set():
+                    self._planning -= 1
+                    for queue in (self._plans, self._queue):
+                        queue.charge(client, time() - start)
+                self._begin_plans()
+
+    def _begin_plans(self) -> None:
+        while self._planning < MOST_PLANS and (plan := self._plans.first):
+            self._planning += 1
+            self._plans.remove(plan[0], plan)
+            plan[1].set()
 
     async def submit(self, job: Job) -> None:
         """Keeps a new job, and runs it in its turn. Raises `OSError`."""
         await self.store.add(job)
+        self._queue.add(job.client, job)
         self._wake.set()
 
     async def dismiss(self, job: Job) -> None:
@@ -92,24 +119,17 @@ class JobRunner:
     async def _run(self) -> None:
         while True:
             await self.store.remove_old()
-            job = self._next()
-            if job:
+            if job := self._queue.first:
+                start = asyncio.get_running_loop().time()
                 await self._turn(job)
+                self._queue.charge(job.client, asyncio.get_running_loop().time() - start)
                 continue
             self._wake.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), OLD_S)
 
-    def _next(self) -> Job | None:
-        """The oldest job of the client whose last turn was first."""
-        jobs = [job for job in self.store.jobs() if job.is_open]
-        return min(jobs, key=lambda job: self._turns.get(job.client, 0), default=None)
-
     async def _turn(self, job: Job) -> None:
         """Works on a job until it ends, or its turn does."""
-        number = max(self._turns.values(), default=0) + 1
-        clients = {each.client for each in self.store.jobs()}
-        self._turns = {client: turn for client, turn in self._turns.items() if client in clients} | {job.client: number}
         try:
             with self._registry.using(job.model) as model:
                 if model.segmenter.runtime.identity.sha256 == job.sha256:
@@ -131,12 +151,16 @@ class JobRunner:
         time = asyncio.get_running_loop().time
         start, has_progress, counted_progress = time(), False, job.progress
 
-        def tell(share: float) -> None:
+        def is_over() -> bool:
+            return len(self._queue) > 1 and time() >= start + (TURN_S if has_progress else LONGEST_START_S[job.is_scene])
+
+        def tell(share: float) -> bool:
             nonlocal has_progress
             has_progress, progress = True, min(99, int(100 * share))
             if progress > job.progress:
                 job.crashes, job.progress = 0, progress
                 self.store.save(job)
+            return not is_over()
 
         task: asyncio.Task[None] = asyncio.create_task(self._outcome(job, model, tell))
         self._running = job, task
@@ -146,8 +170,8 @@ class JobRunner:
                 if job.progress != counted_progress:
                     counted_progress = job.progress
                     await self.store.measure(job)
-                is_over = time() >= start + (TURN_S if has_progress else LONGEST_TURN_S) and self._others_wait(job)
-                if is_over or self._registry.models.get(job.model) is not model:
+                must_stop = is_over() and (job.is_scene or not has_progress)
+                if must_stop or self._registry.models.get(job.model) is not model:
                     break
                 if not task.done() and not self.store.has_reserve():
                     self._end(job, "failed", NO_ROOM)
@@ -157,10 +181,7 @@ class JobRunner:
             await asyncio.wait([task])
             self._running = None
 
-    def _others_wait(self, job: Job) -> bool:
-        return any(other.is_open and other.client != job.client for other in self.store.jobs())
-
-    async def _outcome(self, job: Job, model: Model, tell: Callable[[float], None]) -> None:
+    async def _outcome(self, job: Job, model: Model, tell: Tell) -> None:
         """Works on the job, and ends it as its work does.
 
         A crash of its process, and the end of the network, leave it for its next turn.
@@ -186,6 +207,8 @@ class JobRunner:
             log.error("unexpected error", exc_info=error, extra={"fields": {"job": job.id}})
             self._end(job, "failed", f"the service failed; its log has the job's id, {job.id}")
         else:
+            if counts is None:
+                return
             message = "its result is ready"
             if failures := counts.get("failed"):
                 message = f"{failures} of {counts['images']} photos failed; the result says why for each"
@@ -195,6 +218,7 @@ class JobRunner:
         """Ends a job that has not ended. counts: as `Work` returns them."""
         if not job.is_open:
             return
+        self._queue.remove(job.client, job)
         job.status, job.message, job.finished = status, message, now()  # type: ignore[assignment]
         job.progress = 100 if status == "successful" else job.progress
         self.store.save(job)

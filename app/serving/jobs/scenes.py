@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from concurrent.futures import Future
 from math import inf
 from pathlib import Path
 
 from app.serving.jobs.job import WORK, Job, upload_path
+from app.serving.jobs.runner import Tell
 from app.serving.registry import Model
 from app.settings import Settings
 from imaging.rendering import parse_classes
 from model.inference.jobs.scene_process import SceneTask, scene_process
+from model.inference.merging import Logits
+from model.inference.runtime import Tile
 from model.inference.scenes.request import KINDS, SCENE, SceneRequest, parse_ground_area
 from model.inference.tile_queue import TileQueue
 
@@ -39,17 +42,21 @@ async def plan_scene(request: SceneRequest, folder: Path, model: Model) -> None:
         await process.plan()
 
 
-async def segment_scene(
-    settings: Settings, job: Job, folder: Path, model: Model, tell: Callable[[float], None]
-) -> Mapping[str, int]:
+async def segment_scene(settings: Settings, job: Job, folder: Path, model: Model, tell: Tell) -> Mapping[str, int]:
     """Writes the result of the job's scene. Raises one of `REFUSALS`, `InferenceError` and as `SceneProcess.run`."""
     scheduler, request = model.scheduler, scene_request(job, folder, settings)
     task = SceneTask(model.pickled_runtime, request, str(folder / WORK), scheduler.ahead)
     queue = TileQueue(inf, is_background=True)
+
+    def submit(tile: Tile) -> Future[Logits]:
+        if queue.seconds:
+            tell(0.0)  # a tile that has run is kept
+        return scheduler.submit(queue, tile)
+
     try:
         async with scene_process(task, model.segmenter) as process:
             await process.plan()
-            await process.run(partial(scheduler.submit, queue), tell)
+            await process.run(submit, tell)
     finally:
         scheduler.cancel(queue)
     os.replace(request.out, folder / job.result)

@@ -72,7 +72,7 @@ class SceneProcess:
             raise DamagedImage(f"the scene was not opened within {PLAN_TIMEOUT_S:g} s; write it again, in tiles") from error
         self._rows = self._parse_rows(document, MOST_ROWS)
 
-    async def run(self, submit: Submit, on_rows: Callable[[float], None]) -> None:
+    async def run(self, submit: Submit, on_rows: Callable[[float], object]) -> None:
         """Runs the tiles of the planned scene until its result is written. on_rows: gets the share of the rows that is done.
 
         Raises one of `REFUSALS`, an error of `submit`'s futures, `ConnectionError` if the process ended, or `TimeoutError` if

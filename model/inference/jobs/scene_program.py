@@ -5,16 +5,19 @@ The main thread writes; others read, cut and merge, as `model.inference.scenes.r
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
 import signal
 import socket
+import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +40,9 @@ from model.inference.scenes.work import SceneWork, all_rows, plan_work
 
 MEMORY_BYTES = 2 << 30  # that the process may take besides its libraries
 SECONDS = 1800.0  # of processor time until the next rows are done, or the result is written
-NAME = "the file"
+PLAN_BYTES, PLAN_SECONDS = 512 << 20, 10.0  # the same, until the scene is planned
+KEEP_S = 2.0  # after which the tiles of unfinished rows are kept one by one
+NAME, TILES_ENDING = "the file", ".tiles"
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -50,7 +55,7 @@ def main(descriptor: int, parent: int) -> None:
     try:
         task: SceneTask = pickle.loads(receive(channel)[0])  # noqa: S301 (from the process that started this one)
         confine([Path(task.folder)])
-        limit(MEMORY_BYTES, SECONDS)
+        limit(PLAN_BYTES, PLAN_SECONDS)
         network = _Network(channel, task.ahead)
         try:
             _work(task, network)
@@ -72,6 +77,8 @@ def _work(task: SceneTask, network: _Network) -> None:
     with open_scene(request.source, SAFE_DRIVERS, NAME) as scene:
         work = plan_work(request, scene, runtime)
         network.reply({"kind": "plan", "rows": scene.size[0]})
+        limit(MEMORY_BYTES, SECONDS)
+        network.kept = _KeptTiles(Path(request.out + TILES_ENDING), work.rows_key)
         threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()
         with _rows_file(work, scene, len(labels)) as rows:
             with closing(all_rows(work, scene, runtime, rows, network.submit, task.ahead)) as parts:
@@ -96,23 +103,70 @@ def _told(parts: Iterator[ClassRows], rows: RowsFile, network: _Network) -> Iter
     for part in parts:
         if part.bottom > first_new_row:
             network.reply({"kind": "rows", "rows": part.bottom})
+            network.kept.forget()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         yield part
 
 
+class _KeptTiles:
+    """Logits of tiles, in a file, so that a process that ends in a long row of tiles is not missed. Any thread may call it.
+
+    key: what they depend on, besides the tile.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._key, self._lock, self._start = key, threading.Lock(), time.monotonic()
+        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        for line in (
+            "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL",
+            "CREATE TABLE IF NOT EXISTS tiles (digest BLOB PRIMARY KEY, part INTEGER, shape TEXT, logits BLOB)",
+        ):  # fmt: skip
+            self._file.execute(line)
+        self._part: int = self._file.execute("SELECT COALESCE(MAX(part), 0) FROM tiles").fetchone()[0]
+
+    def digest(self, tile: Tile) -> bytes:
+        return hashlib.sha256(f"{self._key} {tile.shape}".encode() + tile.tobytes()).digest()
+
+    def get(self, digest: bytes) -> Logits | None:
+        with self._lock:
+            row = self._file.execute("SELECT shape, logits FROM tiles WHERE digest = ?", (digest,)).fetchone()
+        return np.frombuffer(row[1], np.float32).reshape(json.loads(row[0])) if row else None
+
+    def add(self, digest: bytes, logits: Logits) -> None:
+        """Keeps them, unless the last rows were done a moment ago, or there is no room."""
+        if time.monotonic() >= self._start + KEEP_S:
+            row = digest, self._part, json.dumps(logits.shape), logits.tobytes()
+            with self._lock, suppress(sqlite3.OperationalError):
+                self._file.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", row)
+
+    def forget(self) -> None:
+        """Removes those that came before the rows that were done before these: they may be of the next rows."""
+        with self._lock:
+            self._file.execute("DELETE FROM tiles WHERE part < ?", (self._part,))
+            self._part, self._start = self._part + 1, time.monotonic()
+
+
 class _Network:
-    """The network, which the front runs. `_lock` guards what is sent. ahead: most tiles that are there without logits."""
+    """The network, which the front runs. `_lock` guards what is sent. ahead: most tiles that are there without logits.
+
+    kept: where their logits are kept; set it before the first tile.
+    """
+
+    kept: _KeptTiles
 
     def __init__(self, channel: socket.socket, ahead: int) -> None:
         self._channel, self._lock, self._room = channel, threading.Lock(), threading.Semaphore(ahead)
-        self._waiting: deque[Future[Logits]] = deque()
+        self._waiting: deque[tuple[bytes, Future[Logits]]] = deque()
 
     def submit(self, tile: Tile) -> Future[Logits]:
-        """Sends a tile, once there is room for it; the future gets its logits. Any thread may call it."""
-        future: Future[Logits] = Future()
+        """Sends a tile that is not kept, once there is room for it; the future gets its logits. Any thread may call it."""
+        future, digest = Future[Logits](), self.kept.digest(tile)
+        if (logits := self.kept.get(digest)) is not None:
+            future.set_result(logits)
+            return future
         self._room.acquire()
         with self._lock:
-            self._waiting.append(future)
+            self._waiting.append((digest, future))
             head = json.dumps({"kind": "tile", "shape": tile.shape}).encode()
             send(self._channel, head, np.ascontiguousarray(tile).data.cast("B"))
         return future
@@ -128,7 +182,10 @@ class _Network:
                 head, payload, _ = receive(self._channel)
                 self._room.release()
                 shape: tuple[int, ...] = pickle.loads(head)  # noqa: S301
-                self._waiting.popleft().set_result(np.frombuffer(payload, np.float32).reshape(shape))
+                logits = np.frombuffer(payload, np.float32).reshape(shape)
+                digest, future = self._waiting.popleft()
+                self.kept.add(digest, logits)
+                future.set_result(logits)
         finally:
             os._exit(0)
 

@@ -63,13 +63,13 @@ class Workers:
         self._pausing = self._deaths_in_a_row = 0
         self._is_stopped, self._reason = False, ""
         self._forkserver: ForkServer | None = None
+
+    async def start(self) -> None:
+        """Returns once the first worker has started."""
         if not IS_LINUX:
             log.warning("this system keeps no limits on the memory of workers: images are bounded by their deadline alone")
         elif not landlock_version():
             log.info("this system has no Landlock: workers may read what the user of this process may read")
-
-    async def start(self) -> None:
-        """Returns once the first worker has started."""
         async with self.claim():
             pass
 

@@ -35,20 +35,23 @@ from model.manifest import Manifest
 
 @dataclass(frozen=True)
 class SceneWork:
-    """How a scene is segmented: everything that the rows of classes depend on. confidence: whether they have it."""
+    """How a scene is segmented: everything that the rows of classes depend on. confidence: whether they have it.
+
+    network: what identifies it. The source is read when a key is first asked for, as a whole.
+    """
 
     request: SceneRequest
     place: Place
     bands: Bands
     tiles: TilePlan
     confidence: bool
-    identity: str
+    network: tuple[object, ...]
 
     @property
     def rows_key(self) -> str:
         """What the rows depend on, as a digest."""
-        bands, size = self.bands, self.place.size
-        return settings_digest(self.identity, bands.describe(), bands.alpha, size, self.tiles, self.confidence)
+        bands, size, identity = self.bands, self.place.size, repr((*self.network, _source_identity(self.request.source)))
+        return settings_digest(identity, bands.describe(), bands.alpha, size, self.tiles, self.confidence)
 
     @property
     def key(self) -> str:
@@ -118,8 +121,8 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
             )
     tile = Segmenter(runtime).tile(request.tile)
     tiles = plan_tiles(working, tile, request.overlap, request.blend)
-    identity = repr((runtime.identity, runtime.file_sha256, _source_identity(request.source)))
-    return SceneWork(request, scene.place, bands, tiles, request.is_polygons and manifest.has_logits, identity)
+    network = (runtime.identity, runtime.file_sha256)
+    return SceneWork(request, scene.place, bands, tiles, request.is_polygons and manifest.has_logits, network)
 
 
 def _source_identity(source: str) -> str:

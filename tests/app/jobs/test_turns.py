@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.serving.jobs import runner
 from app.serving.jobs.job import Job, now
-from app.serving.jobs.runner import JobRunner, Work
+from app.serving.jobs.runner import JobRunner, Tell, Work
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
 from tests.support.app.services import Serve
 from tests.support.polling import wait_until_async
-
-Tell = Callable[[float], None]
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +51,18 @@ def run_jobs(folder: Path, registry: Registry, work: Work, clients: list[str]) -
 def test_a_large_job_and_small_ones_take_turns_by_client(tmp_path: Path, registry: Registry) -> None:
     turns: list[str] = []
 
-    async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> dict[str, int]:
+    async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> dict[str, int] | None:
         turns.append(job.client)
-        tell(0.0)
-        await asyncio.sleep(0 if job.client == "small" or len(turns) > 9 else 3600)
-        return {}
+        await asyncio.sleep(0.3)
+        if job.client == "small" or len(turns) > 6:
+            return {}
+        while tell(0.0):
+            await asyncio.sleep(0.01)
+        return None
 
     run_jobs(tmp_path, registry, work, ["large", *["small"] * 4, "other"])
-    assert turns[:6] == ["large", "small", "other", "large", "small", "other"]
+    assert turns[:3] == ["large", "small", "other"]
+    assert sorted(turns[3:6]) == ["large", "other", "small"]
 
 
 def test_a_turn_lasts_until_something_is_done_that_is_kept(tmp_path: Path, registry: Registry) -> None:
@@ -80,7 +83,7 @@ def test_a_turn_lasts_until_something_is_done_that_is_kept(tmp_path: Path, regis
 def test_a_job_that_does_nothing_leaves_its_turn_to_others(
     tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "LONGEST_TURN_S", 0.1)
+    monkeypatch.setitem(runner.LONGEST_START_S, False, 0.1)
     turns: list[str] = []
 
     async def work(job: Job, *_: object) -> dict[str, int]:
@@ -108,19 +111,61 @@ def test_a_job_whose_process_ends_again_and_again_fails_though_kept_rows_are_tol
     assert (job.status, len(turns)) == ("failed", 3)
 
 
-def test_scenes_are_planned_one_at_a_time_and_by_clients_in_turn(tmp_path: Path, registry: Registry) -> None:
+def test_clients_with_fresh_names_take_no_turns_away_from_a_job_that_stays(tmp_path: Path, registry: Registry) -> None:
+    """Each sends one short job, and two of them wait at any time: before, they came first for ever."""
+    seconds = dict.fromkeys(("stays", "fresh"), 0.0)
+
+    async def run() -> None:
+        store = JobStore(tmp_path, 1e9, 1)
+
+        async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> dict[str, int] | None:
+            is_short, start = job.client != "stays", time.monotonic()
+            if is_short:
+                await send(f"fresh {time.monotonic()}")
+            while not is_short and tell(0.0):
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)
+            seconds["fresh" if is_short else "stays"] += time.monotonic() - start
+            return {} if is_short else None
+
+        jobs, model = JobRunner(store, registry, {False: work}), registry.get()
+
+        async def send(client: str) -> None:
+            async with store.upload(client, 0) as (id, _):
+                sha256 = model.segmenter.runtime.identity.sha256
+                await jobs.submit(Job(id, "", client, "zip", {}, model.name, sha256, created=now()))
+
+        for client in ("stays", "fresh 1", "fresh 2"):
+            await send(client)
+        jobs.start()
+        await wait_until_async(lambda: seconds["fresh"] > 2)
+        await jobs.stop()
+
+    asyncio.run(run())
+    assert seconds["stays"] >= 0.15 * sum(seconds.values())
+
+
+def test_a_client_plans_one_scene_at_a_time_and_holds_no_other_s(tmp_path: Path, registry: Registry) -> None:
     order: list[str] = []
 
     async def run() -> None:
         jobs = JobRunner(JobStore(tmp_path, 1e9, 1), registry, {})
+        end = asyncio.Event()
 
         async def plan(client: str) -> None:
             async with jobs.planning(client):
                 order.append(client)
-                await asyncio.sleep(0.01)
+                await (end.wait() if client == "flood" else asyncio.sleep(0.01))
 
-        await asyncio.gather(*(plan(client) for client in [*["flood"] * 5, "one", "two"]))
+        flood = [asyncio.create_task(plan("flood")) for _ in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(plan(client) for client in ["one", "two", "one", "three"]))
+        for task in flood[1:3]:  # one waits for its client's turn
+            task.cancel()
+        end.set()
+        await asyncio.gather(*flood, return_exceptions=True)
+        await plan("last")
         jobs.store.close()
 
     asyncio.run(run())
-    assert order[:4] == ["flood", "one", "two", "flood"]
+    assert (order[0], sorted(order[1:5]), order[5:]) == ("flood", ["one", "one", "three", "two"], ["flood", "flood", "last"])

@@ -58,10 +58,6 @@ def take(
     return reservation
 
 
-def is_in_work(reservation: Reservation) -> bool:
-    return reservation.turn is not None and reservation.turn.has_come.is_set()
-
-
 def do(admission: Admission, clock: Clock, count: int, seconds: float, *, large: bool = False, at_once: int = 1) -> None:
     """So many images are done, one after the other or `at_once` together, each in so many seconds."""
     for _ in range(count // at_once):
@@ -273,9 +269,9 @@ def test_bodies_work_and_answers_never_pass_the_limit() -> None:
     take(admission, units=7)
     assert admission.used_bytes == 12 * UNIT
     waiting = arrive(admission)
-    assert not is_in_work(waiting)
+    assert not waiting.is_in_work
     answer.close()
-    assert is_in_work(waiting)
+    assert waiting.is_in_work
     assert admission.used_bytes == int(10.5 * UNIT)  # it may be planned: it has `FIRST_BYTES`
 
 
@@ -297,15 +293,15 @@ def test_an_image_that_needs_less_than_it_has_gives_the_rest_to_who_waits_and_on
     waiting, last = head(admission), arrive(admission)
     waiting.set_body(200)
     waiting.ask(Blob(length=100), FAR)
-    assert [is_in_work(each) for each in (second, waiting, last)] == [True, False, True]
+    assert [each.is_in_work for each in (second, waiting, last)] == [True, False, True]
     second.admit(plan(units=0.4))
-    assert not is_in_work(waiting)
+    assert not waiting.is_in_work
     last.admit(plan(units=0.1))
-    assert is_in_work(waiting)
+    assert waiting.is_in_work
     assert not waiting.admit(plan(units=2))
     assert admission.used_bytes == int(8 * UNIT) + int(0.4 * UNIT) + int(0.1 * UNIT) + 100  # its file is kept
     first.close()
-    assert is_in_work(waiting)
+    assert waiting.is_in_work
     assert waiting.admit(plan(units=2))
     assert admission.used_bytes == int(0.4 * UNIT) + int(0.1 * UNIT) + 2 * UNIT + 100
 
@@ -316,20 +312,20 @@ def test_images_wait_in_the_order_of_their_arrival_and_none_passes_one_that_need
     first, large = take(admission, units=5), take(admission, units=6, large=True)
     clock.now += 1
     small = arrive(admission)  # it would fit
-    assert not is_in_work(large)
-    assert not is_in_work(small)
+    assert not large.is_in_work
+    assert not small.is_in_work
     first.close()
-    assert is_in_work(large)
-    assert is_in_work(small)
+    assert large.is_in_work
+    assert small.is_in_work
 
 
 def test_a_large_image_that_waits_for_another_one_keeps_no_small_one_waiting() -> None:
     admission = admission_of()
     first, second = take(admission, large=True), take(admission, large=True)
-    assert is_in_work(take(admission))
-    assert not is_in_work(second)
+    assert take(admission).is_in_work
+    assert not second.is_in_work
     first.release(1)
-    assert is_in_work(second)
+    assert second.is_in_work
 
 
 def test_senders_take_turns_and_one_s_own_images_keep_their_order() -> None:
@@ -340,10 +336,21 @@ def test_senders_take_turns_and_one_s_own_images_keep_their_order() -> None:
     first.close()
     order = []
     while turns:
-        (name,) = [name for name, each in turns.items() if is_in_work(each)]
+        (name,) = [name for name, each in turns.items() if each.is_in_work]
         order.append(name)
         turns.pop(name).close()
     assert order == ["many 1", "one 1", "two 1", "many 2", "one 2", "many 3"]
+
+
+def test_an_image_costs_its_sender_what_its_plan_says() -> None:
+    admission = admission_of(workers=1)
+    large, *others = (arrive(admission, sender) for sender in ("many tiles", "many tiles", *["one"] * 5))
+    large.admit(plan(100))
+    large.close()
+    for other in others[1:]:
+        assert other.is_in_work
+        other.close()
+    assert others[0].is_in_work
 
 
 @contextmanager

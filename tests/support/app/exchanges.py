@@ -59,8 +59,9 @@ def assert_idle(service: Service) -> None:
     """Soon nothing is kept: no request in flight, tile, reservation or memory, no user of a model."""
 
     def usage() -> tuple[int, ...]:
-        users, admission = sum(model.users for model in service.registry.models.values()), service.admission
-        return service.in_flight, admission.queued_tiles, len(admission.places), admission.used_bytes, users
+        users, sides = sum(model.users for model in service.registry.models.values()), (service.admission, service.background)
+        held = [amount for side in sides for amount in (side.queued_tiles, len(side.places), side.used_bytes)]
+        return service.in_flight, *held, users
 
     wait_until(lambda: not any(usage()), lambda: f"in flight, tiles, reservations, bytes, users: {usage()}")
 

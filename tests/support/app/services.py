@@ -92,8 +92,8 @@ def occupy(service: Service, tiles: int = 1) -> Iterator[None]:
     lane = service.admission.small
     with reserve(service) as reservation:
         reservation.turn = Turn(lane, "", tiles, work=1.0, bytes=0, since=0.0)
-        reservation.turn.has_come.set()
-        lane.working[reservation.turn] = None
+        lane.join(reservation.turn)
+        lane.begin(reservation.turn)
         yield
 
 

@@ -1,0 +1,74 @@
+"""A queue that is fair to clients by what each has cost: of images in a lane, of jobs, and of scenes to plan."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class FairQueue(Generic[T]):
+    """What waits, by client. The client that has cost least is first; the items of each keep their order.
+
+    Each client has a clock: where it began, and what it has cost since. Who comes begins where a client would be that has
+    always waited and had its share: not before those that have waited for theirs, and who comes back has no credit. So clients
+    that come and go with new names get no more than those that stay. The clock of a client that waits for nothing is forgotten
+    once that share has reached it, and all are once nobody waits. Each call takes at most one step for each client. Only for
+    the event loop, except `items`, which any thread may call. Its length is the number of clients that wait.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, dict[T, None]] = {}  # by client
+        self._costs: dict[str, float] = {}  # that the waiting items of a client are expected to have
+        self._clocks: dict[str, float] = {}  # of clients that wait, and of those that are ahead of `_now`
+        self._now = 0.0  # the share of a client that has always waited
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def items(self) -> list[T]:
+        """All that waits, in no order."""
+        return [item for items in list(self._waiting.values()) for item in list(items)]
+
+    def add(self, client: str, item: T, cost: float = 0.0) -> None:
+        """Adds what waits. cost: as it is expected, in the unit of `charge`; for `before` alone."""
+        self._clocks[client] = self._clock(client)
+        self._waiting.setdefault(client, {})[item] = None
+        self._costs[client] = self._costs.get(client, 0.0) + cost
+
+    def remove(self, client: str, item: T, cost: float = 0.0) -> None:
+        """Removes what waits no more; nothing if it does not wait. cost: as it was added."""
+        items = self._waiting.get(client, {})
+        if item in items:
+            del items[item]
+            self._costs[client] -= cost
+            if not items:
+                del self._waiting[client], self._costs[client]
+        if not self._waiting:
+            self._clocks.clear()
+
+    @property
+    def first(self) -> T | None:
+        """What is next. It stays."""
+        client = min(self._waiting, key=self._clocks.__getitem__, default=None)
+        return None if client is None else next(iter(self._waiting[client]))
+
+    def charge(self, client: str, cost: float) -> None:
+        """Counts what a client has cost, whether it waits or not. While nobody waits, nothing counts."""
+        if not self._waiting:
+            return
+        self._clocks[client] = self._clock(client) + cost
+        self._now += cost / (len(self._waiting) + (client not in self._waiting))
+        self._clocks = {each: clock for each, clock in self._clocks.items() if clock > self._now or each in self._waiting}
+
+    def before(self, client: str, cost: float) -> float:
+        """The expected cost of what is done before one more item of this client, which costs so much."""
+        own = self._costs.get(client, 0.0)
+        end = self._clock(client) + own + cost
+        others = ((self._clocks[each], costs) for each, costs in self._costs.items() if each != client)
+        return own + sum(min(costs, max(0.0, end - clock)) for clock, costs in others)
+
+    def _clock(self, client: str) -> float:
+        """The clock of a client that waits, or would wait from now on."""
+        clock = self._clocks.get(client, self._now)
+        return clock if client in self._waiting else max(clock, self._now)

@@ -1,0 +1,121 @@
+"""Who holds what while a job runs: requests and other clients' jobs wait for little of it, and it loses nothing of its work."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from app.serving.jobs import runner
+from model.inference.jobs.scene_program import KEEP_S
+from model.inference.tiling import plan_tiles
+from tests.support.app.exchanges import PHOTO, assert_idle, metric, service_of
+from tests.support.app.jobs import result_of, status_of, submit, submit_photos
+from tests.support.app.services import Serve, hold_model
+from tests.support.images import encode, make_photo
+from tests.support.imaging.scenes import write_scene
+from tests.support.polling import HANG_S, wait_until
+from tests.support.servers import fcn_serve
+
+REQUESTS = 9
+PHOTO_TILES, AHEAD = 2, 30  # of `PHOTO`; tiles of which a process that is ended may have sent and not kept
+
+
+LARGE = encode(make_photo(2100, 2000, seed=5), "JPEG")
+
+
+def test_photos_of_a_job_hold_no_place_turn_worker_or_memory_of_requests_and_one_large_photo_is_in_work(
+    serve: Serve, tmp_path: Path
+) -> None:
+    with serve(jobs_dir=tmp_path) as client, ThreadPoolExecutor(1) as pool:
+        service, workers = service_of(client), service_of(client).workers.pids
+        requests, background = service.admission, service.background
+        with hold_model(service) as hold:
+            submit_photos(client, {"a.jpg": LARGE, "b.jpg": LARGE}, output="zip", side="native")
+            wait_until(lambda: hold.entry.is_set() and bool(background.large.waiting))
+            assert (requests.used_bytes, requests.queued_tiles, len(requests.places)) == (0, 0, 0)
+            assert (len(background.large.working), len(background.small.working)) == (1, 0)
+            assert service.workers.pids == workers
+            answer = pool.submit(client.post, "/segment", content=LARGE)
+            wait_until(lambda: bool(requests.large.working))
+        assert answer.result(HANG_S).status_code == 200
+        wait_until(lambda: not background.places)
+        assert_idle(service)
+
+
+KEYS = {"api_keys": "ann:one,bob:two"}
+
+
+@pytest.fixture
+def no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "TURN_S", 0.0)
+
+
+@pytest.mark.usefixtures("no_turns")
+def test_a_turn_ends_in_the_midst_of_a_row_of_tiles_of_which_none_runs_again(
+    serve: Serve, tmp_path: Path, bytes_of: Callable[..., bytes]
+) -> None:
+    wide = write_scene(tmp_path / "wide.tif", make_photo(90, 15_000, seed=6), tiled=True)
+    with serve(jobs_dir=tmp_path / "jobs", **KEYS) as client, hold_model(service_of(client)) as hold:
+        client.headers["X-API-Key"] = "one"
+        scene = submit(client, Path(wide).read_bytes(), output="tif")
+        assert hold.entry.wait(HANG_S)
+        time.sleep(2 * KEEP_S)
+        hold.open()
+        wait_until(lambda: metric(client, "segment_tiles_total") >= 60)
+        client.headers["X-API-Key"] = "two"
+        assert len(result_of(client, submit_photos(client, {"a.png": PHOTO}, output="jsonl")).splitlines()) == 1
+        client.headers["X-API-Key"] = "one"
+        assert status_of(client, scene)["progress"] == 0
+        assert result_of(client, scene) == bytes_of(Path(wide), ".tif")
+        expected = len(plan_tiles((90, 15_000), (96, 96), 0.25)) + PHOTO_TILES
+        assert metric(client, "segment_tiles_total") - expected <= AHEAD
+
+
+@pytest.mark.usefixtures("no_turns")
+def test_a_turn_ends_with_the_photos_in_work_of_which_none_is_begun_again(serve: Serve, tmp_path: Path) -> None:
+    with serve(jobs_dir=tmp_path / "jobs", **KEYS) as client, hold_model(service_of(client)) as hold:
+        client.headers["X-API-Key"] = "one"
+        large = submit_photos(client, {f"{name}.jpg": LARGE for name in "abc"}, output="jsonl", side="600")
+        wait_until(lambda: bool(service_of(client).background.large.waiting))
+        client.headers["X-API-Key"] = "two"
+        small = submit_photos(client, {"a.png": PHOTO}, output="jsonl")
+        hold.open()
+        result_of(client, small)
+        client.headers["X-API-Key"] = "one"
+        assert status_of(client, large)["status"] in ("accepted", "running")
+        assert len(result_of(client, large).splitlines()) == 3
+        tiles = [json.loads(line)["answer"]["tiling"]["tiles"] for line in result_of(client, large).splitlines()]
+        assert metric(client, "segment_tiles_total") == sum(tiles) + PHOTO_TILES
+
+
+@pytest.mark.long
+def test_requests_of_12_megapixels_take_at_most_twice_their_time_beside_a_job_of_two_photos_of_92(tmp_path: Path) -> None:
+    photo, huge = encode(make_photo(3000, 4000), "JPEG"), tmp_path / "huge.jpg"
+    Image.new("RGB", (9600, 9600), (90, 120, 60)).save(huge, "JPEG", quality=60)
+    weights, folder = Path("voc-fcn8s-mobilenet-v2"), tmp_path / "jobs"
+    with fcn_serve(weights, tmp_path, tile=512, threads=0, jobs_dir=folder) as service:
+
+        def median() -> float:
+            seconds = []
+            for _ in range(REQUESTS):
+                start = time.monotonic()
+                answer = service.post(photo)
+                assert answer.status_code == 200, answer.text
+                seconds.append(time.monotonic() - start)
+            return statistics.median(seconds)
+
+        service.post(photo)
+        alone, files = median(), [("file", ("a.jpg", huge.read_bytes()))] * 2
+        job = httpx.post(f"{service.url}/jobs?output=zip&side=native", files=files, timeout=HANG_S).headers["location"]
+        wait_until(lambda: httpx.get(service.url + job).json()["status"] == "running")
+        time.sleep(5)  # until its first photo is decoded
+        assert median() <= 2 * alone
+        assert httpx.get(service.url + job).json()["status"] == "running"
