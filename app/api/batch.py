@@ -229,7 +229,8 @@ async def coco_document(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
                 problems.append(_entry(outcome))
                 continue
             changes = {"file_name": outcome.file, **outcome.facts}
-            parts = renumber(split_document(outcome.body), outcome.index + 1, annotations + 1, changes)
+            document = await asyncio.to_thread(split_document, outcome.body)
+            parts = await asyncio.to_thread(renumber, document, outcome.index + 1, annotations + 1, changes)
             entries.append(parts.image)
             categories = parts.categories
             if parts.number:
@@ -252,10 +253,11 @@ async def zip_file(outcomes: Outcomes) -> AsyncGenerator[bytes, None]:
                 if outcome.is_problem or outcome.facts.get("box", True):
                     stem = PurePath(outcome.file).stem.replace("\\", "_")  # Windows would take it for folders
                     member = f"{outcome.index:03d}-{stem}{outcome.suffix}"
-                    archive.writestr(zipfile.ZipInfo(member), outcome.body)
+                    await asyncio.to_thread(archive.writestr, zipfile.ZipInfo(member), outcome.body)
                 rows.append(json_bytes(_row(outcome, member)) + b"\n")
                 yield pipe.take()
-            archive.writestr(zipfile.ZipInfo(RESULTS), b"".join(rows))
+            await asyncio.to_thread(archive.writestr, zipfile.ZipInfo(RESULTS), b"".join(rows))
+            await asyncio.to_thread(archive.close)  # which writes a line for each member
         yield pipe.take()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from itertools import count
 from math import inf
 from pathlib import PurePath
 
@@ -180,11 +180,12 @@ class _Parser(MultiPartParser):
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
-    """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`."""
-    all_names, distinct = set(names), dict[str, None]()
+    """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`. Takes linear time."""
+    distinct, numbers, all_names = dict[str, None](), Counter[str](), set(names)
     for name in names:
-        path = PurePath(name)
-        candidates = (f"{path.stem} ({number}){path.suffix}" for number in count(2))
-        is_new = name not in distinct
-        distinct[name if is_new else next(text for text in candidates if text not in all_names and text not in distinct)] = None
+        new, path = name, PurePath(name)
+        while new in distinct or (new != name and new in all_names):
+            numbers[name] += 1
+            new = f"{path.stem} ({numbers[name] + 1}){path.suffix}"
+        distinct[new] = None
     return list(distinct)

@@ -47,7 +47,7 @@ async def segment_photos(service: Service, job: Job, folder: Path, model: Model,
     replaced, and `OSError`.
     """
     names, missing = await asyncio.to_thread(_read_work, folder)
-    distinct = names if job.output == "zip" else distinct_names(names)
+    distinct = names if job.output == "zip" else await asyncio.to_thread(distinct_names, names)
     query = {"format": FORMATS[job.output], **job.parameters, "model": job.model}
     indices, count = iter(missing), len(names) - len(missing)
     loop, attempts = asyncio.get_running_loop(), dict[asyncio.Task[Any] | None, Reservation]()

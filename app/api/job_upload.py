@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -43,18 +43,27 @@ class JobUpload(NamedTuple):
     bytes: int = 0
 
 
-async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[int], None]) -> JobUpload:
+async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[int, int], Awaitable[None]]) -> JobUpload:
     """Writes the files of the body below the job's folder, as `upload_path` names them.
 
-    check_room: raises if the disk has no room for so many bytes. Raises as `RequestBody`; `BadRequest` for a broken form,
+    check_room: raises if there is no room for so many bytes and files. Raises as `RequestBody`; `BadRequest` for a broken form,
     `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what `check_room` raises.
     """
     upload = JobUpload([], [])
-    chunks, pieces, count = body.chunks(lambda _: MEMORY_BYTES), bytearray(), 0
+    chunks, pieces, count, delimiter = body.chunks(lambda _: MEMORY_BYTES), bytearray(), 0, b""
     writer: _Form | BinaryIO
+
+    async def write() -> None:
+        nonlocal count
+        count, parts = count + len(pieces), pieces.count(delimiter) if delimiter else 0
+        await check_room(count, min(MOST_FILES, len(upload.names) + parts))
+        await asyncio.to_thread(writer.write, bytes(pieces))
+        pieces.clear()
+
     try:
         if media_type(body.request) == MEDIA_TYPE:
             boundary = boundary_of(body.request)
+            delimiter = b"--" + boundary  # before each part
             chunks, writer = from_first_boundary(chunks, boundary), _Form(boundary, folder, upload)
         else:
             upload.names.append(DEFAULT_NAME)
@@ -63,17 +72,16 @@ async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[
             async for chunk in chunks:
                 pieces += chunk
                 if len(pieces) >= WRITE_BYTES:
-                    check_room(count := count + len(pieces))
-                    await asyncio.to_thread(writer.write, bytes(pieces))
-                    pieces.clear()
-            await asyncio.to_thread(writer.write, bytes(pieces))
+                    await write()
+            await write()
             if isinstance(writer, _Form) and not writer.has_ended:
                 raise FormParserError(CUT_OFF)
     except FormParserError as error:
         raise unreadable(str(error), CLOSE) from error
-    if not any(upload_path(folder, index).stat().st_size for index in range(len(upload.names))):
+    paths = [upload_path(folder, index) for index in range(len(upload.names))]
+    if not await asyncio.to_thread(lambda: any(path.stat().st_size for path in paths)):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
-    return upload._replace(bytes=count + len(pieces))
+    return upload._replace(bytes=count)
 
 
 class _Form:

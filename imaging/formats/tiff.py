@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
+import numpy as np
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
@@ -32,6 +33,8 @@ OLD_REDUCED = 2  # value of SubfileType, a tag of before NewSubfileType: a small
 MASK = 4  # bit of NewSubfileType: says where another page is transparent
 CANON_RAW = b"II*\0\x10\0\0\0CR\x02"
 MOST_PAGES = 64  # that are looked at
+MOST_TABLE_BYTES = 1 << 27  # of all their tags: 8 million tiles
+TYPE_BYTES = np.array([0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8, 0], np.float64)  # of a value of each type
 LEAST_RATIO = 2  # of the sides of a page to those of a page that is taken for its thumbnail
 
 
@@ -76,8 +79,9 @@ def check_page(data: bytes) -> int:
         whole = [at for at, page in enumerate(pages) if not (page.is_reduced or page.is_mask)] or [0]
         index = max(whole, key=lambda at: pages[at].width * pages[at].height)
     elif parts := first.get(Tag.SubIFDs):
-        places = parts if isinstance(parts, tuple) else (parts,)
-        pages += [Page.of(place, _read(file, place)) for place in places[:MOST_PAGES]]
+        places = dict.fromkeys((parts if isinstance(parts, tuple) else (parts,))[:MOST_PAGES])
+        _check_bytes(file, sum(_table_bytes(file, place) for place in places))
+        pages += [Page.of(place, _read(file, place)) for place in places]
     page, tags = pages[index], _read(file, pages[index].place)
     if other := next((other for other in pages if page.is_thumbnail_of(other)), None):
         sizes = f"{page.width}x{page.height} pixels, and another of its shape has {other.width}x{other.height}"
@@ -228,11 +232,34 @@ def _is_plain_ycbcr(tags: Tags) -> bool:
 
 def _directories(file: IO[bytes]) -> Iterator[tuple[int, Tags]]:
     """The places of the first `MOST_PAGES` directories, and their tags, up to one beyond the file or that was read before."""
-    place, places = _header(file).next, set[int]()
-    while place and place not in places and len(places) < MOST_PAGES and (tags := _read(file, place)):
+    place, places, size = _header(file).next, set[int](), 0
+    while place and place not in places and len(places) < MOST_PAGES:
+        _check_bytes(file, size := size + _table_bytes(file, place))
+        if not (tags := _read(file, place)):
+            return
         yield place, tags
         places.add(place)
         place = tags.next
+
+
+def _check_bytes(file: IO[bytes], size: int) -> None:
+    """Raises `DamagedImage` for so many bytes of tags: more than the file has, as they lie one over another, or too many."""
+    if size > min(file.seek(0, io.SEEK_END), MOST_TABLE_BYTES):
+        raise DamagedImage(f"the image is damaged: its tags have {size} bytes, more than its size or {MOST_TABLE_BYTES} allow")
+
+
+def _table_bytes(file: IO[bytes], place: int) -> int:
+    """The bytes of the directory that begins at this byte and of its values in the file, which are not read."""
+    end, _, head = file.seek(0, io.SEEK_END), file.seek(0), file.read(4)
+    order = ">" if head.startswith(b"MM") else "<"
+    count, number = (8, f"{order}u8") if 43 in head[2:] else (2, f"{order}u4")
+    entry = np.dtype([("tag", f"{order}u2"), ("type", f"{order}u2"), ("count", number), ("place", number)])
+    file.seek(place)
+    length = int.from_bytes(file.read(count), "big" if order == ">" else "little") * entry.itemsize
+    data = file.read(min(length, end))
+    entries = np.frombuffer(data, entry, len(data) // entry.itemsize)
+    sizes = TYPE_BYTES[np.minimum(entries["type"], len(TYPE_BYTES) - 1)] * entries["count"]
+    return len(data) + int(np.minimum(sizes, end)[sizes > entry["place"].itemsize].sum())
 
 
 def _read(file: IO[bytes], place: int) -> ImageFileDirectory_v2:

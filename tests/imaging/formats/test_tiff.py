@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.harness.image_files import file_of
 from imaging.decoding import Limits, OpenImage, decode, read_size
 from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType
-from imaging.formats.tiff import MOST_PAGES
+from imaging.formats.tiff import MOST_PAGES, check_tables
 from tests.support.images import Pixels
 from tests.support.imaging.corners import ALPHA, GREY, PALETTE, PICTURE, SIZE, corners, tiff, with_tag
 from tests.support.imaging.corpus import LIMITS
@@ -254,3 +254,15 @@ def test_directories_that_lead_in_a_circle_or_beyond_the_file_are_damaged() -> N
     for data in (directories(8), directories(8, 200, 100), *cut_off):
         with pytest.raises(DamagedImage):
             read_size(data, LIMITS)
+
+
+def test_tables_that_pages_share_are_not_read_for_each() -> None:
+    """64 masks whose strips' places are the same long table: its bytes are counted once for each page before they are read."""
+    count, directory = 100_000, 2 + 3 * 12 + 4
+    table = 8 + MOST_PAGES * directory
+    data = bytearray(struct.pack("<2sHI", b"II", 42, 8))
+    for number in range(1, MOST_PAGES + 1):
+        following = 8 + number * directory if number < MOST_PAGES else 0
+        data += struct.pack("<HHHIIHHIIHHIII", 3, 254, 4, 1, 4, 273, 4, count, table, 279, 4, count, table, following)
+    with pytest.raises(DamagedImage, match="tags have"):
+        check_tables(io.BytesIO(data + bytes(4 * count)))
