@@ -48,9 +48,9 @@ def create_app(settings: Settings) -> FastAPI:
     service = Service(settings)
     jobs: JobRunner | None = None
     if settings.jobs_dir:
-        service.jobs = JobStore(settings.jobs_dir, settings.jobs_mb * 1e6, settings.jobs_days)
+        service.jobs = JobStore(settings.jobs_dir, settings.jobs_mb * 1e6, settings.jobs_days, service.clients)
         work: dict[bool, Work] = {True: partial(segment_scene, settings), False: partial(segment_photos, service)}
-        jobs = JobRunner(service.jobs, service.registry, work)
+        jobs = JobRunner(service.jobs, service.registry, work, lambda: service.ending)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,10 +58,10 @@ def create_app(settings: Settings) -> FastAPI:
         if jobs:
             jobs.start()
         else:
-            log.info("jobs are off: SEGMENT_JOBS_DIR is not set")
+            log.info("jobs are off; SEGMENT_JOBS_DIR=FOLDER turns them on")
         yield
         if jobs:
-            await jobs.stop()
+            await jobs.stop(in_order=not service.failure)
         await service.stop()
 
     app = FastAPI(

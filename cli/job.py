@@ -38,11 +38,12 @@ def segment_job(requests: Sequence[SceneRequest], args: argparse.Namespace) -> i
         query, scene = _query(request, args), f"{real(request.source)} {version(request.source)}"
         note = {"server": str(client.base_url), "scene": scene, "query": query}
         address = _kept(path, note) if args.resume else None
+        verb = "goes on" if address else "was sent"
         try:
             if address is None:
                 address = _submit(client, request, query)
                 write_file(path, json.dumps(note | {"job": address}), follow=False)
-            _wait(client, address)
+            _wait(client, address, verb)
             with whole_file(request.out) as partial, client.stream("GET", f"{address}/results") as response:
                 if response.status_code != httpx.codes.OK:
                     response.read()
@@ -109,8 +110,8 @@ def _submit(client: httpx.Client, request: SceneRequest, query: dict[str, str]) 
     return f"jobs/{response.json()['jobID']}"
 
 
-def _wait(client: httpx.Client, address: str) -> None:
-    """Waits until the job is successful, with a bar. Raises `ServerError`."""
+def _wait(client: httpx.Client, address: str, verb: str) -> None:
+    """Waits until the job is successful, with a bar; tells its id and progress, first with the verb. Raises `ServerError`."""
     has_terminal = bool(sys.stderr and sys.stderr.isatty())
     with tqdm(total=100, unit="%", disable=not has_terminal) as bar:
         while True:
@@ -121,9 +122,14 @@ def _wait(client: httpx.Client, address: str) -> None:
             if response.status_code != httpx.codes.OK:
                 raise ServerError(f"{response.status_code} {detail_of(response)}")
             job = response.json()
+            text = f"job {job['jobID']}: {job['status']}, {job['progress']}%"
+            if verb:
+                tell(f"{text}; it {verb}: {client.base_url}{address}")
+                verb = ""
             bar.update(job["progress"] - bar.n)
             if job["status"] not in ("accepted", "running"):
                 break
             time.sleep(PAUSE_S)
     if job["status"] != "successful":
-        raise ServerError(f"the job is {job['status']}: {job['message']}")
+        raise ServerError(f"{text}; {job['message']}")
+    tell(text)

@@ -39,7 +39,7 @@ FOREIGN_OPTIONS = {
     "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"}, "paddle2onnx": {"--output_op"},
     "benchmarks.peers": {"--port"},
     "benchmarks.commits": {"--former"},
-    "systemctl": {"--now"},
+    "systemctl": {"--now"}, "pip": {"--extra-index-url"},
     "aws": {
         "--model-name", "--execution-role-arn", "--primary-container", "--endpoint-config-name", "--production-variants",
         "--endpoint-name", "--content-type", "--accept", "--custom-attributes", "--body",

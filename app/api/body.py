@@ -52,7 +52,6 @@ DATA_URL = re.compile(r"data:image/[\w.+-]{1,64}(;[\w.=+-]{1,64}){0,4};base64,",
 EXAMPLE = {"inputs": "iVBORw0KGgo=", "parameters": {"format": "json"}}
 URLS = "the service does not fetch URLs, got {}; send the image itself: curl URL | curl --data-binary @- THIS_ADDRESS"
 IDENTITY = "identity"  # the content coding that changes nothing (RFC 9110, section 8.4.1)
-CLOSE = {"Connection": "close"}  # the body is not read to its end
 NO_ROOM = {"Retry-After": "10"}
 DEFAULT_NAME = "image"
 log = logging.getLogger("segment")

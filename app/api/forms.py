@@ -134,8 +134,8 @@ async def from_first_boundary(chunks: AsyncGenerator[bytes, None], boundary: byt
             tail = (tail + chunk)[-len(boundary) - 4 :]  # these bytes may begin a delimiter
 
 
-def unreadable(reason: str, headers: dict[str, str] | None = None) -> BadRequest:
-    return BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`", headers)
+def unreadable(reason: str) -> BadRequest:
+    return BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`")
 
 
 class _Parser(MultiPartParser):

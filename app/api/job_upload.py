@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.api.body import CLOSE, DEFAULT_NAME, RequestBody, media_type
+from app.api.body import DEFAULT_NAME, RequestBody, media_type
 from app.api.errors import BadRequest, EmptyBody, TooLarge
 from app.api.forms import (
     CUT_OFF,
@@ -43,18 +43,27 @@ class JobUpload(NamedTuple):
     bytes: int = 0
 
 
-async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[int], None]) -> JobUpload:
+async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[int, int], Awaitable[None]]) -> JobUpload:
     """Writes the files of the body below the job's folder, as `upload_path` names them.
 
-    check_room: raises if the disk has no room for so many bytes. Raises as `RequestBody`; `BadRequest` for a broken form,
+    check_room: raises if there is no room for so many bytes and files. Raises as `RequestBody`; `BadRequest` for a broken form,
     `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what `check_room` raises.
     """
     upload = JobUpload([], [])
-    chunks, pieces, count = body.chunks(lambda _: MEMORY_BYTES), bytearray(), 0
+    chunks, pieces, count, delimiter = body.chunks(lambda _: MEMORY_BYTES), bytearray(), 0, b""
     writer: _Form | BinaryIO
+
+    async def write() -> None:
+        nonlocal count
+        count, parts = count + len(pieces), pieces.count(delimiter) if delimiter else 0
+        await check_room(count, min(MOST_FILES, len(upload.names) + parts))
+        await asyncio.to_thread(writer.write, bytes(pieces))
+        pieces.clear()
+
     try:
         if media_type(body.request) == MEDIA_TYPE:
             boundary = boundary_of(body.request)
+            delimiter = b"--" + boundary  # before each part
             chunks, writer = from_first_boundary(chunks, boundary), _Form(boundary, folder, upload)
         else:
             upload.names.append(DEFAULT_NAME)
@@ -63,18 +72,16 @@ async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[
             async for chunk in chunks:
                 pieces += chunk
                 if len(pieces) >= WRITE_BYTES:
-                    check_room(count := count + len(pieces))
-                    await asyncio.to_thread(writer.write, bytes(pieces))
-                    pieces.clear()
-            await asyncio.to_thread(writer.write, bytes(pieces))
+                    await write()
+            await write()
             if isinstance(writer, _Form) and not writer.has_ended:
                 raise FormParserError(CUT_OFF)
     except FormParserError as error:
-        raise unreadable(str(error), CLOSE) from error
+        raise unreadable(str(error)) from error
     paths = [upload_path(folder, index) for index in range(len(upload.names))]
     if not await asyncio.to_thread(lambda: any(path.stat().st_size for path in paths)):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
-    return upload._replace(bytes=count + len(pieces))
+    return upload._replace(bytes=count)
 
 
 class _Form:
@@ -113,10 +120,10 @@ class _Form:
         self._name = options.get(b"name", b"").decode(errors="replace")
         name, names = options.get(b"filename"), self._upload.names
         if self._name in FIELDS and name is None:
-            raise BadRequest("the form's field for a file came as a text; send the file itself: -F file=@scene.tif", CLOSE)
+            raise BadRequest("the form's field for a file came as a text; send the file itself: -F file=@scene.tif")
         if self._name in FIELDS and name is not None:
             if len(names) >= MOST_FILES:
-                raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send several jobs", CLOSE)
+                raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send several jobs")
             self._part = upload_path(self._folder, len(names)).open("wb")
             names.append(file_name(name.decode(errors="replace")))
         else:
@@ -125,13 +132,13 @@ class _Form:
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         self._part.write(data[start:end])
         if isinstance(self._part, BytesIO) and self._part.tell() > FIELD_BYTES:
-            raise TooLarge(f"the form's field {printable(self._name, VALUE_LENGTH)} has more than {FIELD_BYTES} bytes", CLOSE)
+            raise TooLarge(f"the form's field {printable(self._name, VALUE_LENGTH)} has more than {FIELD_BYTES} bytes")
 
     def _end_part(self) -> None:
         if isinstance(self._part, BytesIO):
             self._upload.fields.append((self._name, self._part.getvalue().decode(errors="replace")))
             if len(self._upload.fields) > MAX_FIELDS:
-                raise TooLarge(f"the form has more than {MAX_FIELDS} fields, which is the limit; leave some out", CLOSE)
+                raise TooLarge(f"the form has more than {MAX_FIELDS} fields, which is the limit; leave some out")
         self._part.close()
 
     def _end(self) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from stat import S_ISREG
 from typing import Annotated
@@ -42,7 +43,7 @@ from app.api.job_upload import MOST_S, receive_upload
 from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, with_values
 from app.api.security import check_key
 from app.api.segment import Ready, join_values
-from app.serving.errors import ResultMissing
+from app.serving.errors import NotServing, ResultMissing
 from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, Job, available_outputs, now, upload_path
 from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.scenes import plan_scene, scene_request
@@ -75,8 +76,10 @@ async def jobs_off() -> None:
 
 
 def jobs_of(request: Request) -> JobRunner:
-    """The jobs of the service."""
+    """The jobs of the service. Raises `NotServing` until they are read."""
     jobs: JobRunner = request.app.state.jobs
+    if not jobs.store.is_loaded:
+        raise NotServing("starting: the jobs of the folder are being read", "starting")
     return jobs
 
 
@@ -110,8 +113,8 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
     if "output" in query:
         _check(query, service)
     count = int(length) if length.isdecimal() else 0
-    async with jobs.store.upload(client, count) as (id, folder):
-        names, fields, size = await receive_upload(body, folder, lambda count: jobs.store.check_room(id, count))
+    async with jobs.store.upload(owner or client, count, request.state.client) as (id, folder):
+        names, fields, size = await receive_upload(body, folder, partial(jobs.store.check_room, id))
         query = form_values(query, fields, NAMES, JOB_MODEL)
         _check(query, service)
         with service.registry.using(query.get("model")) as model:
@@ -189,12 +192,10 @@ class ResultResponse(FileResponse):
     "/jobs/{id}", summary="Dismiss a job, or remove one that has ended", response_model=JobStatus, responses=UNKNOWN_JOB
 )
 async def delete_job(request: Request, job: OwnJob, jobs: Jobs) -> Response | JobStatus:
-    """Ends a job that is accepted or running, and answers its state. Removes one that has ended, with its result (204)."""
-    if job.is_open:
-        await jobs.dismiss(job)
-        return _status(request, job)
+    """Ends a job that is accepted or running, and answers its last state; or removes one that has ended (204). It is gone."""
+    was_open = job.is_open
     await jobs.remove(job)
-    return Response(status_code=204)
+    return _status(request, job) if was_open else Response(status_code=204)
 
 
 def _check(query: Query, service: Service) -> None:

@@ -38,7 +38,7 @@ def serve(narrow_file: Path) -> Serve:
     load = loading_once()
 
     @contextmanager
-    def start(**changes: Any) -> Iterator[TestClient]:
+    def start(*, reads_jobs: bool = True, **changes: Any) -> Iterator[TestClient]:
         common = {"device": "cpu", "runtime": "openvino", "precision": "float32", "tile": "96", "threads": 1}
         settings = Settings(**({"weights": str(narrow_file)} | common | changes))
         app = create_app(settings)
@@ -48,6 +48,8 @@ def serve(narrow_file: Path) -> Serve:
                     patch.setattr(registry, "load_runtime", load)
                 client = stack.enter_context(TestClient(app, "http://localhost", raise_server_exceptions=False))
                 wait_until(lambda: is_ready(client), lambda: client.get("/health").text)
+                if reads_jobs and (jobs := service_of(client).jobs):
+                    wait_until(lambda: jobs.is_loaded)
             yield client
 
     return start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ MEDIA_TYPES: dict[str, tuple[str, str]] = {
 GEO = ("rasterio", "pyogrio")
 """The packages that scenes need, of the extra `geo`."""
 FILE, RESULT = "job.json", "result"
+MOST_BYTES = 1 << 20  # of a job's `FILE`
 WORK = "work"
 """The folder in a job's with its uploads and all that is not done. The process of a scene may write there, and nowhere else."""
 
@@ -44,8 +46,9 @@ class Job:
     """A job. Only for the event loop.
 
     id: 128 random bits. owner: of `check_key`, who alone may see it. client: who sent it, for fair turns. parameters: of the
-    request, checked. sha256: of the weights that it began with. progress: 0 to 100. crashes: ends of its process since its
-    progress. bytes: of its files on the disk, as they were measured last.
+    request, checked. sha256: of the weights that it began with. progress: 0 to 100. crashes: ends of its process, or of the
+    service, since its progress; while it is in work, one is counted in advance. bytes: of its files on the disk, as they were
+    measured last.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
@@ -72,6 +75,11 @@ class Job:
         return self.status in OPEN
 
     @property
+    def account(self) -> str:
+        """Whose share of the room it takes: its owner's or, without keys, that of who sent it."""
+        return self.owner or self.client
+
+    @property
     def is_scene(self) -> bool:
         return self.output in SCENE_OUTPUTS
 
@@ -81,10 +89,11 @@ class Job:
         return RESULT + MEDIA_TYPES[self.output][0]
 
     @property
-    def log_fields(self) -> dict[str, str]:
-        """Its id, who sent it, as lines of requests say it (of an IPv6 address the network), and its output."""
+    def log_fields(self) -> dict[str, str | int]:
+        """Its id, who sent it, as lines of requests say it (of an IPv6 address the network), its output and its progress."""
         address, _, key = self.client.partition(" ")
-        return {"job": self.id, "client": address} | ({"key": key} if key else {}) | {"output": self.output}
+        sender = {"client": address, "key": key} if key else {"client": address}
+        return {"job": self.id, **sender, "output": self.output, "progress": self.progress}
 
     def save(self, folder: Path) -> None:
         """Writes it into its folder, whole or not at all. Raises `OSError`."""
@@ -94,12 +103,23 @@ class Job:
     @classmethod
     def load(cls, folder: Path) -> Job:
         """Reads the job of a folder. Raises `OSError` or `ValueError`, for one of another version, too."""
-        job: Job = TypeAdapter(cls).validate_json((folder / FILE).read_bytes())
+        with open(folder / FILE, "rb", opener=_opener) as file:
+            if len(content := file.read(MOST_BYTES + 1)) > MOST_BYTES:
+                raise ValueError(f"{FILE} has more than {MOST_BYTES} bytes")
+        job = READER.validate_json(content)
         for time in filter(None, (job.created, job.started, job.finished, job.updated)):
             datetime.fromisoformat(time)
         if job.id != folder.name or job.is_open == bool(job.finished):
             raise ValueError(f"{folder / FILE} is no job of this folder")
         return job
+
+
+READER = TypeAdapter(Job)
+
+
+def _opener(name: str, flags: int) -> int:
+    """Opens no link, and does not wait for a pipe."""
+    return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def available_outputs() -> tuple[str, ...]:

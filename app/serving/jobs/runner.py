@@ -13,9 +13,9 @@ from weakref import WeakValueDictionary
 from app.serving.errors import NotServing, UnknownModel
 from app.serving.fair_queue import FairQueue
 from app.serving.jobs.job import Job, now
-from app.serving.jobs.store import JobStore
+from app.serving.jobs.store import NO_ROOM, JobStore
 from app.serving.registry import Model, Registry
-from model.inference.errors import NO_SPACE, InferenceError
+from model.inference.errors import NO_SPACE, InferenceError, SchedulerEnded
 from model.inference.jobs.scene_process import REFUSALS
 
 TURN_S = 20.0  # after which the next client's job has its turn, if another waits, once a tile or photo of this turn is kept
@@ -23,9 +23,10 @@ LONGEST_START_S = {True: 300.0, False: 900.0}  # the same, if none is; by whethe
 MOST_PLANS = 2  # scenes that are planned at once, of different clients
 CHECK_S = 0.5  # between two looks at what may end a turn
 PAUSE_S = 1.0  # until a new try, while the service starts
-MOST_CRASHES = 3  # of a job's process without progress in between
+MOST_CRASHES = 3  # of a job's process, or of the service while it is in work, without progress in between
+CRASHED = "its process or the service ended again and again: the file is damaged, or needs too much memory or time"
 OLD_S = 600.0  # between two looks at jobs that ended long ago
-NO_ROOM = "there is no room on the service's disk; send it again later"
+MEASURED = 20.0  # times as long as a job was measured, it is not measured
 Tell = Callable[[float], bool]
 """Is told the share of a job that is done whenever more is kept. Returns whether its turn goes on."""
 Work = Callable[[Job, Path, Model, Tell], Awaitable[Mapping[str, int] | None]]
@@ -41,26 +42,28 @@ class JobRunner:
 
     Clients are charged the seconds of their turns and plans. A job whose turn is over is stopped if another client's job waits,
     and goes on in its next turn where it was: photos once those in work are done, a scene in the midst of a row of tiles.
-    work: by whether the job is of a scene.
+    work: by whether the job is of a scene. is_ending: whether the service was told to stop; then no job is in work.
     """
 
-    def __init__(self, store: JobStore, registry: Registry, work: Mapping[bool, Work]) -> None:
-        self.store, self._registry, self._work = store, registry, work
+    def __init__(
+        self, store: JobStore, registry: Registry, work: Mapping[bool, Work], is_ending: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.store, self._registry, self._work, self._is_ending = store, registry, work, is_ending
+        store.end_job = self._fail
         self._queue = FairQueue[Job]()  # of all that have not ended
         self._plans, self._planning = FairQueue[tuple[str, asyncio.Event]](), 0
         self._own_plans: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of each client with scenes to plan
         self._wake = asyncio.Event()
-        self._running: tuple[Job, asyncio.Task[None]] | None = None
+        self._running: tuple[Job, asyncio.Task[bool]] | None = None
+        self._in_order = True
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        for job in self.store.jobs():
-            if job.is_open:
-                self._queue.add(job.client, job)
         self._loop = asyncio.create_task(self._run())
 
-    async def stop(self) -> None:
-        """Ends the job's turn. It goes on after the next start."""
+    async def stop(self, *, in_order: bool = True) -> None:
+        """Ends the job's turn. It goes on after the next start. in_order: whether the service has not failed."""
+        self._in_order = in_order
         if self._loop:
             self._loop.cancel()
             await asyncio.wait([self._loop])
@@ -98,16 +101,18 @@ class JobRunner:
         self._queue.add(job.client, job)
         self._wake.set()
 
-    async def dismiss(self, job: Job) -> None:
-        """Ends a job that has not ended, and removes its files."""
-        self._end(job, "dismissed", "it was dismissed")
-        await self._halt(job)
-        await self.store.clear(job)
-
     async def remove(self, job: Job) -> None:
-        """Removes a job that has ended, once nothing writes into its folder."""
+        """Removes a job, once nothing writes into its folder. One that has not ended is dismissed."""
+        self._end(job, "dismissed", "it was dismissed")
+        self.store.forget(job)
         await self._halt(job)
         await self.store.remove(job)
+
+    async def _fail(self, job: Job, message: str) -> None:
+        """Ends a job that has not ended, and removes its files."""
+        self._end(job, "failed", message)
+        await self._halt(job)
+        await self.store.clear(job)
 
     async def _halt(self, job: Job) -> None:
         """Ends the work on a job, if it runs."""
@@ -116,10 +121,24 @@ class JobRunner:
             task.cancel()
             await asyncio.wait([task])
 
+    async def _load(self) -> None:
+        """Reads the jobs of the folder. Tries again, and says so, while it cannot be read."""
+        while not self.store.is_loaded:
+            try:
+                await self.store.load()
+            except OSError as error:
+                log.error("the folder of jobs cannot be read: %s", error)
+                await asyncio.sleep(PAUSE_S)
+        for job in self.store.open_jobs():
+            self._queue.add(job.client, job)
+            if job.status == "running":
+                log.info("job goes on", extra={"fields": job.log_fields})
+
     async def _run(self) -> None:
+        await self._load()
         while True:
             await self.store.remove_old()
-            if job := self._queue.first:
+            if not self._is_ending() and (job := self._queue.first):
                 start = asyncio.get_running_loop().time()
                 await self._turn(job)
                 self._queue.charge(job.client, asyncio.get_running_loop().time() - start)
@@ -138,18 +157,25 @@ class JobRunner:
                     self._end(job, "failed", f"the weights of {job.model} were replaced after it was sent; send it again")
         except NotServing:
             await asyncio.sleep(PAUSE_S)
+        except OSError as error:
+            log.error("the folder of jobs cannot be used: %s", error)
+            await asyncio.sleep(PAUSE_S)
         except UnknownModel:
             self._end(job, "failed", f"the model {job.model} is no longer served; send it again with another")
         if not job.is_open:
             await self.store.clear(job)
 
     async def _work_on(self, job: Job, model: Model) -> None:
+        if job.crashes >= MOST_CRASHES:
+            self._end(job, "failed", CRASHED)
+            return
         if job.status == "accepted":
             job.status, job.started, job.message = "running", now(), "it is being segmented"
             log.info("job started", extra={"fields": job.log_fields})
+        job.crashes += 1  # until its turn ends in order
         self.store.save(job)
         time = asyncio.get_running_loop().time
-        start, has_progress, counted_progress = time(), False, job.progress
+        start, next_look, has_progress = time(), time(), False
 
         def is_over() -> bool:
             return len(self._queue) > 1 and time() >= start + (TURN_S if has_progress else LONGEST_START_S[job.is_scene])
@@ -158,61 +184,67 @@ class JobRunner:
             nonlocal has_progress
             has_progress, progress = True, min(99, int(100 * share))
             if progress > job.progress:
-                job.crashes, job.progress = 0, progress
+                job.crashes, job.progress = 1, progress
                 self.store.save(job)
             return not is_over()
 
-        task: asyncio.Task[None] = asyncio.create_task(self._outcome(job, model, tell))
+        task = asyncio.create_task(self._outcome(job, model, tell))
         self._running = job, task
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=CHECK_S)
-                if job.progress != counted_progress:
-                    counted_progress = job.progress
-                    await self.store.measure(job)
+                if time() >= next_look and not task.done():
+                    begin = time()
+                    if words := await self.store.grow(job):
+                        self._end(job, "failed", words)
+                    next_look = time() + MEASURED * (time() - begin)
                 must_stop = is_over() and (job.is_scene or not has_progress)
-                if must_stop or self._registry.models.get(job.model) is not model:
-                    break
-                if not task.done() and not self.store.has_reserve():
-                    self._end(job, "failed", NO_ROOM)
+                has_model = self._registry.models.get(job.model) is model
+                if must_stop or not job.is_open or self._is_ending() or not has_model:
                     break
         finally:
             task.cancel()
             await asyncio.wait([task])
             self._running = None
+            has_crashed = not task.cancelled() and task.result()
+            if job.is_open and not has_crashed and self._in_order:
+                job.crashes -= 1
+                self.store.save(job)
 
-    async def _outcome(self, job: Job, model: Model, tell: Tell) -> None:
-        """Works on the job, and ends it as its work does.
+    async def _outcome(self, job: Job, model: Model, tell: Tell) -> bool:
+        """Works on the job, and ends it as its work does. Returns whether its process, or the network, crashed.
 
         A crash of its process, and the end of the network, leave it for its next turn.
         """
         try:
             counts = await self._work[job.is_scene](job, self.store.folder(job), model, tell)
+            if words := await self.store.grow(job):
+                self._end(job, "failed", words)
         except REFUSALS as error:
             self._end(job, "failed", str(error))
         except InferenceError as error:
-            log.warning("a job waits: %s", error, extra={"fields": {"job": job.id}})
+            log.warning("a job waits: %s", error, extra={"fields": job.log_fields})
             await asyncio.sleep(PAUSE_S)
+            return isinstance(error, SchedulerEnded) and error.is_failure
         except (ConnectionError, TimeoutError) as error:  # its process ended, or is stuck
-            job.crashes += 1
-            log.warning("a job's process ended: %s", error, extra={"fields": {"job": job.id}})
+            log.warning("a job's process ended: %s", error, extra={"fields": job.log_fields})
             if job.crashes >= MOST_CRASHES:
-                self._end(
-                    job, "failed", "its process ended again and again: the file is damaged, or needs too much memory or time"
-                )
+                self._end(job, "failed", CRASHED)
+            return True
         except Exception as error:  # an unexpected error of one job must not end the others
             if isinstance(error, OSError) and error.errno in NO_SPACE:
                 self._end(job, "failed", NO_ROOM)
-                return
-            log.error("unexpected error", exc_info=error, extra={"fields": {"job": job.id}})
+                return False
+            log.error("unexpected error", exc_info=error, extra={"fields": job.log_fields})
             self._end(job, "failed", f"the service failed; its log has the job's id, {job.id}")
         else:
             if counts is None:
-                return
+                return False
             message = "its result is ready"
             if failures := counts.get("failed"):
                 message = f"{failures} of {counts['images']} photos failed; the result says why for each"
             self._end(job, "successful", message, counts)
+        return False
 
     def _end(self, job: Job, status: str, message: str, counts: Mapping[str, int] | None = None) -> None:
         """Ends a job that has not ended. counts: as `Work` returns them."""

@@ -3,56 +3,68 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
-import re
 import secrets
-import shutil
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from app.serving.clients import Client, Clients
 from app.serving.errors import DiskFull, QueueFull
-from app.serving.jobs.job import FILE, STATUSES, WORK, Job
+from app.serving.jobs.folders import BLOCK_BYTES, erase, lock_folder, read_jobs, strip, usage
+from app.serving.jobs.job import STATUSES, WORK, Job
+from app.serving.jobs.shares import Lack, Shares, Use, minus
 
 RESERVE_BYTES = 1 << 29  # of the disk that stay free
+RESERVE_FILES = 1 << 14  # the same, but at most a tenth of all
 MOST_OPEN, MOST_JOBS = 1000, 10_000  # of a client that have not ended, and in all
-BLOCK_BYTES = 4096  # that a file takes at least
-LOCK = ".lock"
-ID = re.compile("[0-9a-f]{32}")
+MOST_FILES = 1_000_000  # of all jobs
+FOLDERS = 2  # of a job
+NO_ROOM = "there is no room on the service's disk; send it again later"
 log = logging.getLogger("segment")
+
+
+@dataclass
+class _Holder:
+    """A job or an upload: whose share it takes, what it has, and the connection of an upload."""
+
+    account: str
+    use: Use
+    connection: Client | None = None
 
 
 class JobStore:
     """The jobs of a folder, which one process at a time uses: it holds a lock (flock). Only for the event loop.
 
-    most_bytes: that all jobs together may have on the disk. days: after which a job that has ended is removed. Raises `OSError`
-    if the folder cannot be used. Folders of uploads that never ended are removed; what is not named as a job stays.
+    most_bytes: that all jobs together may have on the disk. days: after which a job that has ended is removed. clients: whose
+    uploads are closed if they are slow while others need what they have. Raises `OSError` if the folder cannot be used.
+
+    Its jobs are there after `load`. Of places, bytes and files, uploads have what has arrived, and each client its `share`.
+    What clients had beyond it while they were alone, and what jobs take beyond a limit while they run, the client with most
+    gives back. end_job: ends a job that has not ended, with these words.
     """
 
-    def __init__(self, folder: Path, most_bytes: float, days: float) -> None:
-        self.root, self._most_bytes, self._days = folder, most_bytes, days
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / LOCK).open("w")
-        except OSError as error:
-            raise OSError(
-                f"must be a folder that the service can make and write to, got {folder} ({error.strerror})"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise OSError(f"{folder} is in use by another service; give each its own SEGMENT_JOBS_DIR") from error
-        self._jobs: dict[str, Job] = {}
-        self._uploads: dict[str, int] = {}
-        for path in folder.iterdir():
-            if ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
-                self._load(path)
-        self._jobs = dict(sorted(self._jobs.items(), key=lambda item: (item[1].created, item[0])))
+    def __init__(self, folder: Path, most_bytes: float, days: float, clients: Clients | None = None) -> None:
+        self.root, self._most = folder, Use(MOST_JOBS, int(most_bytes), MOST_FILES)
+        self._days, self._clients = days, clients or Clients()
+        self._lock = lock_folder(folder)
+        self.is_loaded = False
+        self.end_job: Callable[[Job, str], Awaitable[None]]
+        self._open, self._ended = dict[str, Job](), dict[str, Job]()  # the oldest first; the first that ended first
+        self._holders, self._shares = dict[str, _Holder](), Shares()
+
+    async def load(self) -> None:
+        """Reads the jobs, in a thread. Raises `OSError`."""
+        for job, use in await asyncio.to_thread(read_jobs, self.root, frozenset(self._holders)):
+            (self._open if job.is_open else self._ended)[job.id] = job
+            self._holders[job.id] = _Holder(job.account, Use())
+            self._count(job.id, use)
+        self.is_loaded = True
 
     def close(self) -> None:
         self._lock.close()
@@ -60,151 +72,219 @@ class JobStore:
     def folder(self, job: Job) -> Path:
         return self.root / job.id
 
+    def open_jobs(self) -> list[Job]:
+        """The jobs that have not ended, the oldest first."""
+        return list(self._open.values())
+
     def jobs(self) -> list[Job]:
         """All jobs, the oldest first."""
-        return list(self._jobs.values())
+        return sorted([*list(self._open.values()), *list(self._ended.values())], key=lambda job: (job.created, job.id))
 
     def of(self, owner: str) -> list[Job]:
         """The jobs of an owner, the newest first."""
         return [job for job in reversed(self.jobs()) if job.owner == owner]
 
+    def _has(self, id: str) -> bool:
+        return id in self._open or id in self._ended
+
     def get(self, id: str, owner: str) -> Job | None:
         """The job of this id; None if there is none, or if it belongs to another owner."""
-        job = self._jobs.get(id)
+        job = self._open.get(id) or self._ended.get(id)
         return job if job and job.owner == owner else None
 
     @asynccontextmanager
-    async def upload(self, client: str, count: int) -> AsyncIterator[tuple[str, Path]]:
-        """An id and a new folder for a job whose body may have `count` bytes. It is removed unless `add` gets the job.
+    async def upload(self, account: str, count: int, connection: Client | None = None) -> AsyncIterator[tuple[str, Path]]:
+        """An id and a new folder for a job of this client. It is removed unless `add` gets the job.
 
-        Raises `QueueFull`, `DiskFull` or `OSError`.
+        count: bytes that the body is said to have, which are not counted before they arrive. Raises `QueueFull`, `DiskFull` or
+        `OSError`.
         """
-        if sum(job.client == client and job.is_open for job in self._jobs.values()) >= MOST_OPEN:
+        if sum(job.account == account for job in self._open.values()) >= MOST_OPEN:
             raise QueueFull(f"{MOST_OPEN} jobs of yours wait, which is the limit", 60)
-        if len(self._jobs) + len(self._uploads) >= MOST_JOBS:
-            raise DiskFull(f"there are {MOST_JOBS} jobs, which is the limit; remove those that have ended, with DELETE")
+        said = self._shares.lack(self._limits(), account, Use(bytes=count), has_share=True)
+        if said and said.giver in (None, account):
+            raise self._refusal(said)
         id = secrets.token_hex(16)
-        self._uploads[id] = 0
+        self._holders[id] = _Holder(account, Use(), connection)
         path = self.root / id
         try:
-            self.check_room(id, count)
+            await self.check_room(id, 0, 0)
             path.mkdir(mode=0o700)
             (path / WORK).mkdir()
             yield id, path
         finally:
-            del self._uploads[id]
-            if id not in self._jobs:
-                await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            self._holders[id].connection = None
+            if not self._has(id):
+                await self._remove(id)
 
-    def check_room(self, id: str, count: int) -> None:
-        """Counts `count` bytes for an upload. Raises `DiskFull` if the disk, or the share of jobs, has no room for them."""
-        before, self._uploads[id] = self._uploads[id], max(count, self._uploads[id])
-        used = self.used_bytes()
-        if used > self._most_bytes:
-            raise DiskFull(
-                f"jobs would have {used / 1e6:.0f} MB on the disk, and may have {self._most_bytes / 1e6:.0f} MB; remove those "
-                "that have ended, with DELETE; the operator can raise SEGMENT_JOBS_MB"
-            )
-        if not self.has_reserve(self._uploads[id] - before):
-            problem = f"the service's disk is full, but for its reserve of {RESERVE_BYTES / 1e6:.0f} MB"
-            raise DiskFull(f"{problem}; remove jobs that have ended, or try again later")
+    async def check_room(self, id: str, count: int, files: int) -> None:
+        """Counts the bytes and files that an upload has now. A client that has more than its share gives them, if it has to.
 
-    def has_reserve(self, count: int = 0) -> bool:
-        """Whether the disk keeps its reserve, with `count` bytes more."""
-        return shutil.disk_usage(self.root).free - count >= RESERVE_BYTES
+        Raises `DiskFull` for more than the own share, or than there is room for. Then slow uploads of clients that have more
+        are closed, since this one waits for what they have.
+        """
+        holder, use = self._holders[id], Use(1, count + BLOCK_BYTES * files, FOLDERS + files)
+        while lack := self._shares.lack(self._limits(), holder.account, minus(use, holder.use), has_share=True):
+            if not await self._give(lack, holder.account):
+                self._close_slow(lack, holder.account)
+                raise self._refusal(lack)
+            if lack.resource == "jobs":  # the place passes on
+                self._count(id, holder.use._replace(jobs=1))
+        self._count(id, use)
+
+    async def grow(self, job: Job) -> str:
+        """Measures a job that is in work. If there is no room for what it has, the client with most gives back.
+
+        Returns why the job has to end; empty if it may go on.
+        """
+        use = await self._measure(job)
+        while self._has(job.id):
+            more = minus(use, self._holders[job.id].use)
+            lack = self._shares.lack(self._limits(more), job.account, more, has_share=False)
+            if lack and (lack.giver == job.account or self._is_above(lack)):
+                return self._words(lack)
+            if not lack or not await self._give(lack, job.account):
+                self._count(job.id, use)
+                break
+        return ""
+
+    async def _give(self, lack: Lack, asker: str) -> bool:
+        """A client gives its job with most of what is lacking; False if there is none for it.
+
+        The result of one that has ended is removed, and one that has not ended fails. For a place in the table, the oldest goes
+        that has ended, of the client with most of them. All else a client gives others alone; its uploads are broken off if it
+        has no job. Where something else has filled the disk, nobody gives.
+        """
+        is_place, account = lack.resource == "jobs", lack.giver or asker
+        if is_place and lack.giver:
+            account = max(counts := Counter(job.account for job in self._ended.values()), key=counts.__getitem__, default=asker)
+        if self._is_above(lack) or (account == asker and not is_place):
+            return False
+        jobs = [*self._ended.values(), *([] if is_place else reversed(self._open.values()))]
+        own = [job for job in jobs if job.account == account]
+        if job := max(own, key=lambda job: getattr(self._holders[job.id].use, lack.resource), default=None):
+            await (self.end_job(job, self._words(lack)) if job.is_open else self.remove(job))
+            return True
+        for holder in self._holders.values():
+            if holder.account == account != asker and holder.connection:
+                holder.connection.close()
+        return False
+
+    def _is_above(self, lack: Lack) -> bool:
+        """Whether jobs already have more than the limit, which sinks when others fill the disk."""
+        return int(getattr(self._shares.total, lack.resource)) > lack.limit
+
+    def _close_slow(self, lack: Lack, account: str) -> None:
+        """Closes slow uploads of clients that have no less than this one, which waits for what they have."""
+        uses, holders = self._shares.uses[lack.resource], self._holders.values()
+        self._clients.close_slow(each.connection for each in holders if each.connection and uses[each.account] >= uses[account])
+
+    def _limits(self, written: Use = Use()) -> Use:  # noqa: B008 (cannot change)
+        """What all jobs together may have: as it is set, or as the disk has it beside its reserve.
+
+        written: what the disk has, and is not counted.
+        """
+        disk, has = os.statvfs(self.root), Use(*map(sum, zip(self._shares.total, written, strict=True)))
+        count = has.bytes + disk.f_bavail * disk.f_frsize - RESERVE_BYTES
+        files = has.files + disk.f_favail - min(RESERVE_FILES, disk.f_files // 10)
+        return Use(self._most.jobs, min(self._most.bytes, count), min(self._most.files, files if disk.f_files else MOST_FILES))
+
+    def _problem(self, lack: Lack) -> str:
+        if lack.limit != getattr(self._most, lack.resource):
+            return f"the service's disk is full, but for its reserve of {RESERVE_BYTES / 1e6:.0f} MB and {RESERVE_FILES} files"
+        limit = f"{lack.limit / 1e6:g} MB (SEGMENT_JOBS_MB)" if lack.resource == "bytes" else f"{lack.limit} {lack.resource}"
+        return f"the limit of all clients together is {limit}"
+
+    def _refusal(self, lack: Lack) -> DiskFull:
+        advice = "remove jobs of yours that have ended, with DELETE, or try again later"
+        return DiskFull(f"{self._problem(lack)}, and you at most half of what the others leave; {advice}")
+
+    def _words(self, lack: Lack) -> str:
+        """Why a job cannot go on."""
+        if lack.limit != getattr(self._most, lack.resource):
+            return NO_ROOM
+        return f"{self._problem(lack)}, and yours have the most; remove those that have ended, and send it again"
+
+    def _count(self, id: str, use: Use) -> None:
+        """Counts what a job or an upload has now."""
+        holder = self._holders[id]
+        self._shares.change(holder.account, minus(use, holder.use))
+        holder.use = use
 
     def used_bytes(self) -> int:
         """Bytes on the disk of all jobs and uploads. Those of running jobs are as of their last change."""
-        return sum(job.bytes for job in list(self._jobs.values())) + sum(self._uploads.values())
+        return self._shares.total.bytes
 
     async def add(self, job: Job) -> None:
         """Keeps a new job in its folder. Raises `OSError`."""
-        await self.measure(job)
+        self._count(job.id, await self._measure(job))
         job.save(self.folder(job))
-        self._jobs[job.id] = job
+        self._open[job.id] = job
 
     def save(self, job: Job) -> None:
         """Writes a change of a job; one that a full disk does not take is logged, and counts until the next start.
 
         A job that was removed meanwhile stays removed.
         """
-        if job.id not in self._jobs:
+        if not job.is_open and job.id in self._open:
+            self._ended[job.id] = self._open.pop(job.id)
+        if not self._has(job.id):
             return
         try:
             job.save(self.folder(job))
         except OSError as error:
-            log.error("a job could not be written: %s", error, extra={"fields": {"job": job.id}})
-
-    async def measure(self, job: Job) -> None:
-        """Counts what a job has on the disk. In a thread, since it may have tens of thousands of files."""
-        job.bytes = await asyncio.to_thread(size_of, self.folder(job))
+            log.error("a job could not be written: %s", error, extra={"fields": job.log_fields})
 
     async def clear(self, job: Job) -> None:
         """Removes all files of a job that has ended, but itself and, of a successful one, its result.
 
         A job that was removed meanwhile stays removed.
         """
-        if job.id not in self._jobs:
-            return
-        await asyncio.to_thread(strip, self.folder(job), job)
-        self.save(job)
-        await self.measure(job)
+        if self._has(job.id):
+            await asyncio.to_thread(strip, self.folder(job), job)
+            self.save(job)
+            use = await self._measure(job)
+            if self._has(job.id):
+                self._count(job.id, use)
+
+    def forget(self, job: Job) -> None:
+        """A job is no longer there; its files are until `remove`."""
+        self._open.pop(job.id, None)
+        self._ended.pop(job.id, None)
 
     async def remove(self, job: Job) -> None:
         """Removes a job with its files."""
-        self._jobs.pop(job.id, None)
-        await asyncio.to_thread(erase, self.folder(job))
+        self.forget(job)
+        await self._remove(job.id)
+
+    async def _remove(self, id: str) -> None:
+        """Removes the folder of a job or an upload, and counts it no more."""
+        try:
+            await asyncio.to_thread(erase, self.root / id)
+        finally:
+            if id in self._holders:
+                self._count(id, Use())
+                del self._holders[id]
+
+    async def _measure(self, job: Job) -> Use:
+        """What a job has on the disk. In a thread, since it may have tens of thousands of files."""
+        use = await asyncio.to_thread(usage, self.folder(job))
+        job.bytes = use.bytes
+        return use
 
     async def remove_old(self) -> None:
         """Removes jobs that ended long ago."""
-        for job in self.jobs():
-            if job.finished and time.time() - datetime.fromisoformat(job.finished).timestamp() > self._days * 86_400:
-                await self.remove(job)
+        while job := next(iter(self._ended.values()), None):
+            if time.time() - datetime.fromisoformat(job.finished or job.created).timestamp() <= self._days * 86_400:
+                break
+            await self.remove(job)
 
     def counts(self) -> dict[str, int]:
         """How many jobs have each status. Any thread may call it, as the next one."""
-        statuses = [job.status for job in list(self._jobs.values())]
-        return {status: statuses.count(status) for status in STATUSES}
+        counts = Counter(job.status for job in [*list(self._open.values()), *list(self._ended.values())])
+        return {status: counts[status] for status in STATUSES}
 
     def longest_wait(self) -> float:
         """Seconds since the oldest job that waits was accepted; 0 if none waits."""
-        waiting = [job.created for job in list(self._jobs.values()) if job.status == "accepted"]
+        waiting = [job.created for job in list(self._open.values()) if job.status == "accepted"]
         return time.time() - datetime.fromisoformat(min(waiting)).timestamp() if waiting else 0.0
-
-    def _load(self, path: Path) -> None:
-        if not (path / FILE).is_file():
-            shutil.rmtree(path, ignore_errors=True)
-            return
-        try:
-            job = Job.load(path)
-        except (OSError, ValueError) as error:
-            log.error("%s is not read: %s; remove the folder", path, " ".join(str(error).split()))
-            return
-        if not job.is_open:
-            strip(path, job)  # the service was killed before it did
-        self._jobs[job.id], job.bytes = job, size_of(path)
-
-
-def strip(folder: Path, job: Job) -> None:
-    """Removes all files of an ended job's folder but `FILE` and, of a successful one, its result. Any thread may call it."""
-    shutil.rmtree(folder / WORK, ignore_errors=True)
-    if job.status != "successful":
-        with suppress(OSError):
-            (folder / job.result).unlink()
-
-
-def erase(folder: Path) -> None:
-    """Removes a job's folder; the job first, so that it is gone also if this is interrupted. Any thread may call it."""
-    with suppress(OSError):
-        (folder / FILE).unlink()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def size_of(folder: Path) -> int:
-    """The bytes that the files below a folder take on the disk."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += max(BLOCK_BYTES, os.lstat(os.path.join(parent, name)).st_size)
-    return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -57,9 +58,7 @@ def test_a_job_that_was_edited_is_left_out(tmp_path: Path, changes: dict[str, ob
     job.save(folder)
     assert vars(Job.load(folder)) == vars(job)
     (folder / "job.json").write_text(json.dumps(asdict(job) | changes))
-    store = JobStore(tmp_path, 1e9, 1)
-    assert store.jobs() == []
-    store.close()
+    assert load(tmp_path).jobs() == []
 
 
 def test_what_a_kill_left_of_a_job_that_had_ended_is_removed(tmp_path: Path) -> None:
@@ -67,8 +66,16 @@ def test_what_a_kill_left_of_a_job_that_had_ended_is_removed(tmp_path: Path) -> 
     Job(ID, "", "a", "zip", {}, "m", "0", "successful", now(), finished=now()).save(tmp_path / ID)
     for name in ("result.zip", "work/000000"):
         (tmp_path / ID / name).write_text("a")
-    JobStore(tmp_path, 1e9, 1).close()
+    load(tmp_path)
     assert sorted(path.name for path in (tmp_path / ID).iterdir()) == ["job.json", "result.zip"]
+
+
+def load(folder: Path) -> JobStore:
+    """The jobs of a folder, which no service uses."""
+    store = JobStore(folder, 1e9, 1)
+    asyncio.run(store.load())
+    store.close()
+    return store
 
 
 def test_a_result_that_is_a_link_or_missing_is_not_answered(serve: Serve, tmp_path: Path) -> None:

@@ -27,15 +27,20 @@ KILLS = 20
 
 
 def test_a_job_goes_on_after_a_restart_with_the_same_bytes(
-    serve: Serve, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
+    serve: Serve, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "segment")
     with serve(jobs_dir=tmp_path / "jobs") as client, begun(client, scene.read_bytes()) as (id, _):
         client.portal.call(client.app.state.jobs.stop)  # type: ignore[attr-defined, union-attr]
     rows = tmp_path / "jobs" / id / "work" / "result.tif.rows"
     assert rows.stat().st_size
+    progress = json.loads((tmp_path / "jobs" / id / "job.json").read_bytes())["progress"]
     with serve(jobs_dir=tmp_path / "jobs") as client:
         assert result_of(client, id) == bytes_of(scene, ".tif")
     assert not rows.exists()
+    (fields,) = (record.fields for record in caplog.records if record.getMessage() == "job goes on")  # type: ignore[attr-defined]
+    assert (fields["job"], fields["progress"]) == (id, progress)
+    assert progress > 0
 
 
 def test_photos_that_are_done_are_kept_over_a_restart(serve: Serve, tmp_path: Path) -> None:

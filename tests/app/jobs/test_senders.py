@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,11 +48,14 @@ def test_a_command_that_was_interrupted_goes_on_with_its_job(
     with monkeypatch.context() as patch:
         patch.setattr("cli.job._wait", interrupt)
         assert main(words) == 130
-    assert f"the job goes on, and --resume waits for it: {address}/jobs/" in capsys.readouterr().err
+    job = capsys.readouterr().err.partition(f"the job goes on, and --resume waits for it: {address}/jobs/")[2].split()[0]
     assert main([*words, "--resume", "--overlap", "0.5"]) == 2
     assert "is of a job with another scene, service or other options" in capsys.readouterr().err
     monkeypatch.setattr("cli.job._submit", interrupt)  # it sends nothing again
     assert main([*words, "--resume"]) == 0
+    begin, end = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(rf"fcn-segment: job {job}: \w+, \d+%; it goes on: {address}/jobs/{job}", begin)
+    assert end == f"fcn-segment: job {job}: successful, 100%"
     assert (tmp_path / "a.tif").stat().st_size
 
 

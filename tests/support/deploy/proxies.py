@@ -43,7 +43,8 @@ def haproxy(text: str, folder: Path) -> list[str]:
 
 def nginx(text: str, folder: Path) -> list[str]:
     (folder / "segment.conf").write_text(text.replace("/var/log/nginx/segment.log", str(folder / "proxy.log")))
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, user=pwd.getpwuid(os.geteuid()).pw_name, group=grp.getgrgid(os.getegid()).gr_name))
+    user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name  # they may write into the folder
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, user=user, group=group))
     return ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]
 
 

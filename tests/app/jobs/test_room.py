@@ -1,0 +1,164 @@
+"""What each client may have of the room for jobs: places in the table, bytes and files."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+import pytest
+
+from app.serving.clients import Client, Clients
+from app.serving.errors import DiskFull
+from app.serving.jobs import runner, store
+from app.serving.jobs.job import WORK, Job, now
+from app.serving.jobs.runner import JobRunner
+from app.serving.jobs.shares import share
+from app.serving.jobs.store import JobStore
+from app.serving.registry import Model, Registry
+from tests.support.app.exchanges import PHOTO, connect
+from tests.support.app.jobs import ended, submit, submit_photos
+from tests.support.app.services import Serve
+from tests.support.polling import wait_until, wait_until_async
+from tests.support.servers import over_http
+
+LIMIT = 30_000_000
+MB = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def registry(serve: Serve) -> Iterator[Registry]:
+    with serve() as client:
+        yield client.app.state.service.registry  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("uses", "most"),
+    [
+        ({}, 100), ({"a": 90}, 100), ({"b": 1}, 49), ({"b": 50}, 25), ({"b": 100}, 25), ({"b": 400}, 25),
+        ({"a": 60, "b": 20}, 40), ({"b": 50, "c": 25}, 12), ({"b": 50, "c": 50}, 0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_client_may_have_half_of_what_the_others_leave_and_alone_all(uses: dict[str, int], most: int) -> None:
+    assert share(100, "a", uses) == most
+
+
+def test_announced_bytes_keep_nobody_out(serve: Serve, tmp_path: Path) -> None:
+    head = "POST /jobs?output=zip HTTP/1.1\r\nHost: a\r\nContent-Length: 16000000\r\n\r\n"
+    with serve(jobs_dir=tmp_path, jobs_mb=16.1, job_upload_mb=16.1) as client, over_http(client) as port, ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(connect(port)).sendall(head.encode() + bytes(12_000))
+        wait_until(lambda: len(list(tmp_path.glob(f"*/{WORK}"))) == 4)
+        assert submit_photos(client, {"a.png": PHOTO}, output="zip")
+
+
+def test_a_slow_upload_is_closed_once_another_client_needs_what_it_has(tmp_path: Path) -> None:
+    clock, closed = [0.0], list[str]()
+
+    async def run() -> None:
+        jobs = JobStore(tmp_path, LIMIT, 1, Clients())
+        async with AsyncExitStack() as uploads:
+            for name, moved in (("slow", 0), ("fast", 10 * MB)):
+                sender = Client(
+                    lambda moved=moved: int(moved * clock[0]), lambda name=name: closed.append(name), lambda: clock[0]
+                )  # type: ignore[misc]
+                uploads.enter_context(sender.waiting())
+                id, _ = await uploads.enter_async_context(jobs.upload(name, 0, sender))
+                await jobs.check_room(id, 9 * MB, 1)
+            clock[0] = 6.0
+            id, _ = await uploads.enter_async_context(jobs.upload("new", 0))
+            await jobs.check_room(id, 5 * MB, 1)
+            with pytest.raises(DiskFull, match="you at most half of what the others leave"):
+                await jobs.check_room(id, 7 * MB, 1)
+        assert jobs.used_bytes() == 0
+        jobs.close()
+
+    asyncio.run(run())
+    assert closed == ["slow"]
+
+
+def test_a_full_table_has_room_for_a_new_client_and_none_for_what_was_dismissed(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MOST_JOBS", 4)
+    with serve(jobs_dir=tmp_path, api_keys="ann:one,bob:two") as client:
+        client.headers["X-API-Key"] = "one"
+        ids = [submit(client, PHOTO, output="zip") for _ in range(4)]
+        assert [ended(client, id)["status"] for id in ids] == ["successful"] * 4
+        client.headers["X-API-Key"] = "two"
+        for _ in range(6):  # none of which stays
+            id = submit(client, PHOTO, output="zip")
+            client.delete(f"/jobs/{id}")
+            assert client.get(f"/jobs/{id}").status_code == 404
+        client.headers["X-API-Key"] = "one"
+        assert [job["jobID"] for job in client.get("/jobs").json()["jobs"]] == ids[:0:-1]
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", *ids[1:]}
+
+
+@pytest.mark.parametrize(
+    ("uploads", "files", "statuses"),
+    [
+        ({"a": 1}, 20, {"a": "successful"}),  # alone, nearly all
+        ({"a": 1}, 60, {"a": "failed"}),
+        ({"b": 20, "a": 1}, 20, {"b": "failed", "a": "successful"}),  # b has most, and waits
+        ({"b": 5, "a": 1}, 40, {"b": "successful", "a": "failed"}),
+    ],
+    ids=str,
+)
+def test_results_and_working_files_count_while_they_grow_and_the_client_with_most_gives(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, uploads: dict[str, int], files: int,
+    statuses: dict[str, str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(runner, "CHECK_S", 0.01)
+    monkeypatch.setattr(runner, "TURN_S", 0.0)
+    most = 0
+
+    async def work(job: Job, folder: Path, _model: Model, tell: Callable[[float], None]) -> dict[str, int]:
+        nonlocal most
+        while job.client == "b" and "a" in (each.client for each in jobs.open_jobs()):
+            tell(0.0)
+            await asyncio.sleep(0.02)
+        for index in range(files if job.client == "a" else 0):
+            (folder / WORK / f"{index}.part").write_bytes(bytes(MB))
+            most = max(most, sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()))
+            await wait_until_async(lambda: job.bytes > index * MB)  # noqa: B023 (it is measured)
+        return {}
+
+    jobs = JobStore(tmp_path, LIMIT, 1)
+
+    async def run() -> dict[str, Job]:
+        running, model = JobRunner(jobs, registry, {False: work}), registry.get()
+        for client, size in uploads.items():
+            async with jobs.upload(client, 0) as (id, folder):
+                await jobs.check_room(id, size * MB, 1)
+                (folder / WORK / "000000").write_bytes(bytes(size * MB))
+                sha256 = model.segmenter.runtime.identity.sha256
+                await running.submit(Job(id, "", client, "zip", {}, model.name, sha256, created=now()))
+        running.start()
+        await wait_until_async(lambda: not jobs.open_jobs())
+        await running.stop()
+        return {job.client: job for job in jobs.jobs()}
+
+    by_client = asyncio.run(run())
+    assert {client: job.status for client, job in by_client.items()} == statuses
+    assert most < LIMIT + 3 * MB
+    for job in by_client.values():
+        assert job.status == "successful" or "is 30 MB (SEGMENT_JOBS_MB), and yours have the most" in job.message
+
+
+@pytest.mark.long
+def test_ten_thousand_ended_jobs_are_read_in_ten_times_the_time_of_a_thousand(tmp_path: Path) -> None:
+    seconds = []
+    for count in (1000, 10_000):
+        for index in range(count):
+            (folder := tmp_path / str(count) / f"{index:032x}").mkdir(parents=True)
+            Job(folder.name, "", f"{index % 9}", "zip", {}, "m", "0", "successful", now(), finished=now()).save(folder)
+        jobs, start = JobStore(tmp_path / str(count), LIMIT, 1), time.perf_counter()
+        asyncio.run(jobs.load())
+        seconds.append(time.perf_counter() - start)
+        assert len(jobs.jobs()) == count
+        jobs.close()
+    assert seconds[1] < 25 * seconds[0]
