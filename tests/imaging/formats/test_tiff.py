@@ -257,12 +257,14 @@ def test_directories_that_lead_in_a_circle_or_beyond_the_file_are_damaged() -> N
 
 
 def test_tables_that_pages_share_are_not_read_for_each() -> None:
-    """64 masks whose strips' places are the same long table: its bytes are counted once for each page before they are read."""
-    count, directory = 100_000, 2 + 3 * 12 + 4
+    """64 masks whose strips lie where the same long tables say: their bytes are counted for each page, and not read."""
+    count, directory = 20_000, 2 + 6 * 12 + 4
     table = 8 + MOST_PAGES * directory
     data = bytearray(struct.pack("<2sHI", b"II", 42, 8))
     for number in range(1, MOST_PAGES + 1):
+        values = {254: (1, 4), 256: (1, 1), 257: (1, count), 273: (count, table), 278: (1, 1), 279: (count, table + 4 * count)}
         following = 8 + number * directory if number < MOST_PAGES else 0
-        data += struct.pack("<HHHIIHHIIHHIII", 3, 254, 4, 1, 4, 273, 4, count, table, 279, 4, count, table, following)
+        entries = b"".join(struct.pack("<HHII", tag, 4, *value) for tag, value in values.items())
+        data += struct.pack("<H", len(values)) + entries + struct.pack("<I", following)
     with pytest.raises(DamagedImage, match="tags have"):
-        check_tables(io.BytesIO(data + bytes(4 * count)))
+        check_tables(io.BytesIO(data + bytes(8 * count)))
