@@ -131,7 +131,7 @@ class RangeNotSatisfiable(Problem):
 
 class UnsupportedType(Problem):
     status, name, title, reason = 415, "unsupported-image-type", "Not an accepted image type", "type"
-    example = f"this file is none of {', '.join(IMAGE_FORMATS)}; send one of those"
+    example = f"this file is none of {', '.join(IMAGE_FORMATS)}; it is text; send the file of an image"
 
 
 class Undecodable(Problem):

@@ -35,7 +35,7 @@ MEASURES = {"object_facts.py"}  # of a class map
 SEVERAL = {"schemas.py", "errors.py", "settings.py", "telemetry.py", "security.py"}  # of several steps, or simple checks
 BEFORE = {"main.py", "server.py"}  # run once, when the service starts
 WORKER = {"worker_process.py", "confinement.py"}  # in a process of its own
-MOST_FILES, MOST_NAMED = 49, 44
+MOST_FILES, MOST_NAMED = 50, 44
 
 
 @contextmanager

@@ -165,7 +165,7 @@ def test_a_plan_is_refused_before_anything_is_decoded(segmenter: Segmenter) -> N
         ("JPEG", "png", 100, 1),
         ("JPEG", "overlay", 300, 1),
         ("JPEG", "overlay", 100, 2),  # libjpeg decodes at one size only
-        ("PNG", "overlay", 100, 1),
+        ("PNG", "overlay", 100, 2),  # its pixels are copied only when they are decoded
         ("TIFF", "overlay", 100, 1),
         ("WEBP", "overlay", 100, 1),
     ],
