@@ -98,7 +98,8 @@ class JobRunner:
     async def submit(self, job: Job) -> None:
         """Keeps a new job, and runs it in its turn. Raises `OSError`."""
         await self.store.add(job)
-        self._queue.add(job.client, job)
+        if self.store.is_loaded:  # else it waits with those of the folder
+            self._queue.add(job.client, job)
         self._wake.set()
 
     async def remove(self, job: Job) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from app.serving.clients import Client, Clients
 from app.serving.errors import DiskFull
 from app.serving.jobs import runner, store
 from app.serving.jobs.job import WORK, Job, now
-from app.serving.jobs.runner import JobRunner
+from app.serving.jobs.runner import JobRunner, Tell
 from app.serving.jobs.shares import share
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
@@ -47,7 +47,7 @@ def test_a_client_may_have_half_of_what_the_others_leave_and_alone_all(uses: dic
 
 
 def test_announced_bytes_keep_nobody_out(serve: Serve, tmp_path: Path) -> None:
-    head = "POST /jobs?output=zip HTTP/1.1\r\nHost: a\r\nContent-Length: 16000000\r\n\r\n"
+    head = "POST /jobs?output=zip HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16000000\r\n\r\n"
     with serve(jobs_dir=tmp_path, jobs_mb=16.1, job_upload_mb=16.1) as client, over_http(client) as port, ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(connect(port)).sendall(head.encode() + bytes(12_000))
@@ -116,10 +116,11 @@ def test_results_and_working_files_count_while_they_grow_and_the_client_with_mos
     monkeypatch.setattr(runner, "TURN_S", 0.0)
     most = 0
 
-    async def work(job: Job, folder: Path, _model: Model, tell: Callable[[float], None]) -> dict[str, int]:
+    async def work(job: Job, folder: Path, _model: Model, tell: Tell) -> dict[str, int] | None:
         nonlocal most
         while job.client == "b" and "a" in (each.client for each in jobs.open_jobs()):
-            tell(0.0)
+            if not tell(0.0):
+                return None
             await asyncio.sleep(0.02)
         for index in range(files if job.client == "a" else 0):
             (folder / WORK / f"{index}.part").write_bytes(bytes(MB))
