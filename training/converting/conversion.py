@@ -48,13 +48,15 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     ending = find_ending(request, original, None if stated is None else len(stated), tell)
     labels = _labels(stated, ending.classes)
     manifest = _manifest(request, labels, original, ending.output, hashlib.sha256(data).hexdigest())
-    model = wrap(ending.model, original.input, original.normalisation, ending.output, classes=len(labels))
-    proof = _prove(request, original, ending, model, manifest)
+    model, proof = _prove(request, original, ending, manifest)
     tell(f"proof   {proof.describe()}; it cannot judge how pixels are normalised, which is the same in both")
     if proof.classes == 1:
         tell("        one class says little: compare on photographs that show others: --photos FOLDER")
     manifest = replace(manifest, training={**manifest.training, "proof": asdict(proof)})
     write_export(request.target, model, manifest, "float32", ending.output.stride, ending.output.grid)
+    may_be_resized = ending.whole is None and ending.output.kind != "masks"
+    if may_be_resized and _is_converted(replace(request, before_resize=True), original, manifest):
+        tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
     return manifest
 
 
@@ -72,20 +74,32 @@ def _read(request: ConversionRequest, data: bytes, tell: Callable[[str], None]) 
     return Original(model, network_input, normalisation, b"" if former_types else data)
 
 
-def _prove(request: ConversionRequest, original: Original, ending: Ending, model: onnx.ModelProto, manifest: Manifest) -> Proof:
-    """Compares the converted model, as it is served, with the original. Raises `ConversionError` if too many classes differ."""
+def _prove(request: ConversionRequest, original: Original, ending: Ending, manifest: Manifest) -> tuple[onnx.ModelProto, Proof]:
+    """The converted model, compared with the original as it is served. Raises `ConversionError` if too many classes differ."""
+    output = ending.output
+    model = wrap(ending.model, original.input, original.normalisation, output, classes=len(manifest.labels))
     with TemporaryDirectory() as folder:
         file = Path(folder) / request.target.name
-        write_export(file, model, manifest, "float32", ending.output.stride, ending.output.grid)
-        proof = prove(_runtime(file), original, ending.output, whole=ending.whole, photographs=photographs(request.photos))
+        write_export(file, model, manifest, "float32", output.stride, output.grid)
+        proof = prove(_runtime(file), ending.original, output, whole=ending.whole, photographs=photographs(request.photos))
     if proof.agreement < LEAST_AGREEMENT:
         is_of_ids = ending.whole is not None and ending.whole.kind == "class_ids"
-        advice = "; --kind class_ids serves the network's own ids" if is_of_ids else ""
+        is_better = is_of_ids and _is_converted(replace(request, kind="class_ids"), original, manifest)
+        advice = "; --kind class_ids serves the network's own ids" if is_better else ""
         raise ConversionError(
             f"the converted file gives other classes than the original: {proof.describe()}; at least {LEAST_AGREEMENT} are "
             f"needed. Nothing was written{advice}"
         )
-    return proof
+    return model, proof
+
+
+def _is_converted(request: ConversionRequest, original: Original, manifest: Manifest) -> bool:
+    """Whether a conversion as this advice says it passes its proof."""
+    try:
+        _prove(request, original, find_ending(request, original, len(manifest.labels), lambda _: None), manifest)
+    except (ConversionError, MemoryError):
+        return False
+    return True
 
 
 def _runtime(file: Path) -> OpenVINORuntime:
@@ -138,13 +152,14 @@ def _labels(labels: LabelSet | None, number: int | None) -> LabelSet:
 def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, output: NetworkOutput, sha256: str) -> Manifest:
     """The document of the converted file. sha256: of the original."""
     sides, normalisation = original.input.sides, original.normalisation
-    height, width = (TILE if side is None else side // UNIT * UNIT for side in sides)
+    unit = max(output.multiple, UNIT)
+    height, width = (TILE // unit * unit if side is None else side // UNIT * UNIT for side in sides)
     if not height or not width:
         raise ConversionError(f"the network takes {original.input.size} alone; at least {UNIT}x{UNIT} are needed")
     largest = None if sides == (None, None) else (height, width)
     if largest and request.tile and request.tile != largest:
         raise ConversionError(f"the network takes {original.input.size} alone: leave out --tile")
-    tile = largest or request.tile or (TILE, TILE)
+    tile = largest or request.tile or (height, width)
     # queries are of the whole photo, which their libraries scale to the network's size
     lowest, highest = (max(tile),) * 2 if largest and output.kind == "masks" else SIDE
     side = request.side or (min(lowest, max(tile)), max(highest, max(tile)))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import gcd
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from training.converting.graph import ORDERING, ConversionError, before_resize, ends_in_resize, origin, trace
+from training.converting.graph import ORDERING, TRANSFORM, ConversionError, before_resize, ends_in_resize, origin, trace
 from training.converting.outputs import NetworkOutput, channels_first, probe
 from training.converting.pixels import model_type
 from training.converting.proof import Original
 from training.converting.queries import find_queries
 from training.converting.request import ConversionRequest
 from training.converting.samples import Array, Sample, sample
+from training.converting.wrapping import UNIT, Nodes
 
 KEEPING = ("Cast", "Identity", "Squeeze", "Unsqueeze", "Transpose", "Reshape")
 """Operators that keep a map of ids as it is, but for its type and its axes."""
@@ -29,10 +31,11 @@ COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not
 class Ending:
     """What the converted file ends with.
 
-    model: gives it as an output. whole: the network's own output, if the file ends before it; else None. classes: their number;
-    None if nothing says it.
+    original: gives what the file is compared with. model: gives it as an output. whole: the network's own output, if the file
+    ends before it; else None. classes: their number; None if nothing says it.
     """
 
+    original: Original
     model: onnx.ModelProto
     output: NetworkOutput
     whole: NetworkOutput | None
@@ -52,7 +55,7 @@ def find_ending(request: ConversionRequest, original: Original, classes: int | N
         original.model, original.derive = queries.added_to(original.model), queries.with_sums
         first = replace(first, values=queries.with_sums(first.values))
         name, kind = queries.name, "masks"
-    whole = probe(original, first, original.model, name=name, kind=kind, grid=grid)
+    whole = probe(original, first, name=name, kind=kind, grid=grid)
     tell(f"output  {whole.describe()}")
     output = _scores(original, first, whole, tell) if whole.kind == "class_ids" and kind is None else whole
     if request.before_resize and whole.stride != 1:
@@ -65,17 +68,31 @@ def find_ending(request: ConversionRequest, original: Original, classes: int | N
         name, grid = before_resize(model, output.name)
         kind = output.kind if output.kind.startswith("binary") else kind
         shorter, is_placed = original.giving(name), True
-        model, output = shorter.model, probe(shorter, first.of(shorter), shorter.model, name=name, kind=kind, grid=grid)
+        model, output = shorter.model, probe(shorter, first.of(shorter), name=name, kind=kind, grid=grid)
         tell(f"cut     {output.describe()}")
-    elif ends_in_resize(model, whole.name):
-        tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
     if output.stride > 1 and not is_placed:
         tell(
             "        where its cells lie is a choice, which the proof cannot judge: in the middle of their pixels, as "
             "PyTorch's align_corners=False; --grid corner puts them on the first"
         )
     number = _number_of_ids(original, first, output.name) if output.kind == "class_ids" else output.classes
-    return Ending(model, output, None if output is whole else whole, number)
+    if UNIT % output.stride:
+        model, output = _with_finer_cells(model, output)
+        tell(f"cells   {output.describe()}: interpolated, so that tiles share whole cells")
+        if whole.stride > 1:
+            original, whole = original.of(model), output
+    return Ending(original, model, output, None if output is whole else whole, number)
+
+
+def _with_finer_cells(model: onnx.ModelProto, output: NetworkOutput) -> tuple[onnx.ModelProto, NetworkOutput]:
+    """The model with an output more: the same map in cells whose side divides those of tiles. Ids are repeated."""
+    nodes, stride = Nodes(f"{output.name}/cells/"), gcd(output.stride, UNIT)
+    values, scale = nodes.channels_first(output.name, output.layout), output.stride // stride
+    scales = nodes.constant([1, 1, scale, scale], np.float32)
+    place = {TRANSFORM: "asymmetric" if output.grid == "corner" else "half_pixel"}
+    mode = "nearest" if output.kind == "class_ids" else "linear"
+    name = nodes.add("Resize", values, "", scales, mode=mode, nearest_mode="floor", **place)
+    return nodes.added_to(model, name), replace(output, name=name, layout="NCHW", stride=stride)
 
 
 def _scores(original: Original, first: Sample, ids: NetworkOutput, tell: Callable[[str], None]) -> NetworkOutput:
@@ -84,7 +101,7 @@ def _scores(original: Original, first: Sample, ids: NetworkOutput, tell: Callabl
         name = scores_name(original.model, ids.name)
         both = original.giving(name)
         first_of_both = first.of(both)
-        scores = probe(both, first_of_both, both.model, name=name, kind=None, grid=ids.grid)
+        scores = probe(both, first_of_both, name=name, kind=None, grid=ids.grid)
         check_ids(first_of_both.values, ids, scores)
     except ConversionError as error:
         tell(f"        without scores, and so without confidence: the ids stay ids, since {error}")

@@ -206,12 +206,12 @@ def ends_in_resize(model: onnx.ModelProto, output: str) -> bool:
     return True
 
 
-def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """A copy of the model that also gives this tensor."""
+def with_output(model: onnx.ModelProto, *names: str) -> onnx.ModelProto:
+    """A copy of the model that also gives these tensors."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    if name not in {value.name for value in copy.graph.output}:
-        copy.graph.output.append(onnx.ValueInfoProto(name=name))
+    outputs = {value.name for value in copy.graph.output}
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in outputs)
     return copy
 
 

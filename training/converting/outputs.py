@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx
 
 from model.architecture import Grid
 from model.imported_network import OutputKind
-from training.converting.graph import ConversionError, origin
-from training.converting.samples import SEED, Array, OutputLayout, Run, Sample, is_auxiliary, noise, shapes
+from training.converting.graph import ConversionError
+from training.converting.samples import SEED, Array, OutputLayout, Run, Sample, is_auxiliary, misfit, noise, shapes
+from training.converting.scores import Interval, Scores, find_scores
 
 SUM_TOLERANCE = 1e-3  # of probabilities, whose sum is 1
-OF_SHARES = ("Sigmoid", "HardSigmoid", "Softmax", "Clip")
-"""Operators whose results are shares from 0 to 1."""
-OF_IDS = (
-    "ArgMax", "TopK", "Round", "Floor", "Ceil", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Where", "Not",
-)  # fmt: skip
-"""Operators whose results may be class ids that are cast to floating point."""
+OVERSHOOT = 0.25  # of shares beyond their bounds, as bicubic resizes make them
+MOSTS = (1, 100, 255)  # of shares whose bounds the graph does not say
 LEAST_PROBABILITY = 1e-6
 """Probabilities are at least this, and those of a sigmoid at most 1 minus this, so that their logarithms are finite."""
 ID_LOGIT = 8.0
@@ -31,7 +27,8 @@ class NetworkOutput:
     """An output that is a map of classes.
 
     layout: its axes; `NHW` has no axis of classes. channels: 1 without such an axis. stride: pixels of a cell. grid: where in
-    those pixels the cell lies. multiple: sides of images that the network takes are its multiples; 1 for fixed sides.
+    those pixels the cell lies. multiple: sides of images that the network takes are its multiples; 1 for fixed sides. scale:
+    the values of the shares, or of the ids, 0 and 1.
     """
 
     name: str
@@ -41,6 +38,7 @@ class NetworkOutput:
     stride: int
     grid: Grid
     multiple: int
+    scale: Interval = (0, 1)
 
     @property
     def classes(self) -> int | None:
@@ -52,16 +50,21 @@ class NetworkOutput:
     def describe(self) -> str:
         where = "" if self.stride == 1 else {"corner": ", on the first", "half_pixel": ", in their middle"}[self.grid]
         kind, channels = self.kind.replace("_", " "), f"{self.channels} channel{'s' * (self.channels > 1)}"
-        return f"{self.name}: {self.layout}, {kind}, {channels}, a cell for {self.stride}x{self.stride} pixels{where}"
+        scale_text = "" if self.scale == (0, 1) else f" from {self.scale[0]:g} to {self.scale[1]:g}"
+        return (
+            f"{self.name}: {self.layout}, {kind}{scale_text}, {channels}, a cell for {self.stride}x{self.stride} pixels{where}"
+        )
+
+    def unscaled(self, values: Array) -> Array:
+        """Values of this output, as shares from 0 to 1 or as ids."""
+        return values if self.scale == (0, 1) else (values.astype(np.float32) - self.scale[0]) / (self.scale[1] - self.scale[0])
 
 
-def probe(
-    run: Run, first: Sample, model: onnx.ModelProto, *, name: str | None, kind: OutputKind | None, grid: Grid
-) -> NetworkOutput:
+def probe(run: Run, first: Sample, *, name: str | None, kind: OutputKind | None, grid: Grid) -> NetworkOutput:
     """The output to serve, by running the network on pictures of noise.
 
-    first: what it gives for the first one. model: its graph. name, kind: what the user says; None to find it out. grid: of
-    cells of several pixels.
+    first: what it gives for the first one. name, kind: what the user says; None to find it out. grid: of cells of several
+    pixels.
 
     Raises `ConversionError`, which says what is open and how to answer.
     """
@@ -72,12 +75,15 @@ def probe(
     channels = first.channels(output)
     if not all(np.isfinite(array).all() for array in arrays):
         raise ConversionError(f"the output {output} holds values that are not finite, on pictures of noise")
-    if kind:
-        _check_kind(kind, output, arrays, channels)
-    else:
-        node = origin(model, output)
-        kind = _kind(output, arrays, channels, layout, node.op_type if node else "nothing")
-    return NetworkOutput(output, kind, layout, channels, stride, grid, first.multiple)
+    result = NetworkOutput(output, kind or "masks", layout, channels, stride, grid, first.multiple)
+    if kind == "masks":
+        return result
+    scores, is_floating = find_scores(run, first, output), np.issubdtype(arrays[0].dtype, np.floating)
+    values = [channels_first(array, layout).astype(np.float32) for array in arrays]
+    if kind and (problem := _problem(kind, values, scores)):
+        raise ConversionError(f"the output {output} holds {problem}: give another --kind, or leave it out")
+    kind = kind or (_kind_of_one if channels == 1 else _kind_of_several)(output, values, scores, is_floating)
+    return replace(result, kind=kind, scale=_scale(kind, values, scores))
 
 
 def _choose(first: Sample, name: str | None) -> str:
@@ -86,7 +92,8 @@ def _choose(first: Sample, name: str | None) -> str:
         if name not in values:
             raise ConversionError(f"there is no output {name!r}; the outputs are {', '.join(values)}")
         if name not in candidates:
-            raise ConversionError(f"the output {name} is no map of {size[1]}x{size[0]} pixels: {shapes({name: values[name]})}")
+            problem = f"the output {name} is no map of {size[1]}x{size[0]} pixels: {shapes({name: values[name]})}"
+            raise ConversionError(misfit(name, values[name], size) or problem)
         return name
     if not candidates:
         raise ConversionError(
@@ -94,62 +101,92 @@ def _choose(first: Sample, name: str | None) -> str:
         )
     likely = [output for output in candidates if not is_auxiliary(output)] or list(candidates)
     if len(likely) > 1:
-        raise ConversionError(f"several outputs are maps: {shapes(values)}; say which: --output {likely[0]}")
+        raise ConversionError(f"several outputs are maps: {shapes(values)}; say which: --output {first.finest(likely)}")
     return likely[0]
 
 
-def _kind(output: str, arrays: Sequence[Array], channels: int, layout: OutputLayout, operator: str) -> OutputKind:
-    """What the values are, by their type, range and sums, and by the operator that computes them.
-
-    Raises `ConversionError` for independent sigmoids, and where the values may be several things.
-    """
-    is_floating = np.issubdtype(arrays[0].dtype, np.floating)
-    if channels == 1 and _is_whole(arrays) and (not is_floating or operator in OF_IDS):
+def _kind_of_one(output: str, arrays: Sequence[Array], scores: Scores, is_floating: bool) -> OutputKind:
+    """What one channel (1, rows, columns) holds, by what made it. Raises `ConversionError` where it may be several things."""
+    are_shares = scores.are_bounded and not scores.are_ids
+    is_rounded = (scores.is_rounded or not is_floating) and not scores.are_logits
+    steps = (0, scores.high) if are_shares else _scale("class_ids", arrays, scores)
+    if (scores.are_ids or is_rounded) and _is_whole(arrays, steps):
         return "class_ids"
-    if not is_floating:
-        raise ConversionError(f"the output {output} holds {arrays[0].dtype} in {channels} channels; scores are floating point")
-    within = _is_share(arrays)
-    if channels == 1 and not within:
-        return "binary_logits"
-    if channels == 1 and operator in OF_SHARES:
+    if are_shares:
         return "binary_probabilities"
-    if channels == 1:
-        raise ConversionError(
-            f"the output {output} holds one channel of values from {_least(arrays):.3g} to {_most(arrays):.3g}, computed by "
-            f"{operator}: say what they are: --kind binary_logits, binary_probabilities or class_ids"
-        )
-    if not within:
-        return "logits"
-    axis = 1 if layout == "NCHW" else 3
-    if all(np.abs(array.sum(axis) - 1).max() <= SUM_TOLERANCE for array in arrays):
-        return "probabilities"
+    if is_floating and scores.are_logits and _least(arrays) < 0:
+        return "binary_logits"
+    most, middle = _most(arrays), sum(_scale("binary_probabilities", arrays, scores)) / 2
+    answers = [f"binary_probabilities (above {middle:.3g})", *["binary_logits (above 0)"] * (most > 0), "class_ids"]
+    answers = [answer for answer in answers if not _problem(answer.split()[0], arrays, scores)]
     raise ConversionError(
-        f"the output {output} holds values from 0 to 1 whose sum over the {channels} classes is not 1: independent sigmoids, "
-        "where a pixel may have several classes, are not served; if they are scores of one class for each pixel: --kind logits"
+        f"the output {output} holds one channel of values from {_least(arrays):.3g} to {most:.3g}, made by {scores.operators}: "
+        + (f"say what they are: --kind {' or '.join(answers)}" if answers else "export the scores that they are made of")
     )
 
 
-def _check_kind(kind: OutputKind, output: str, arrays: Sequence[Array], channels: int) -> None:
-    """Raises `ConversionError` if the values cannot be of this kind, which the user says."""
-    problem = ""
+def _kind_of_several(output: str, arrays: Sequence[Array], scores: Scores, is_floating: bool) -> OutputKind:
+    """What channels (channels, rows, columns) hold, by what made them. Raises `ConversionError` for independent sigmoids."""
+    if not is_floating:
+        raise ConversionError(f"the output {output} holds whole numbers in {len(arrays[0])} channels: export floating point")
+    if scores.are_logits:
+        return "logits"
+    if _are_shares(arrays, _scale("probabilities", arrays, scores)):
+        return "probabilities"
+    if not scores.are_bounded and not _is_within(arrays, (0, 1), SUM_TOLERANCE):
+        return "logits"
+    raise ConversionError(
+        f"the output {output} holds values from {_least(arrays):.3g} to {_most(arrays):.3g}, made by {scores.operators}, "
+        f"whose sum over the {len(arrays[0])} classes is no constant: independent sigmoids, where a pixel may have several "
+        "classes, are not served; if they are scores of one class for each pixel: --kind logits"
+    )
+
+
+def _problem(kind: str, arrays: Sequence[Array], scores: Scores) -> str:
+    """Why the values cannot be of this kind; empty if they can."""
+    channels = len(arrays[0])
     if channels != 1 and kind in ("binary_logits", "binary_probabilities", "class_ids"):
-        problem = f"{channels} channels, and {kind} has one"
-    elif channels == 1 and kind in ("logits", "probabilities"):
-        problem = f"one channel, and {kind} has one for each class"
-    elif "probabilities" in kind and not _is_share(arrays):
-        problem = f"values from {_least(arrays):.3g} to {_most(arrays):.3g}, and {kind} are from 0 to 1"
-    elif kind == "class_ids" and not _is_whole(arrays):
-        problem = "values that are no whole numbers, and class ids are"
-    if problem:
-        raise ConversionError(f"the output {output} holds {problem}: give another --kind, or leave it out")
+        return f"{channels} channels, and {kind} has one"
+    if channels == 1 and kind in ("logits", "probabilities"):
+        return f"one channel, and {kind} has one for each class"
+    if "probabilities" in kind and not _is_within(arrays, _scale(kind, arrays, scores), OVERSHOOT):
+        return f"values from {_least(arrays):.3g} to {_most(arrays):.3g}, and {kind} are from 0 to 1, or to 100 or 255"
+    if kind == "class_ids" and not _is_whole(arrays, _scale(kind, arrays, scores)):
+        return "values that are no whole numbers, and class ids are"
+    return ""
 
 
-def _is_whole(arrays: Sequence[Array]) -> bool:
-    return all((array == np.round(array)).all() for array in arrays)
+def _scale(kind: str, arrays: Sequence[Array], scores: Scores) -> Interval:
+    """The values of the shares, or of the ids, 0 and 1: as the graph says them; else by the values on pictures of noise."""
+    if kind == "class_ids":
+        steps = (0, scores.high)
+        return steps if scores.are_bounded and scores.low == 0 and _is_whole(arrays, steps) else (0, 1)
+    if "probabilities" not in kind:
+        return 0, 1
+    if scores.are_bounded:
+        return scores.low, scores.high
+    if kind == "probabilities":
+        total = float(np.mean([array.sum(0).mean() for array in arrays]))
+        return (0, total) if total > 0 and _are_shares(arrays, (0, total)) else (0, 1)
+    most = _most(arrays)
+    return 0, next((each for each in MOSTS if each / 3 < max(most, 1) <= each * (1 + OVERSHOOT)), max(most, 1))
 
 
-def _is_share(arrays: Sequence[Array]) -> bool:
-    return _least(arrays) >= 0 and _most(arrays) <= 1 + SUM_TOLERANCE
+def _are_shares(arrays: Sequence[Array], scale: Interval) -> bool:
+    """Whether the channels' shares have the sum 1 at each pixel."""
+    low, high = scale
+    errors = [((array - low) / (high - low)).sum(0) - 1 for array in arrays]
+    return _is_within(arrays, scale, OVERSHOOT) and all(np.abs(error).max() <= SUM_TOLERANCE for error in errors)
+
+
+def _is_whole(arrays: Sequence[Array], scale: Interval) -> bool:
+    return all((array / scale[1] == np.round(array / scale[1])).all() for array in arrays)
+
+
+def _is_within(arrays: Sequence[Array], scale: Interval, tolerance: float) -> bool:
+    """Whether all values lie on a scale, or beyond it by at most this share of it."""
+    low, high = scale
+    return _least(arrays) >= low - tolerance * (high - low) and _most(arrays) <= high + tolerance * (high - low)
 
 
 def _least(arrays: Sequence[Array]) -> float:

@@ -77,9 +77,13 @@ class Original:
             raise RunError(f"the network fails on {tile.shape[1]}x{tile.shape[0]} pixels: {reason(error)}") from error
         return self.derive(outputs)
 
-    def giving(self, name: str) -> Original:
-        """The same network, which also gives this tensor of its graph."""
-        return Original(with_output(self.model, name), self.input, self.normalisation)
+    def of(self, model: onnx.ModelProto) -> Original:
+        """Another network with the same input."""
+        return Original(model, self.input, self.normalisation)
+
+    def giving(self, *names: str) -> Original:
+        """The same network, which also gives these tensors of its graph."""
+        return self.of(with_output(self.model, *names))
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ def _original_logits(runtime: Runtime, original: Original, output: NetworkOutput
     values = channels_first(original(pixels)[output.name], output.layout)
     if not np.isfinite(values).all():
         raise ConversionError("the network gives values that are not finite, on a photograph")
-    return to_logits(values, output.kind, len(runtime.manifest.labels))
+    return to_logits(output.unscaled(values), output.kind, len(runtime.manifest.labels))
 
 
 def extended(pixels: Pixels, sides: tuple[int | None, int | None], multiple: int) -> Pixels:

@@ -17,8 +17,8 @@ from PIL import Image
 
 from model.imported_network import OutputKind
 from model.printable import printable
-from training.converting.graph import ConversionError, all_names, with_output
-from training.converting.samples import Array, Sample, is_auxiliary, shapes
+from training.converting.graph import ConversionError, all_names
+from training.converting.samples import Array, Sample, is_auxiliary, misfit, shapes
 from training.converting.wrapping import Nodes
 
 ROWS = (1, 4, 5, 6, 7)  # numbers of an object: its score; its box, with a score, a class, and its image
@@ -79,10 +79,7 @@ class Queries:
         sums = nodes.add("Einsum", shares, nodes.add("Sigmoid", masks), equation="bqc,bqhw->bchw")
         sums = nodes.add("Resize", sums, "", scales, **resize) if self.enlarges_sums else sums
         nodes.add("Max", sums, nodes.constant(LEAST_SUM, np.float32), output=self.name)
-        result = with_output(model, self.name)
-        result.graph.node.extend(nodes.nodes)
-        result.graph.initializer.extend(nodes.constants)
-        return result
+        return nodes.added_to(model, self.name)
 
     def _enlarged(self, maps: Array) -> Array:
         """The maps (n, rows, columns), interpolated as PyTorch does with `align_corners=False`."""
@@ -119,7 +116,7 @@ def find_queries(
     if len(fitting) > 1 or maps:
         raise ConversionError(
             f"several outputs may be scores and masks of queries, or maps of classes: {shapes(first.values)}; say which: "
-            f"--output {','.join(fitting[0])}" + "".join(f" or --output {name}" for name in maps[:1])
+            f"--output {','.join(fitting[0])}" + (f" or --output {first.finest(maps)}" if maps else "")
         )
     scores, masks = fitting[0]
     queries = Queries(scores, masks, columns[fitting[0]] - 1, first.maps[masks][1], _enlarges_sums(model_type, model))
@@ -164,7 +161,8 @@ def _refuse_objects(first: Sample, queries: Queries | None, output: str | None) 
         is_feature = is_auxiliary(name) or (queries and (array.ndim == 3 or output))
         if not is_known and (array.shape[-1] in ROWS or not is_feature):
             advice = "".join(f"; if it says nothing of objects: --output {answer}" for answer in answers[:1])
-            raise ConversionError(
+            problem = misfit(name, array, first.size) or (
                 f"the output {name} is no map; boxes of objects and scores of their masks are such: {shapes(first.values)}. "
-                f"Networks that find objects are not served: {EXPECTED}{advice}"
+                f"Networks that find objects are not served: {EXPECTED}"
             )
+            raise ConversionError(f"{problem}{advice}")

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from training.converting.graph import ConversionError
 
 Array = npt.NDArray[Any]
 OutputLayout = Literal["NCHW", "NHWC", "NHW"]
 Tile = npt.NDArray[np.uint8]
-Run = Callable[[Tile], Mapping[str, Array]]
-"""Runs the network on RGB pixels (height, width, 3), and gives all outputs by name. Raises `ConversionError`."""
-MULTIPLES = (32, 64, 128)  # of sides that a network without fixed sides may want
+MULTIPLES = (32, 64, 128, 96, 160, 192, 224)  # of sides that a network may want; of patches of 12, 20, 24, 14 and 28 pixels
 AXES: dict[int, tuple[tuple[OutputLayout, int, int], ...]] = {3: (("NHW", 1, 2),), 4: (("NCHW", 2, 3), ("NHWC", 1, 2))}
 """Layouts of a map, with the axes of its rows and columns, by its number of axes."""
-STRIDES = (1, 2, 4, 8, 16, 32)
+LARGEST_STRIDE = 32
+LEAST_CELLS, MOST_SKEW = 4, 0.15  # on a side of what is nearly a map; between the shapes of a map and of its picture
 NOISE_STEPS = 8  # of the probes' pictures: colours of a cell of so many pixels
 SEED = 0
 AUXILIARY = ("aux", "auxiliary")  # in names of outputs that exist for training alone
 MOST_SHOWN = 6  # outputs in a message
+
+
+class Run(Protocol):
+    """Runs a network on RGB pixels (height, width, 3), and gives all outputs by name. Raises `ConversionError`."""
+
+    model: onnx.ModelProto
+
+    def __call__(self, tile: Tile) -> Mapping[str, Array]: ...
+
+    def of(self, model: onnx.ModelProto) -> Run:
+        """Another network with the same input."""
+
+    def giving(self, *names: str) -> Run:
+        """The same network, which also gives these tensors of its graph."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,10 @@ class Sample:
         """What another network of the same sides gives for the same picture."""
         return replace(self, values=run(noise(self.size, SEED)))
 
+    def finest(self, names: Sequence[str]) -> str:
+        """The first of these maps with the most cells."""
+        return min(names, key=lambda name: self.maps[name][1])
+
     def channels(self, name: str) -> int:
         """The channels of a map; 1 without an axis of them."""
         layout = self.maps[name][0]
@@ -64,7 +82,8 @@ def sample(run: Run, sides: tuple[int | None, int | None]) -> Sample:
         return Sample((height, width), 1, run(noise((height, width), SEED)))
     problems: list[ConversionError] = []
     for multiple in MULTIPLES:
-        size = height or 3 * multiple, width or 5 * multiple
+        rows, columns = (3, 5) if multiple <= 128 else (1, 2)
+        size = height or rows * multiple, width or columns * multiple
         try:
             result = Sample(size, multiple, run(noise(size, SEED)))
         except ConversionError as error:
@@ -72,9 +91,11 @@ def sample(run: Run, sides: tuple[int | None, int | None]) -> Sample:
             continue
         if result.maps:
             return result
+        if misfits := [text for each, array in result.values.items() if (text := misfit(each, array, size))]:
+            problems.insert(0, ConversionError(misfits[0]))
         problems.append(ConversionError(f"no output is a map of {size[1]}x{size[0]} pixels: {shapes(result.values)}"))
     raise type(problems[0])(
-        f"{problems[0]} (and so for multiples of {' and '.join(map(str, MULTIPLES[1:]))}); if the network takes one size "
+        f"{problems[0]} (tried: sides that are multiples of {', '.join(map(str, MULTIPLES))}); if the network takes one size "
         "alone, export it without dynamic axes"
     )
 
@@ -84,10 +105,28 @@ def _place(values: Array, size: tuple[int, int]) -> tuple[OutputLayout, int] | N
     if values.ndim not in AXES or values.shape[0] != 1:
         return None
     for layout, rows, columns in AXES[values.ndim]:
-        for stride in STRIDES:
-            if (values.shape[rows] * stride, values.shape[columns] * stride) == size:
-                return layout, stride
+        stride = min(size[0] // max(values.shape[rows], 1), LARGEST_STRIDE)
+        if (values.shape[rows] * stride, values.shape[columns] * stride) == size:
+            return layout, stride
     return None
+
+
+def misfit(name: str, values: Array, size: tuple[int, int]) -> str:
+    """Why an output that is nearly a map of a picture is none: its margins, or its cells; empty for any other output."""
+    for _, rows, columns in AXES[4] if values.ndim == 4 and values.shape[0] == 1 else ():
+        cells = values.shape[rows], values.shape[columns]
+        if min(cells) < LEAST_CELLS:
+            continue
+        what = f"the output {name} has {cells[1]}x{cells[0]} cells for pictures of {size[1]}x{size[0]} pixels"
+        margin, sides = size[0] - cells[0], (size[0] / cells[0], size[1] / cells[1])
+        if 0 < margin == size[1] - cells[1] <= min(size) / 2:
+            return f"{what}: convolutions without padding leave {margin / 2:g} pixels out at each edge; export it with padding"
+        if abs(sides[0] / sides[1] - 1) <= MOST_SKEW:
+            return (
+                f"{what}, one for {sides[1]:.4g}x{sides[0]:.4g}: cells of 1 to {LARGEST_STRIDE} whole pixels are served: "
+                "export it for sides that are their multiples"
+            )
+    return ""
 
 
 def noise(size: tuple[int, int], seed: int) -> Tile:

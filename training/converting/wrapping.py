@@ -11,10 +11,11 @@ import onnx
 import onnx.checker
 from onnx import TensorProto, helper, numpy_helper
 
-from training.converting.graph import ConversionError, all_names, reason
+from training.converting.graph import ConversionError, all_names, reason, with_output
 from training.converting.inputs import NetworkInput
 from training.converting.outputs import ID_LOGIT, LEAST_PROBABILITY, NetworkOutput
 from training.converting.pixels import Normalisation
+from training.converting.samples import OutputLayout
 
 INPUT, OUTPUT = "pixels", "logits"
 PREFIX, OURS = "network/", "fcn/"  # of the network's names that are ours too, and of our nodes
@@ -108,6 +109,20 @@ class Nodes:
         self.nodes.append(helper.make_node(operator, list(inputs), [output or name], name, **attributes))
         return output or name
 
+    def channels_first(self, name: str, layout: OutputLayout) -> str:
+        """The name of an output as float32 (1, channels, rows, columns)."""
+        values = self.add("Cast", name, to=TensorProto.FLOAT)
+        if layout == "NHW":
+            return self.add("Unsqueeze", values, self.constant([1], np.int64))
+        return self.add("Transpose", values, perm=[0, 3, 1, 2]) if layout == "NHWC" else values
+
+    def added_to(self, model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+        """A copy of the model with these nodes, which gives this one of their tensors too."""
+        result = with_output(model, name)
+        result.graph.node.extend(self.nodes)
+        result.graph.initializer.extend(self.constants)
+        return result
+
     def constant(self, values: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
         name = f"{self._prefix}constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(values, dtype), name))
@@ -159,16 +174,16 @@ def _side(nodes: Nodes, axis: int) -> str:
 
 def _give_logits(nodes: Nodes, output: NetworkOutput, classes: int, is_padded: bool, name: str) -> None:
     """Adds nodes from the network's output of this name to `logits`, as `to_logits` computes them."""
-    values = nodes.add("Cast", name, to=TensorProto.FLOAT)
-    if output.layout == "NHW":
-        values = nodes.add("Unsqueeze", values, nodes.constant([1], np.int64))
-    if output.layout == "NHWC":
-        values = nodes.add("Transpose", values, perm=[0, 3, 1, 2])
+    values = nodes.channels_first(name, output.layout)
     if is_padded:
         stride = nodes.constant([output.stride], np.int64)
         ends = [nodes.add("Div", _side(nodes, axis), stride) for axis in (1, 2)]
         starts, axes = nodes.constant([0, 0], np.int64), nodes.constant([2, 3], np.int64)
         values = nodes.add("Slice", values, starts, nodes.add("Concat", *ends, axis=0), axes)
+    if output.scale != (0, 1):
+        low, high = output.scale
+        values = nodes.add("Sub", values, nodes.constant(low, np.float32))
+        values = nodes.add("Div", values, nodes.constant(high - low, np.float32))
     if output.kind == "class_ids":
         ids = nodes.constant(np.arange(classes).reshape(1, -1, 1, 1), np.float32)
         values = nodes.add("Cast", nodes.add("Equal", values, ids), to=TensorProto.FLOAT)
