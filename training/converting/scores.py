@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from training.converting.graph import PASSING
+from training.converting.graph import PASSING, ConversionError
 from training.converting.samples import Run, Sample
 
 Interval = tuple[float, float]
@@ -60,7 +60,10 @@ def find_scores(run: Run, first: Sample, output: str) -> Scores:
     """What made this output of a network. first: what the network gives for a picture of noise."""
     makers, operators = _makers(run.model, output)
     kinds = sorted(set(makers.values()))
-    low, high = _extremes(run, first, output, makers) if EXTREMES.keys() >= set(kinds) else (0, 0)
+    try:
+        low, high = _extremes(run, first, output, makers) if EXTREMES.keys() >= set(kinds) else (0, 0)
+    except ConversionError:  # what follows does not take such values: the graph says no bounds
+        low = high = 0
     are_ids, are_linear = any(kind in OF_IDS for kind in kinds), all(kind in LINEAR for kind in kinds)
     return Scores(", ".join(kinds), low, high, are_ids, are_linear, is_rounded=not operators.isdisjoint(ROUNDING))
 
@@ -73,7 +76,7 @@ def _makers(model: onnx.ModelProto, output: str) -> tuple[dict[str, str], set[st
     while names:
         name = names.pop()
         node = by_output.get(name)
-        if name not in seen and (node is None or node.op_type in EXTREMES):
+        if name not in seen and (node is None or node.op_type == "If" or node.op_type in EXTREMES):
             makers[name] = "nothing" if node is None else node.op_type
         elif name not in seen and node is not None and node.op_type != "Shape":
             operators.add(node.op_type)
@@ -92,5 +95,5 @@ def _extremes(run: Run, first: Sample, output: str, makers: Mapping[str, str]) -
             node.output[:] = [f"{name}/replaced" if name in makers else name for name in node.output]
         tensors = [numpy_helper.from_array(np.full_like(values[name], EXTREMES[makers[name]][end]), name) for name in makers]
         model.graph.initializer.extend(tensors)
-        results.append(round(float(np.median(first.of(run.of(model)).values[output])), 4))
+        results.append(round(float(np.median(first.of(run.of(model)).values[output].astype(np.float32))), 4))
     return (min(results), max(results)) if np.isfinite(results).all() else (0, 0)

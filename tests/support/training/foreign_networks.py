@@ -31,7 +31,7 @@ def foreign_network(
 ) -> Path:
     """Writes a network to `path`: a convolution of 7x7 at `stride`, a ReLU, a convolution of 1x1 to the classes.
 
-    ending: `logits`, `softmax`, `sigmoid`, `argmax`, `topk`, `squashed`, `constant`, or `argmax, ` and how it goes on: `float`;
+    ending: `logits`, `softmax`, `sigmoid`, `argmax`, `topk`, `constant`, or `argmax, ` and how it goes on: `float`;
     `axes` changes type and axes, `last` takes the last of equal ones, `remapped` gives other ids, and `softmax` or `sigmoid` is
     before it. resized: the logits are then resized to the image's size. multiple: sides that are no multiples of it fail.
     second: the name of another output, of the same values. width: channels between the two convolutions.
@@ -73,10 +73,6 @@ def foreign_network(
         add("Softmax", last, axis=1)
     if ending in ("sigmoid", "argmax, sigmoid"):
         add("Sigmoid", last)
-    if ending == "squashed":  # logits of 0.35 to 0.65: shares by their values, and not by what they are
-        constants["small"], constants["half"] = np.array(0.01, np.float32), np.array(0.5, np.float32)
-        add("Mul", last, "small")
-        add("Add", last, "half")
     if ending == "constant":
         constants["nothing"] = np.array(0, np.float32)
         add("Mul", last, "nothing")

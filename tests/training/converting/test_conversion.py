@@ -163,7 +163,6 @@ def test_a_network_of_one_size_takes_no_larger_tile(tmp_path: Path) -> None:
         ({}, {"output": "aux"}, "there is no output 'aux'"),
         ({}, {"kind": "binary_logits"}, "3 channels"),
         ({"classes": 1}, {"kind": "class_ids"}, "no whole numbers"),
-        ({"classes": 1, "ending": "squashed"}, {}, "say what they are: --kind"),
         (
             {"metadata": {"task": "segment", "names": "{}", "stride": "32", "imgsz": "[64]"}},
             {"normalisation": None},

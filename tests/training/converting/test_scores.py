@@ -136,6 +136,7 @@ def test_ids_are_ids_whatever_the_step_between_them(tmp_path: Path, tail: Tail, 
     ("tail", "classes", "words"),
     [
         ([("Relu",)], 1, r"made by Conv: say what they are: --kind binary_probabilities \(above"),
+        ([("Mul", 0.01), ("Add", 0.5)], 1, "from 0.4.* made by Conv: say"),  # shares by their values alone
         ([("Softplus",)], 1, "made by Conv: say"),
         ([SIGMOID, ("Mul", 255.0)], 2, "made by Sigmoid, .* independent sigmoids"),
         ([SIGMOID, CUBIC], 3, "made by Sigmoid, .* independent sigmoids"),
