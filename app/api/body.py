@@ -27,6 +27,7 @@ from app.api.errors import (
 )
 from app.api.query import Query, json_values
 from app.serving.admission import Reservation
+from app.serving.photos import Upload
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, excerpt
 from model.inference.processes.blob import Blob
@@ -53,21 +54,8 @@ EXAMPLE = {"inputs": "iVBORw0KGgo=", "parameters": {"format": "json"}}
 URLS = "the service does not fetch URLs, got {}; send the image itself: curl URL | curl --data-binary @- THIS_ADDRESS"
 IDENTITY = "identity"  # the content coding that changes nothing (RFC 9110, section 8.4.1)
 NO_ROOM = {"Retry-After": "10"}
-DEFAULT_NAME = "image"
+DEFAULT_NAME = Upload.name
 log = logging.getLogger("segment")
-
-
-@dataclass(frozen=True)
-class Upload:
-    """An image file of a request.
-
-    body: its bytes; the request's reservation closes it. name: the file's name without folders. is_on_disk: whether it
-    is a file there.
-    """
-
-    body: Blob
-    name: str = DEFAULT_NAME
-    is_on_disk: bool = False
 
 
 @dataclass(frozen=True)

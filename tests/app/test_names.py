@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.api.body import DEFAULT_NAME
-from app.api.forms import distinct_names
 from app.api.job_upload import MOST_FILES, JobUpload, _Form
+from app.serving.results import distinct_names
 
 LONG = "\U0001f600" * 251 + ".jpg"
 

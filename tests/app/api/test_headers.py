@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 
 from app.api import segment
 from app.api.errors import NotAcceptable
-from app.api.segment import entity_tag, format_from_accept, takes_gzip
+from app.api.segment import format_from_accept, takes_gzip
+from app.serving.service import entity_tag
 from imaging.rendering import Rendering
 from model.inference.plan import Options
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of

@@ -6,9 +6,8 @@ import asyncio
 
 import pytest
 
-from app.api import job_photos
-from app.api.batch import NO_ROW, Outcome
-from app.api.errors import Unavailable
+from app.serving import job_photos
+from app.serving.photos import NO_ROW, Failure, Outcome
 
 
 class Attempts:
@@ -21,7 +20,8 @@ class Attempts:
     async def __call__(self) -> Outcome:
         self.count += 1
         if reason := self.reasons.pop(0):
-            return Outcome(0, "a", ".json", 503, {"retry_after": 0}, NO_ROW, problem=Unavailable("a", None, reason))  # type: ignore[arg-type]
+            failure = Failure(503, {}, reason, 0, ValueError())  # type: ignore[arg-type]
+            return Outcome(0, "a", ".json", 503, {"retry_after": 0}, NO_ROW, failure=failure)
         return Outcome(0, "a", ".png", 200, {}, NO_ROW)
 
 
