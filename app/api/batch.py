@@ -16,24 +16,17 @@ from app.api.body import DEFAULT_NAME, RequestBody, media_type
 from app.api.errors import BadRequest, explain
 from app.api.forms import MEDIA_TYPE, SPOOL_BYTES, read_form
 from app.api.query import Parameters, Query, make_options
-from app.api.schemas import batch_body, batch_responses
-from app.api.segment import Ready, watch
+from app.api.schemas import BATCH_ROUTE
+from app.api.segment import Ready, disconnection
 from app.serving.jobs.job import MEDIA_TYPES
 from app.serving.photos import Outcomes, PhotoTask, Upload, photo_outcomes
-from app.serving.results import WRITERS, Writer, distinct_names
+from app.serving.results import WRITERS, Writer, result_names
 from app.serving.service import Service
 
 router = APIRouter()
 
 
-@router.post(
-    "/segment/batch",
-    summary="Segment several images",
-    response_class=Response,
-    response_model=None,
-    responses=batch_responses(),
-    openapi_extra=batch_body(),
-)
+@router.post("/segment/batch", summary="Segment several images", **BATCH_ROUTE)
 async def segment_batch(request: Request, service: Ready, query: Parameters) -> Response:
     """Segments each field `file` of a form, and answers in their order. A bad image gets an error of its own.
 
@@ -49,9 +42,7 @@ async def segment_batch(request: Request, service: Ready, query: Parameters) -> 
     rendering = make_options(service.settings, query, DEFAULT_NAME).rendering
     body.reservation.check_queue(service.deadline())
     output = "coco" if rendering.format == "coco" else "jsonl" if rendering.is_json else "zip"
-    names = [upload.name for upload in uploads]
-    if output != "zip":  # the members of a zip have numbers
-        names = distinct_names(names)
+    names = result_names([upload.name for upload in uploads], output)
     headers = {"Content-Disposition": 'attachment; filename="masks.zip"'} if output == "zip" else {}
     content = pieces(image_outcomes(request, service, query, uploads, names), WRITERS[output]())
     return BatchResponse(content, media_type=MEDIA_TYPES[output][1], headers=headers)
@@ -78,8 +69,8 @@ def image_outcomes(
     """
     state, options = request.state, make_options(service.settings, query, DEFAULT_NAME)
     state.answer_fields = {"format": query["format"], "images": len(uploads), "failed": 0, "sizes": ""}
-    told = partial(explain, service, state.request_id)
-    task = PhotoTask(options, query.get("model"), state.log_fields, told, watch(request))
+    explained, disconnect = partial(explain, service, state.request_id), asyncio.create_task(disconnection(request))
+    task = PhotoTask(options, query.get("model"), state.log_fields, explained, disconnect)
     return photo_outcomes(service, task, uploads, names, state.reservation, state.answer_fields)
 
 

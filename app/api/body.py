@@ -94,10 +94,6 @@ class RequestBody:
         """Sets the bytes of memory that the body uses. Raises `QueueFull` or `NeverFits`."""
         self.reservation.set_body(count)
 
-    def add_file(self) -> None:
-        """Counts one more file of the body on disk. Raises `QueueFull` or `NeverFits`."""
-        self.reservation.add_file()
-
     def keep(self, data: bytes) -> Blob:
         """Bytes of an image, which the reservation closes. Raises `Unavailable`."""
         try:
@@ -113,7 +109,7 @@ class RequestBody:
 
         A chunk must come before the average rate falls below `LEAST_UPLOAD_RATE`, and within the time for the whole body.
         memory_bytes: returns the memory that is used once this many bytes have arrived.
-        Raises `UploadTooSlow`, `TooLarge`, `BadRequest`, or what `set_memory` raises.
+        Raises `UploadTooSlow`, `TooLarge`, `BadRequest`, what `set_memory` raises.
         """
         start, stream = asyncio.get_running_loop().time(), self.request.stream()
         is_chunked = "transfer-encoding" in self.request.headers

@@ -280,9 +280,8 @@ def explain(service: Service, request_id: str, error: Exception, log_fields: Map
     if type(problem) is Problem:
         problem = unexpected_problem(error, service, log_fields)
     problem.__traceback__ = problem.__cause__ = problem.__context__ = None  # its frames refer to it, which keeps memory
-    retry_after = int(problem.headers["Retry-After"]) if "Retry-After" in problem.headers else None
-    content = document(type(problem), problem.detail, request_id)
-    return Failure(problem.status, content, problem.reason, retry_after, problem)
+    facts = {"retry_after": int(seconds)} if (seconds := problem.headers.get("Retry-After")) else {}
+    return Failure(document(type(problem), problem.detail, request_id), problem.reason, facts, problem)
 
 
 def unexpected_problem(error: Exception, service: Service, log_fields: Mapping[str, Any]) -> Problem:

@@ -58,7 +58,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
             raise MultiPartException(CUT_OFF)
 
     parser = _Parser(headers, whole(), max_files=inf, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
-    parser.spool_max_size, parser.on_file = spool_bytes, body.add_file
+    parser.spool_max_size, parser.on_file = spool_bytes, body.reservation.add_file
     try:
         form = await parser.parse()
     except MultiPartException as error:

@@ -68,7 +68,8 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     options = make_options(service.settings, query, upload.name, _best(accept, PICTURES) or "png")
     gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
     image = ImageRequest(upload.body, options, service.limits, gzip, request.state.log_fields | {"format": query["format"]})
-    disconnect, check = watch(request), partial(check_precondition, request.headers)
+    disconnect = asyncio.create_task(disconnection(request))
+    check = partial(check_precondition, request.headers)
     try:
         answer, facts = await service.segment(image, query.get("model"), request.state.reservation, disconnect, check)
     finally:
@@ -103,12 +104,8 @@ class AnswerResponse(Response):
             await send({"type": "http.response.body", "body": piece, "more_body": position < content.length})
 
 
-def watch(request: Request) -> asyncio.Task[None]:
-    """A task that ends once the request's client disconnects. The body has been read. The caller cancels it."""
-    return asyncio.create_task(_wait_for_disconnect(request))
-
-
-async def _wait_for_disconnect(request: Request) -> None:
+async def disconnection(request: Request) -> None:
+    """Waits until the request's client disconnects. The body has been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

@@ -18,7 +18,7 @@ from app.serving.jobs.job import WORK, Job, upload_path
 from app.serving.jobs.runner import Tell
 from app.serving.photos import Outcome, PhotoTask, Upload, segment_photo
 from app.serving.registry import Model
-from app.serving.results import WRITERS, distinct_names
+from app.serving.results import WRITERS, result_names
 from app.serving.service import JOB_PHOTOS, JOB_S, Service
 from model.inference.errors import Cancelled, WorkersStopped
 from model.inference.processes.blob import Blob
@@ -90,11 +90,11 @@ async def segment_photos(
         await asyncio.wait([writing])
 
 
-def _read_work(folder: Path, job: Job) -> tuple[list[str], list[str], list[int]]:
+def _read_work(folder: Path, job: Job) -> tuple[Sequence[str], Sequence[str], list[int]]:
     """What the client calls the photos, what the result does, and the indices of those without a kept outcome."""
     names = json.loads((folder / WORK / NAMES).read_bytes())
     missing = [index for index in range(len(names)) if not part_of(folder, index).exists()]
-    return names, names if job.output == "zip" else distinct_names(names), missing
+    return names, result_names(names, job.output), missing
 
 
 async def repeated(attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:

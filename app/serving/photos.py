@@ -36,15 +36,14 @@ class Upload:
 
 
 class Failure(NamedTuple):
-    """Why an image has no answer. status, document: as HTTP has them. reason: for the metrics; None if none counts it.
+    """Why an image has no answer. document: as HTTP answers it, with its `status`. reason: for the metrics, if they count it.
 
-    retry_after: seconds until a new try makes sense; None if it does not. error: what to raise if it fails the whole.
+    facts: `retry_after`, the seconds until a new try makes sense, if it does. error: what to raise if it fails the whole.
     """
 
-    status: int
     document: Mapping[str, Any]
     reason: Reason | None
-    retry_after: int | None
+    facts: dict[str, int]
     error: Exception
 
 
@@ -107,35 +106,33 @@ async def photo_outcomes(
     From now on each upload has a reservation of its own instead of the request's, which is closed once its outcome is sent.
     facts: gets how many `failed`, and the `sizes` of the others. At the end, it cancels the task's `disconnect`.
     """
-    reservations = service.admission.split(own, len(uploads))
-    waiting = deque(enumerate(zip(uploads, names, reservations, strict=True)))
-    working: deque[tuple[asyncio.Task[Outcome], Reservation]] = deque()
+    reservations, places = service.admission.split(own, len(uploads)), asyncio.Semaphore(AHEAD)
+
+    async def work(index: int) -> Outcome:
+        await places.acquire()
+        return await segment_photo(service, task, index, uploads[index], names[index], reservations[index])
+
+    left = deque((asyncio.create_task(work(index)), reservation) for index, reservation in enumerate(reservations))
     try:
         for upload, reservation in zip(uploads, reservations, strict=True):
             reservation.callback(upload.body.close)
             if upload.is_on_disk:
                 reservation.add_file()
             reservation.set_body(0 if upload.is_on_disk else upload.body.length)
-        while waiting or working:
-            while waiting and len(working) < AHEAD:
-                index, (upload, name, reservation) = waiting.popleft()
-                work = segment_photo(service, task, index, upload, name, reservation)
-                working.append((asyncio.create_task(work), reservation))
-            photo, reservation = working[0]
-            await asyncio.wait([photo])
-            outcome = photo.result()
+        while left:
+            photo, reservation = left[0]
+            outcome = await photo
             facts["failed"] += outcome.is_problem
             if not outcome.is_problem:
                 facts["sizes"] = f"{facts['sizes']} {outcome.row['width']}x{outcome.row['height']}".lstrip()
             yield outcome
             reservation.close()
-            working.popleft()
+            left.popleft()
+            places.release()
     finally:
         if task.disconnect:
             task.disconnect.cancel()
-        for _, (_, _, reservation) in waiting:
-            reservation.close()
-        for photo, reservation in working:
+        for photo, reservation in left:
             photo.cancel()
             photo.add_done_callback(lambda _, reservation=reservation: reservation.close())  # type: ignore[misc]
 
@@ -166,11 +163,9 @@ async def segment_photo(
     reservation.close()
     if failure.reason:
         service.metrics.count_rejection(failure.reason)
-    facts = {"box": None} if rendering.format == "cutout" else {}
-    if failure.retry_after is not None:
-        facts["retry_after"] = failure.retry_after
-    body = json_bytes(failure.document)
-    return Outcome(index, name, ".problem.json", failure.status, facts, NO_ROW, body, failure)
+    facts = ({"box": None} if rendering.format == "cutout" else {}) | failure.facts
+    status, body = failure.document["status"], json_bytes(failure.document)
+    return Outcome(index, name, ".problem.json", status, facts, NO_ROW, body, failure)
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

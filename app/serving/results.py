@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any
 
 from app.serving.photos import Outcome, json_bytes
 from imaging.coco import HEAD, renumber, split_document
@@ -18,27 +18,19 @@ from imaging.coco import HEAD, renumber, split_document
 RESULTS = "results.jsonl"
 
 
-class Writer(Protocol):
-    """Makes a result. The pieces that it returns are the file. The time of each call is linear in what it gets."""
+class Writer:
+    """Makes a result whose pieces are the file; here, a line of JSON for each image. Each call is linear in what it gets."""
 
     def add(self, outcome: Outcome) -> bytes:
         """The next piece. Outcomes come in the order of their images."""
-
-    def end(self) -> bytes:
-        """The last piece."""
-
-
-class Lines:
-    """A line of JSON for each image."""
-
-    def add(self, outcome: Outcome) -> bytes:
         return _entry(outcome) + b"\n"
 
     def end(self) -> bytes:
+        """The last piece."""
         return b""
 
 
-class CocoDocument:
+class CocoDocument(Writer):
     """One COCO document. An image's id is its place in the request, from 1; `problems` has the failed."""
 
     def __init__(self) -> None:
@@ -63,7 +55,7 @@ class CocoDocument:
         return self._head + b"]" + b"".join(b',"%s":[%s]' % item for item in lists.items()) + b"}"
 
 
-class Zip:
+class Zip(Writer):
     """A zip file. Its members are stored without compression, because masks are compressed already.
 
     A cut-out without an object has no member. The last member is `RESULTS`, with a row for each image.
@@ -89,7 +81,7 @@ class Zip:
         return self._pipe.take()
 
 
-WRITERS: Mapping[str, Callable[[], Writer]] = {"zip": Zip, "coco": CocoDocument, "jsonl": Lines}
+WRITERS: Mapping[str, type[Writer]] = {"zip": Zip, "coco": CocoDocument, "jsonl": Writer}
 """By the name of a job's output."""
 
 
@@ -101,6 +93,11 @@ def _entry(outcome: Outcome) -> bytes:
 def _joined(facts: Mapping[str, Any], name: str, value: bytes) -> bytes:
     """The JSON object of the facts, with one more member, whose value is JSON already."""
     return b'%s,"%s":%s}' % (json_bytes(facts)[:-1], name.encode(), value)
+
+
+def result_names(names: Sequence[str], output: str) -> Sequence[str]:
+    """What a result calls the files of these names. Only members of a zip have numbers."""
+    return names if output == "zip" else distinct_names(names)
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
