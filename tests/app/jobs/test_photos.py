@@ -1,28 +1,19 @@
-"""Photos of a job: that cannot be segmented at once, or never; what is kept at a turn's end; and threads of many photos."""
+"""Photos of a job: that cannot be segmented at once, or never; and what is kept at a turn's end."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import threading
-import time
-import zipfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from app.api.job_upload import MOST_FILES
 from app.api.jobs import photo_task
 from app.serving import job_photos
 from app.serving.jobs.job import Job, upload_path
 from app.serving.photos import NO_ROW, Failure, Outcome
-from app.serving.results import RESULTS, WRITERS
-from imaging.coco import HEAD
 from tests.support.app.exchanges import PHOTO, service_of
-from tests.support.app.jobs import result_of, submit_photos
 from tests.support.app.services import Serve
 from tests.support.polling import HANG_S
 
@@ -87,51 +78,3 @@ def test_a_photo_that_is_being_kept_as_the_turn_ends_is_kept(
         assert portal
         counts = portal.call(job_photos.segment_photos, service, partial(photo_task, service), job, tmp_path, model, tell)
     assert counts == {"images": 2, "failed": 0}
-
-
-@pytest.mark.parametrize(("output", "format"), [("zip", "png"), ("coco", "coco"), ("jsonl", "json")])
-def test_each_photo_enters_a_thread_once(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, format: str
-) -> None:
-    count, to_thread = 0, asyncio.to_thread
-
-    async def counted(function: Callable[..., object], *args: object) -> object:
-        nonlocal count
-        count += not str(function.__module__).startswith(("app.serving.jobs", "app.api"))  # which serve the whole job
-        return await to_thread(function, *args)
-
-    with serve(jobs_dir=tmp_path) as client:
-        monkeypatch.setattr(asyncio, "to_thread", counted)
-        for is_job in (False, True):
-            counts = []
-            for number in (2, 12):
-                photos, count = {f"{i}.png": PHOTO if i else b"text" for i in range(number)}, 0
-                if is_job:
-                    result_of(client, submit_photos(client, photos, output=output))
-                else:
-                    client.post("/segment/batch", params={"format": format}, files=[("file", item) for item in photos.items()])
-                counts.append(count)
-            assert counts[1] - counts[0] <= 10, counts
-
-
-@pytest.mark.parametrize("output", WRITERS)
-def test_the_time_to_write_outcomes_grows_with_their_number(output: str) -> None:
-    coco = b',"images":[{"id":1}],"categories":[],"annotations":[{"id":1,"image_id":1,"area":1}]}'
-    body = HEAD + coco if output == "coco" else b"{}"
-
-    def seconds(number: int) -> float:
-        start, writer = time.perf_counter(), WRITERS[output]()
-        row: dict[str, Any] = {**NO_ROW, "classes": {"person": 0.5}}
-        pieces = [
-            writer.add(Outcome(i, f"{i}.jpg", ".png", 415 if i % 2 else 200, {"etag": "a"}, row, b"{}" if i % 2 else body))
-            for i in range(number)
-        ]
-        whole = b"".join([*pieces, writer.end()])
-        passed = time.perf_counter() - start
-        if output == "zip":
-            with zipfile.ZipFile(io.BytesIO(whole)) as archive:
-                whole = archive.read(RESULTS)
-        assert whole.count(b'.jpg"') == number
-        return passed
-
-    assert seconds(MOST_FILES) <= 25 * min(seconds(MOST_FILES // 10) for _ in range(3))
