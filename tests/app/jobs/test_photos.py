@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import pytest
 
 from app.api import job_photos
 from app.api.batch import NO_ROW, Outcome
 from app.api.errors import Unavailable
+from app.serving.jobs.job import WORK
 
 
 class Attempts:
@@ -43,3 +46,14 @@ def test_a_photo_waits_while_the_service_is_full_and_survives_a_worker_that_ends
 def test_a_photo_for_which_the_service_never_has_room_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_photos, "JOB_S", 0.0)
     assert status_after(Attempts("full", None)) == 503
+
+
+def test_the_folder_of_a_job_with_many_photos_is_not_listed_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has two files for each of up to 10,000, so that a list for each were square: 48 ms at 20,000 files."""
+    (tmp_path / WORK).mkdir()
+    listed = list[object]()
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, lambda path: listed.append(path) or [])
+    job_photos._keep(tmp_path, Outcome(0, "a", ".png", 200, {}, NO_ROW))
+    assert job_photos.part_of(tmp_path, 0).is_file()
+    assert not listed
