@@ -49,11 +49,11 @@ def whole_file(target: Name, folder: Path | None = None, *, follow: bool = True,
     those that `open` gives. A link stays, and what it leads to is written. The content is copied into what no rename may
     replace: a pipe, a device, an open descriptor such as `/dev/stdout`, and a writable file whose folder takes no new one.
 
-    folder: existing folder for the file until it is whole, whose user removes partial files; by default that of `target`, which
-    is listed then. follow: False for a name that the
-    command chose and no user: a link of that name is replaced, and what it leads to stays. ending: of the yielded path, which
-    is then not there yet, for libraries that want one. With it, files that begin with the yielded path go with it. If the process is
-    killed, they stay, with `MACHINE` and `PROCESS` in their names, and `PARTIAL`; `remove_partials` removes them.
+    folder: existing folder for the file until it is whole, from which others remove partial files; by default that of `target`,
+    which is listed for them. follow: False for a name that the command chose and no user: a link of that name is replaced, and
+    what it leads to stays. ending: of the yielded path, which is then not there yet, for libraries that want one. Then files
+    that begin with the yielded path go with it. If the process is killed, they stay, with `MACHINE` and `PROCESS` in their
+    names, and `PARTIAL`; `remove_partials` removes them.
 
     Raises `OSError` with `target` as its file name, such as for a folder, a missing folder, a file that must not be written,
     and a link that a stranger placed.
