@@ -90,17 +90,6 @@ def claim() -> None:
             time.sleep(0.1)
 
 
-def burst() -> None:
-    """1,024 requests at once."""
-    request = f"POST /segment HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(PHOTO)}\r\n\r\n".encode() + PHOTO
-    connections = [socket.create_connection(("127.0.0.1", PORT), source_address=("127.0.0.2", 0)) for _ in range(1024)]
-    for connection in connections:
-        connection.sendall(request)
-    for connection in connections:
-        print(connection.recv(12)[9:].decode() or 0, flush=True)
-        connection.close()
-
-
 def dismissed() -> None:
     if id := json.loads(send("/jobs?output=zip", form([b"a.png"]), FORM)).get("jobID"):
         send(f"/jobs/{id}", b"", method="DELETE")
@@ -116,7 +105,6 @@ KINDS: dict[str, tuple[int, Callable[[], Callable[[], object]]]] = {
     "table": (4, lambda: dismissed),
     "fresh_clients": (4, lambda: lambda: send("/jobs?output=zip", PHOTO, is_new=True)),
     "row": (1, row),
-    "burst": (1, lambda: burst),
 }
 """How many do it at once, and what they do again and again."""
 
