@@ -117,7 +117,7 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
         _check(query, service)
     count = int(length) if length.isdecimal() else 0
     async with jobs.store.upload(owner or client, count, request.state.client) as (id, folder):
-        names, fields, size = await receive_upload(body, folder, partial(jobs.store.check_room, id))
+        names, fields, size = await receive_upload(body, folder, partial(jobs.store.check_room, id), jobs.store.turn)
         query = form_values(query, fields, NAMES, JOB_MODEL)
         _check(query, service)
         with service.registry.using(query.get("model")) as model:

@@ -115,7 +115,7 @@ def part_of(folder: Path, index: int) -> Path:
 
 def _keep(folder: Path, outcome: Outcome) -> None:
     facts = json.dumps(vars(outcome) | {"body": None, "failure": None}).encode()
-    write_file(part_of(folder, outcome.index), facts + b"\n" + outcome.body, follow=False)
+    write_file(part_of(folder, outcome.index), facts + b"\n" + outcome.body, folder / WORK, follow=False)
 
 
 def _write_result(folder: Path, job: Job, images: int, end: threading.Event) -> dict[str, int]:

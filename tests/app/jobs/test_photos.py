@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from app.api.jobs import photo_task
 from app.serving import job_photos
-from app.serving.jobs.job import Job, upload_path
+from app.serving.jobs.job import WORK, Job, upload_path
 from app.serving.photos import NO_ROW, Failure, Outcome
 from tests.support.app.exchanges import PHOTO, service_of
 from tests.support.app.services import Serve
@@ -78,3 +79,12 @@ def test_a_photo_that_is_being_kept_as_the_turn_ends_is_kept(
         assert portal
         counts = portal.call(job_photos.segment_photos, service, partial(photo_task, service), job, tmp_path, model, tell)
     assert counts == {"images": 2, "failed": 0}
+
+
+def test_the_folder_of_a_job_with_many_photos_is_not_listed_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has two files for each of up to 10,000, so that a list for each were square: 48 ms at 20,000 files."""
+    (tmp_path / WORK).mkdir()
+    for name in ("scandir", "listdir"):
+        monkeypatch.delattr(os, name)
+    job_photos._keep(tmp_path, Outcome(0, "a", ".png", 200, {}, NO_ROW))
+    assert job_photos.part_of(tmp_path, 0).is_file()
