@@ -140,7 +140,7 @@ def close_scans(header: JPEGHeader, data: bytes) -> bytes:
 
 
 def check_closed(header: JPEGHeader, data: bytes) -> None:
-    """Raises `DamagedImage` if the last scan of a file that `close_scans` has closed ends early. Decodes it two to six times."""
+    """Raises `DamagedImage` if a file that `close_scans` has closed ends early. Decodes it two to six times."""
     end = len(data) - len(END_MARKER)
     if _ends_early(data[:end], is_reduced=False) or _is_continued(header, data, end):
         raise DamagedImage("the image is damaged: the file ends early; is the file complete?")
