@@ -45,7 +45,8 @@ class FrameRecord(BaseModel):
     `MaskFile.kind` says. is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF.
     is_orientation_ambiguous: whether EXIF turns the image, and neither size nor borders tell that the mask was drawn on the
     upright one. is_cmyk: whether the image file holds CMYK. remark: `OpenImage.remark` of it. rim: for each class id of
-    the source labels, the number of its pixels in the mask's outermost rows and columns. extents, thin: `typical_extents` and `thin_ids` of the mask's source ids.
+    the source labels, the number of its pixels in the mask's outermost rows and columns. extents, thin: `typical_extents` and
+    `thin_ids` of the mask's source ids.
     image_hash: `photos.image_hash` of the upright image. edge_cells, border_cells: `placement` of the upright image and its
     mask. better_place: `placement.PhotoEdges.better_place`, None if the mask lies well. appearance: `photos.appearance` of the
     upright image. block_side, unlabelled_part, grid_ids: `shapes` of the mask's source ids. From extents on, all are empty if
