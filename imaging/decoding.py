@@ -199,7 +199,7 @@ class OpenImage:
         """Decodes the pixels, and checks them. Raises errors of any type."""
         size = image.size
         if self._is_changed and self._jpeg:
-            check_closed(self.data)
+            check_closed(self._jpeg, self.data)
         image.load()
         if image.size != size:
             sizes = f"its header says {size[0]}x{size[1]} pixels, but it has {image.width}x{image.height}"
