@@ -23,7 +23,7 @@ from imaging.palette import display_palette, hex_color
 from imaging.polygons import REGIONS_AT_ONCE, MultiPolygon, to_lists, trace
 from imaging.rendering import Rendering
 from imaging.runs import ColumnRuns, column_runs, encode_rle
-from imaging.shown import foreground_without, hidden_pixels
+from imaging.shown import choose_regions
 
 
 @dataclass(frozen=True)
@@ -166,13 +166,11 @@ class SegmentedImage:
             means = mean_confidences(class_map, self._confidence())
             result = replace(result, class_map=class_map, mean_confidence=means)
         if rendering.chooses_regions:
-            class_map, ids, largest = result.class_map, rendering.class_ids(self.labels.classes), rendering.objects == "largest"
-            least, foreground = rendering.min_object_confidence, result.foreground
-            hidden = hidden_pixels(class_map, ids, self._confidence() if least else None, least, largest=largest)
-            class_map = np.where(hidden, np.uint8(VOID), class_map)
-            if foreground is not None:
-                shown = np.isin(np.arange(256), list(ids))[class_map]
-                foreground = foreground_without(foreground, hidden, shown, self.cell)
+            ids, least = rendering.class_ids(self.labels.classes), rendering.min_object_confidence
+            sure, largest = self._confidence() if least else None, rendering.objects == "largest"
+            class_map, foreground = choose_regions(
+                result.class_map, result.foreground, ids, sure, least, largest=largest, cell=self.cell
+            )
             result = replace(result, class_map=class_map, foreground=foreground)
         return replace(self, result=result)
 

@@ -147,7 +147,7 @@ class Rendering:
         help="with hf: classes of a lower score are left out", formats=("hf",), least=0, most=1,
     )] = 0.0
     topology: Annotated[Topology | None, Parameter(
-        help="with polygons: neighbours share their borders, without gaps (default: each is simplified for itself)",
+        help="with polygons: neighbours share their borders, without gaps",
         option="neighbouring polygons share their borders, without gaps", group="regions",
         unset="each polygon is simplified alone", formats=("json", "coco", "geojson"), with_polygons=("json", "coco"),
     )] = None
