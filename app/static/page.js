@@ -44,7 +44,9 @@ async function confidenceOf(item) {
 }
 
 /** The cut-out as it will be saved, or nothing after it has shown why there is none. */
-const cutoutOf = (item) => fileOf(item, "cutout", fileSettings(), { width: PREVIEW_PIXELS, height: PREVIEW_PIXELS }).catch(showError);
+function cutoutOf(item) {
+  return fileOf(item, "cutout", fileSettings(), { width: PREVIEW_PIXELS, height: PREVIEW_PIXELS }).catch(showError);
+}
 
 const fileSettings = () => ({ opacity: result.opacity, withNames: result.withNames, key: currentKey() });
 
