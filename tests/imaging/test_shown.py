@@ -100,4 +100,4 @@ def test_of_equal_regions_the_first_is_the_largest_and_void_is_none() -> None:
 def test_a_model_without_background_is_asked_for_classes() -> None:
     for format in ("coco", "overlay"):
         with pytest.raises(UnknownClass, match="objects and min_object_confidence need classes="):
-            Rendering(format, objects="largest").class_ids(camvid_labels().classes)  # type: ignore[arg-type]
+            Rendering(format, objects="largest").class_ids(camvid_labels().classes)

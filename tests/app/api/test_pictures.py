@@ -67,9 +67,9 @@ def test_a_cutout_says_where_its_object_is_and_is_cropped_to_it(client: TestClie
     [({"width": 65}, (65, 45)), ({"height": 30}, (43, 30)), ({"width": 90, "height": 9}, (13, 9)), ({"width": 999}, (130, 90))],
     ids=str,
 )
-def test_a_picture_within_bounds_keeps_the_photos_shape(client: TestClient, bounds: dict[str, int], size: Any) -> None:
+def test_a_picture_within_bounds_keeps_the_photos_shape(client: TestClient, bounds: dict[str, Any], size: Any) -> None:
     for format in ("color", "overlay", "cutout"):
-        classes = {"classes": "0,1,2,3"} if format == "cutout" else {}
+        classes: dict[str, Any] = {"classes": "0,1,2,3"} if format == "cutout" else {}
         answer, whole = (post(client, format=format, **classes, **more) for more in (bounds, {}))
         assert open_image(answer.content).size == size
         assert (answer.content == whole.content) == (size == (130, 90))
@@ -81,7 +81,8 @@ def test_a_picture_within_bounds_keeps_the_photos_shape(client: TestClient, boun
 def test_a_small_cutout_is_the_whole_one_made_small(client: TestClient) -> None:
     """Of a photo larger than the network sees it, turned by its EXIF; with a crop, and in a batch."""
     photo = encode(make_photo(1200, 900), "JPEG", exif=exif_of(6))
-    small, whole = (post(client, photo, format="overlay", names=False, **more) for more in ({"width": 300}, {}))
+    bounds: list[dict[str, Any]] = [{"width": 300}, {}]
+    small, whole = (post(client, photo, format="overlay", names=False, **more) for more in bounds)
     expected = open_image(whole.content).resize((300, 225), Image.Resampling.BOX)
     assert np.abs(pixels(small.content).astype(int) - np.asarray(expected)).mean() < 12
     cropped = post(client, photo, format="cutout", classes="0,1,2,3", crop=True, width=300)
