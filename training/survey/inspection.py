@@ -11,6 +11,7 @@ import numpy as np
 from imaging.classes import VOID
 from training.data.label_files import alike_names
 from training.data.problems import MOST_NAMED, DataError, first_names, remark
+from training.data.sets import LABELLED
 from training.survey.copies import copied_images, copied_masks, shared_frames, similar_images, swapped_masks, swapped_note
 from training.survey.doubts import LEAST_FRAMES, doubtful_labels, odd_photos, outlying_masks
 from training.survey.records import Survey
@@ -21,9 +22,14 @@ Row = tuple[str, ...]
 
 
 def class_errors(survey: Survey, fewest_classes: int = 1) -> list[DataError]:
-    """An error if the masks show fewer classes than this; none for a split without frames."""
+    """Errors of sets that show a class which they do not label, and one if the masks show fewer classes than this.
+
+    None for a split without frames. What a set does not label counts as a class if there must be two.
+    """
     class_ids, labels = survey.shown_classes, survey.split.labels
-    if len(class_ids) >= fewest_classes or not survey.records:
+    if errors := _unlisted_classes(survey):
+        return errors
+    if len(class_ids) + (fewest_classes > 1 and survey.split.is_partial) >= fewest_classes or not survey.records:
         return []
     names = ", ".join(labels.names[index] for index in class_ids) or "no class"
     return [
@@ -32,6 +38,18 @@ def class_errors(survey: Survey, fewest_classes: int = 1) -> list[DataError]:
             f"class ids (0 to {len(labels) - 1}), and 255 is void, not an object"
         )
     ]
+
+
+def _unlisted_classes(survey: Survey) -> list[DataError]:
+    """An error for each set whose masks show a class that it does not label."""
+    names, errors = survey.split.source_labels.names, {}
+    for frame, record in survey.frames:
+        listed = frame.set.labelled
+        others = [each for each in record.pixels if 0 < each < len(names) and listed is not None and each not in listed]
+        if others and frame.set not in errors:
+            shown = ", ".join(names[each] for each in others)
+            errors[frame.set] = DataError(f"{frame.mask}: it shows {shown}, which {frame.set.folder / LABELLED} does not name")
+    return list(errors.values())
 
 
 def meaning(survey: Survey) -> str:
