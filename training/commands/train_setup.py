@@ -141,7 +141,7 @@ def _needs_teacher(recipe: Recipe, split: Split) -> str:
         raise ValueError("the recipe's teacher_where is 'unlabelled', but every set labels all classes; leave it out")
     if recipe.teacher_weight:
         return f"the recipe's teacher_weight is {recipe.teacher_weight}"
-    return next((f"{each.folder} has void_above {each.void_above}" for each in split.sets if each.void_above is not None), "")
+    return next((f"{each.folder} has void_above {each.void_above}" for each in split.sets if each.void_above < 1), "")
 
 
 def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing, device: torch.device) -> Teacher:

@@ -37,7 +37,8 @@ class SetOptions(BaseModel):
 
     path: of the set's folder, from the mixture's; empty: as the set's name. weight: the set's part of the crops, relative to
     those of the others. split: the one that has all frames which the set's layout does not list; empty: their names decide.
-    void_above: pixels without a label are void where the teacher gives the labelled classes more than this probability.
+    void_above: pixels without a label are void where the teacher gives the labelled classes more than this probability; 1:
+    nowhere.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -45,7 +46,7 @@ class SetOptions(BaseModel):
     path: str = ""
     weight: Annotated[float, Field(gt=0)] = 1.0
     split: Literal["", "train", "val"] = ""
-    void_above: Annotated[float, Field(ge=0, lt=1)] | None = None
+    void_above: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
 class FrameSet(SetOptions):

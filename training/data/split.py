@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -54,12 +55,15 @@ class Split:
     def labels(self) -> LabelSet:
         return self.mapping.labels
 
-    @property
-    def sets(self) -> tuple[FrameSet, ...]:
-        """The sets of the frames, each once."""
-        return tuple(dict.fromkeys(frame.set for frame in self.frames))
+    @cached_property
+    def sets(self) -> dict[FrameSet, list[int]]:
+        """The sets of the frames, each with the indices of its frames."""
+        sets: dict[FrameSet, list[int]] = {}
+        for index, frame in enumerate(self.frames):
+            sets.setdefault(frame.set, []).append(index)
+        return sets
 
-    @property
+    @cached_property
     def is_partial(self) -> bool:
         """Whether a set labels some classes alone."""
         return any(each.labelled is not None for each in self.sets)
@@ -149,9 +153,7 @@ def get_split(
     is_published = labels == camvid_labels() and (root / camvid.COLORS).is_file()
     return Split(
         name=split,
-        frames=tuple(
-            replace(frame, name=_full_name(each, frame.name), set=each) for each in sets for frame in listings[each].frames
-        ),
+        frames=tuple(replace(each, name=_full_name(own, each.name), set=own) for own in sets for each in listings[own].frames),
         mapping=mapping or identity_mapping(labels),
         source_labels=labels,
         colors=camvid.published_colors(root) if is_published else masks.label_colors(labels),

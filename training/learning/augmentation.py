@@ -82,11 +82,8 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, survey: Survey, recipe: Recipe, cache_bytes: int = CACHE_MB << 20) -> None:
         self.split, self.recipe = survey.split, recipe
         self.ignore_index = self.split.labels.ignore_index
-        self._set_of = [self.split.sets.index(frame.set) for frame in self.split.frames]
-        self.sets = [
-            (each.weight, [at for at, number in enumerate(self._set_of) if number == own])
-            for own, each in enumerate(self.split.sets)
-        ]
+        self.sets = [(each.weight, indices) for each, indices in self.split.sets.items()]
+        self._set_of = {index: number for number, (_, indices) in enumerate(self.sets) for index in indices}
         file_sizes = [record.size for record in survey.records]
         self._scaled_sizes = [scaled_size(size, recipe) for size in file_sizes]
         self._shapes = [_kept_size(size, recipe) for size in file_sizes]

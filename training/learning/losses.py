@@ -8,16 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Maybe = Tensor | None
 UNLABELLED = 256  # this id + k: the pixel shows none of the classes that its set, the k-th, labels
 
 
 def cross_entropy(
-    logits: Tensor,
-    masks: Tensor,
-    ignore_index: int,
-    weights: Tensor | None,
-    divisor: Tensor | None = None,
-    labelled: Tensor | None = None,
+    logits: Tensor, masks: Tensor, ignore_index: int, weights: Maybe, divisor: Maybe = None, labelled: Maybe = None
 ) -> Tensor:
     """Mean cross-entropy over the pixels of logits (N, C, H, W) and masks (N, H, W) that are not void; 0 if all are.
 

@@ -19,19 +19,12 @@ from tqdm import tqdm
 from model.networks.fcn import FCN
 from model.networks.servable import normalise
 from model.preprocessing import Preprocessing
+from training.learning import losses
 from training.learning.augmentation import AugmentedSplit, combine_seeds
 from training.learning.checkpoint import FILE, Progress, first_line, load_checkpoint, save_checkpoint
 from training.learning.distributed import World
 from training.learning.loading import BatchLoader
-from training.learning.losses import (
-    UNLABELLED,
-    cross_entropy,
-    distillation,
-    lovasz_softmax,
-    median_frequency_weights,
-    set_of_crop,
-    soft_dice,
-)
+from training.learning.losses import UNLABELLED, set_of_crop
 from training.learning.optimization import Optimization
 from training.learning.recipe import CACHE_MB, Recipe
 from training.learning.teacher import Teacher
@@ -118,13 +111,14 @@ class Trainer:
         self.parallel = self.world.wrap(self.net, self.device)
         self.class_weights: Tensor | None = None
         if self.recipe.class_weights == "median":
-            weights = median_frequency_weights(run.survey.class_pixels.sum(0), self.recipe.class_weights_power)
+            weights = losses.median_frequency_weights(run.survey.class_pixels.sum(0), self.recipe.class_weights_power)
             self.class_weights = weights.to(self.device)
         split = run.survey.split
         is_labelled = torch.tensor(np.stack([split.labelled(each) for each in split.sets]), device=self.device)
         self.labelled = is_labelled if split.is_partial else None
-        levels = [1.0 if each.void_above is None else each.void_above for each in split.sets]
-        self.void_above = torch.tensor(levels, device=self.device)
+        self.void_above = torch.tensor(
+            [each.void_above if each.void_above < 1 else torch.inf for each in split.sets], device=self.device
+        )
         self.resume_facts = run.resume_facts
         self.progress = self._restore()
 
@@ -269,15 +263,15 @@ class Trainer:
         recipe, labels = self.recipe, (piece.masks, self.data.ignore_index)
         with self.optimization.autocast():
             logits = self.parallel(piece.inputs)
-        loss = recipe.label_weight * cross_entropy(logits, *labels, self.class_weights, divisor, self.labelled)
+        loss = recipe.label_weight * losses.cross_entropy(logits, *labels, self.class_weights, divisor, self.labelled)
         if recipe.lovasz_weight:
-            loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, *labels, self.labelled)
+            loss = loss + recipe.lovasz_weight * share * losses.lovasz_softmax(logits, *labels, self.labelled)
         if recipe.dice_weight:
-            loss = loss + recipe.dice_weight * share * soft_dice(logits, *labels, self.labelled)
+            loss = loss + recipe.dice_weight * share * losses.soft_dice(logits, *labels, self.labelled)
         if self.teacher and piece.target is not None and piece.crops is not None:
             at_cells = logits[piece.crops][..., :: self.teacher.stride, :: self.teacher.stride]
             share = share * len(at_cells) / len(logits)
-            loss = loss + recipe.teacher_weight * share * distillation(at_cells, piece.target, piece.where)
+            loss = loss + recipe.teacher_weight * share * losses.distillation(at_cells, piece.target, piece.where)
         return loss
 
 

@@ -27,10 +27,9 @@ def class_errors(survey: Survey, fewest_classes: int = 1) -> list[DataError]:
     None for a split without frames. What a set does not label counts as a class if there must be two.
     """
     class_ids, labels = survey.shown_classes, survey.split.labels
-    if errors := _unlisted_classes(survey):
+    errors, is_enough = _unlisted_classes(survey), len(class_ids) + (fewest_classes > 1 and survey.split.is_partial)
+    if errors or is_enough >= fewest_classes or not survey.records:
         return errors
-    if len(class_ids) + (fewest_classes > 1 and survey.split.is_partial) >= fewest_classes or not survey.records:
-        return []
     names = ", ".join(labels.names[index] for index in class_ids) or "no class"
     return [
         DataError(
@@ -41,15 +40,15 @@ def class_errors(survey: Survey, fewest_classes: int = 1) -> list[DataError]:
 
 
 def _unlisted_classes(survey: Survey) -> list[DataError]:
-    """An error for each set whose masks show a class that it does not label."""
-    names, errors = survey.split.source_labels.names, {}
-    for frame, record in survey.frames:
-        listed = frame.set.labelled
-        others = [each for each in record.pixels if 0 < each < len(names) and listed is not None and each not in listed]
-        if others and frame.set not in errors:
-            shown = ", ".join(names[each] for each in others)
-            errors[frame.set] = DataError(f"{frame.mask}: it shows {shown}, which {frame.set.folder / LABELLED} does not name")
-    return list(errors.values())
+    """An error for each class of a mask that the mask's set does not label."""
+    names = survey.split.source_labels.names
+    return [
+        DataError(f"{frame.mask}: it shows {names[each]}, which {frame.set.folder / LABELLED} does not name")
+        for frame, record in survey.frames
+        if frame.set.labelled is not None
+        for each in record.pixels.keys() - frame.set.labelled
+        if 0 < each < len(names)
+    ]
 
 
 def meaning(survey: Survey) -> str:
