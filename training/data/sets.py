@@ -31,9 +31,8 @@ def read_sets(root: Path, labels: LabelSet) -> list[FrameSet]:
     try:
         options = OPTIONS.validate_python(tomllib.loads(read_text(path)))
     except ValidationError as error:
-        item = error.errors()[0]
-        place, keys = ".".join(map(str, item["loc"])), ", ".join(SetOptions.model_fields)
-        raise DataError(f"{path}: {place}: {item['msg']}, got {item['input']!r}; a set has {keys}") from error
+        place, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
+        raise DataError(f"{path}: {place}: {why}; a set has {', '.join(SetOptions.model_fields)}") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not TOML: {error}") from error
     if not options:
@@ -43,8 +42,6 @@ def read_sets(root: Path, labels: LabelSet) -> list[FrameSet]:
 
 def _read_set(root: Path, name: str, options: SetOptions, labels: LabelSet) -> FrameSet:
     folder = root / (options.path or name)
-    if not folder.is_dir():
-        raise DataError(f"{root / MIXTURE}: {name}: {folder} is not a folder")
     if any((folder / file).is_file() for file in FILES) and (names := find_labels(None, folder).names) != labels.names:
         raise DataError(f"{folder} has the classes {', '.join(names)}, the mixture {root} has {', '.join(labels.names)}")
     return FrameSet(**options.model_dump(), name=name, folder=folder, labelled=_read_labelled(folder, labels))
@@ -52,28 +49,22 @@ def _read_set(root: Path, name: str, options: SetOptions, labels: LabelSet) -> F
 
 def _read_labelled(folder: Path, labels: LabelSet) -> frozenset[int] | None:
     """The ids that a set's list names: ids or names between blanks, or a name on a line. None: all, also without a list."""
-    path, ids = folder / LABELLED, set()
+    path = folder / LABELLED
     if not path.is_file():
         return None
     try:
-        lines = read_text(path).splitlines()
+        lines = [line.strip() for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: {error}") from error
-    if [line.strip() for line in lines if line.strip()] == [ALL]:
+    words = [word for line in lines for word in ([line] if line in labels.names else line.split())]
+    if words == [ALL]:
         return None
-    for number, line in enumerate(lines, 1):
-        for word in [line.strip()] if line.strip() in labels.names else line.split():
-            class_id = int(word) if word.isdecimal() else labels.names.index(word) if word in labels.names else -1
-            if not 0 < class_id < len(labels):
-                reason = f"0 is what shows none of them: leave it out, or write {ALL}" if class_id == 0 else "no such class"
-                raise DataError(f"{path}: line {number}: {near_name(word, labels.names)}: {reason}; {_rule(labels)}")
-            ids.add(class_id)
-    if not ids:
-        raise DataError(f"{path} names no class, so the set labels nothing; {_rule(labels)}")
+    ids = {text: each.id for each in labels.classes[1:] for text in (each.name, str(each.id))}
+    wrong = [f"{near_name(word, [*ids])}, which a set cannot label" for word in words if word not in ids]
+    if wrong or not words:
+        what = (wrong or ["no class, so the set labels nothing"])[0]
+        rule = f"write ids from 1 to {len(labels) - 1} or names of classes, without the background, or {ALL}"
+        raise DataError(f"{path} names {what}; {rule}")
     if not is_background(labels.names[0]):
         raise DataError(f"{path}: where a set labels some classes, class 0 must be background, got {labels.names[0]!r}")
-    return frozenset(ids)
-
-
-def _rule(labels: LabelSet) -> str:
-    return f"write ids from 1 to {len(labels) - 1} or names of classes, or {ALL}"
+    return frozenset(ids[word] for word in words)

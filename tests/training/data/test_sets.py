@@ -68,32 +68,20 @@ def test_a_class_of_a_class_map_is_labelled_if_all_that_count_as_it_are(mixture:
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        (
-            "some/labelled.txt",
-            "",
-            r"some/labelled.txt names no class, so the set labels nothing; write ids from 1 to 3",
-        ),
-        ("some/labelled.txt", "2\n7", r"some/labelled.txt: line 2: '7': no such class; write ids from 1 to 3"),
-        (
-            "some/labelled.txt",
-            NAMES[2][:-1],
-            rf"line 1: '{NAMES[2][:-1]}' \(did you mean '{NAMES[2]}'\?\): no such",
-        ),
+        ("some/labelled.txt", "", r"some/labelled.txt names no class, so the set labels nothing; write ids from 1 to 3"),
+        ("some/labelled.txt", "2\n7", r"some/labelled.txt names '7', which a set cannot label; write ids from 1 to 3"),
+        ("some/labelled.txt", NAMES[2][:-1], rf"names '{NAMES[2][:-1]}' \(did you mean '{NAMES[2]}'\?\), which a set cannot"),
         (
             "some/labelled.txt",
             "0 2",
-            r"labelled.txt: line 1: '0': 0 is what shows none of them: leave it out, or write all",
+            r"some/labelled.txt names '0', which a set cannot label; .* without the background, or all",
         ),
         ("some/classes.json", '{"classes": ["ground", "roof"]}', r"some has the classes ground, roof, the mixture .* has"),
         ("sets.toml", "", r"sets.toml names no set; write a table for each"),
         ("sets.toml", "[full", r"sets.toml is not TOML: "),
-        (
-            "sets.toml",
-            "[full]\nwieght = 2",
-            r"sets.toml: full.wieght: Extra inputs .*; a set has path, weight, split, void_",
-        ),
-        ("sets.toml", "[full]\nweight = 0", r"sets.toml: full.weight: Input should be greater than 0, got 0"),
-        ("sets.toml", "[none]", r"sets.toml: none: .*/none is not a folder"),
+        ("sets.toml", "[full]\nwieght = 2", r"sets.toml: full.wieght: Extra inputs .*; a set has path, weight, split, void_"),
+        ("sets.toml", "[full]\nweight = 0", r"sets.toml: full.weight: Input should be greater than 0"),
+        ("sets.toml", "[none]", r"none is not a folder"),
         ("sets.toml", '[some]\nsplit = "val"', r"sets.toml: no set has frames of the split 'train'"),
     ],
 )
