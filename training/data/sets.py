@@ -17,6 +17,7 @@ from training.data.problems import DataError
 MIXTURE = "sets.toml"  # in the data's folder: a table for each set, named by its folder
 LABELLED = "labelled.txt"  # in a set's folder: the ids or names of the classes that its masks label, or `all`
 ALL = "all"
+MOST_CLASSES = 253  # the ids of masks and scores have 8 bits, and two more mean no class and void
 OPTIONS = TypeAdapter(dict[str, SetOptions])
 
 
@@ -65,6 +66,7 @@ def _read_labelled(folder: Path, labels: LabelSet) -> frozenset[int] | None:
         what = (wrong or ["no class, so the set labels nothing"])[0]
         rule = f"write ids from 1 to {len(labels) - 1} or names of classes, without the background, or {ALL}"
         raise DataError(f"{path} names {what}; {rule}")
-    if not is_background(labels.names[0]):
-        raise DataError(f"{path}: where a set labels some classes, class 0 must be background, got {labels.names[0]!r}")
+    if not is_background(labels.names[0]) or len(labels) > MOST_CLASSES:
+        rule = f"class 0 must be background, of at most {MOST_CLASSES} classes"
+        raise DataError(f"{path}: where a set labels some classes, {rule}, got {labels.names[0]!r} of {len(labels)}")
     return frozenset(ids[word] for word in words)

@@ -127,7 +127,8 @@ def pair_notes(train: Survey, validation: Survey) -> list[str]:
 
 def class_rows(surveys: Sequence[Survey]) -> list[Row]:
     """A heading, a row for each class, and one for void: its name, then for each split its frames and its share of pixels."""
-    columns = [["class", *surveys[0].split.labels.names, "(void)"] if surveys else ["class"]]
+    void = "(void or not labelled)" if any(survey.split.is_partial for survey in surveys) else "(void)"
+    columns = [["class", *surveys[0].split.labels.names, void] if surveys else ["class"]]
     for survey in surveys:
         counts = survey.class_pixels
         counts = np.column_stack([counts, survey.areas - counts.sum(1)])  # void is the rest

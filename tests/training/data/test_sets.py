@@ -10,6 +10,7 @@ import pytest
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
+from model.labels import numbered_labels
 from model.metrics import ConfusionMatrix
 from tests.support.classes import NAMES
 from tests.support.training.data_sets import FOUR, write_frame
@@ -90,6 +91,13 @@ def test_a_mixture_that_cannot_be_used_is_refused_in_a_line(mixture: Path, file:
     with pytest.raises(DataError, match=message) as error:
         get_split(mixture, "train", FOUR)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("names", [["sky", "car"], ["background", *map(str, range(1000, 1253))]])
+def test_a_set_that_labels_some_classes_needs_a_background_and_ids_to_spare(tmp_path: Path, names: list[str]) -> None:
+    write_set(tmp_path, {"a": SOME}, "1")
+    with pytest.raises(DataError, match=rf"class 0 must be background, of at most 253 classes, got '{names[0]}' of"):
+        get_split(tmp_path, "train", numbered_labels(names))
 
 
 def test_masks_must_show_labelled_classes_alone_and_val_one_of_them(mixture: Path) -> None:
