@@ -108,7 +108,7 @@ def test_masks_must_show_labelled_classes_alone_and_val_one_of_them(mixture: Pat
     (error,) = pair_errors(train, *survey_all([get_split(mixture, "val", FOUR)]))
     assert "the masks of the split 'val' show no class of 4 classes" in str(error)
     write_set(mixture / "some", {"4": np.array([[0, 1, 3]], np.uint8)})
-    errors = class_errors(*survey_all([get_split(mixture, "train", FOUR)]))
+    errors = class_errors(survey_all([get_split(mixture, "train", FOUR)])[0])
     for error, name in zip(errors, (NAMES[1], NAMES[3]), strict=True):
         assert str(error).endswith(f"4.png: it shows {name}, which {mixture / 'some' / 'labelled.txt'} does not name")
 
