@@ -100,6 +100,8 @@ class Survey:
             digest.update(bytes.fromhex(record.image_sha256 + record.mask_sha256))
         if (self.split.meaning, self.split.drawn_on) != ("ids", "upright"):
             digest.update(f"{self.split.meaning} {self.split.drawn_on}".encode())
+        if self.split.is_partial or len(self.split.sets) > 1:
+            digest.update(repr([(each.weight, each.void_above, each.labelled) for each in self.split.sets]).encode())
         return digest.hexdigest()
 
     @property
@@ -135,7 +137,7 @@ class Survey:
 
     @property
     def class_pixels(self) -> npt.NDArray[np.int64]:
-        """The number of pixels of each class in each frame, int64 (frames, classes), after the split's mapping."""
+        """The number of labelled pixels of each class in each frame, int64 (frames, classes), after the split's mapping."""
         return self._by_class([record.pixels for record in self.records])
 
     @property
@@ -150,10 +152,11 @@ class Survey:
 
     def _by_class(self, numbers: Sequence[Mapping[int, int]]) -> npt.NDArray[np.int64]:
         counts = np.zeros((len(numbers), len(self.split.labels)), np.int64)
-        for row, by_source in zip(counts, numbers, strict=True):
+        is_labelled = {each: self.split.labelled(each) for each in self.split.sets}
+        for row, by_source, frame in zip(counts, numbers, self.split.frames, strict=True):
             for source, number in by_source.items():
                 target = self.split.mapping.table[source]
-                if target < len(row):  # else void
+                if target < len(row) and is_labelled[frame.set][target]:  # else void, or of no labelled class
                     row[target] += number
         return counts
 
