@@ -118,7 +118,7 @@ def _kind_of_one(output: str, arrays: Sequence[Array], scores: Scores, is_floati
         return "binary_logits"
     most, middle = _most(arrays), sum(_scale("binary_probabilities", arrays, scores)) / 2
     answers = [f"binary_probabilities (above {middle:.3g})", *["binary_logits (above 0)"] * (most > 0), "class_ids"]
-    answers = [answer for answer in answers if not _problem(answer.split()[0], arrays, scores)]
+    answers = [each for each in answers if not (scores.are_ids or _problem(each.split()[0], arrays, scores))]
     raise ConversionError(
         f"the output {output} holds one channel of values from {_least(arrays):.3g} to {most:.3g}, made by {scores.operators}: "
         + (f"say what they are: --kind {' or '.join(answers)}" if answers else "export the scores that they are made of")

@@ -201,6 +201,12 @@ def test_what_is_nearly_a_map_is_refused_by_its_own_reason(
     assert "boxes" not in str(error.value)
 
 
+def test_ids_that_a_resize_mixes_are_no_scores(tmp_path: Path) -> None:
+    source = network(tmp_path / "net.onnx", [("ArgMax", {"axis": 1}), FLOAT, LINEAR])
+    with pytest.raises(ConversionError, match="made by ArgMax: export the scores that they are made of"):
+        converted(source)
+
+
 def test_of_several_maps_the_largest_is_proposed(tmp_path: Path) -> None:
     source = network_of_outputs(tmp_path / "net.onnx", {"eighth": (3, 8), "full": (3, 1), "half": (3, 2)})
     with pytest.raises(ConversionError, match="say which: --output full"):
