@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,7 +26,7 @@ from rasterio.features import rasterize
 from rasterio.warp import transform, transform_bounds
 
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.opening import check_files, check_system, list_names, read_head
+from imaging.georeferenced.opening import check_files, check_system, ended_by_ctrl_c, list_names, read_head
 from imaging.georeferenced.place import Floats, Place, Window, system_name
 
 Geometries = npt.NDArray[np.object_]
@@ -38,6 +39,7 @@ HEADS = re.compile(rb"(?s)(SQLite format 3\0.{52}(GPKG|GP1[01])|fgb\x03fgb.(\0|.
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon", "GeometryCollection")
 LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
 METRES_A_DEGREE = 111_320.0
+FGB_HEAD, MOST_HEAD = 12, 1 << 24  # bytes of a FlatGeobuf: before its head, whose length they end in, and of that at most
 MARGIN = 0.01  # share of a raster's extent by which polygons are sought around it
 MOST_NAMES = 20
 NOTHING = -1  # value of pixels outside of all polygons
@@ -63,6 +65,7 @@ class Features:
     values: list[Any]
 
 
+@ended_by_ctrl_c()
 def read_features(path: Path, layer: str | None = None, field: str | None = None) -> Features:
     """The features of a layer of a file. layer: its name; not needed if the file has only one with geometries.
 
@@ -107,8 +110,12 @@ def check_vector_file(path: Path) -> None:
         else:
             is_shape = head.startswith(b"\0\0\x27\x0a") and path.suffix.lower() == ".shp"
             is_read = is_shape or HEADS.match(head) is not None
+            if is_read and not is_shape:
+                check_system(_system_words(path), str(path))
     except SceneError as error:
         raise VectorError(str(error)) from error
+    except sqlite3.Error as error:
+        raise VectorError(f"{path} is no GeoPackage that is read: {error}") from error
     except (ValueError, RecursionError) as error:
         raise VectorError(f"{path} is no GeoJSON: {error}") from error
     if not is_read:
@@ -116,6 +123,16 @@ def check_vector_file(path: Path) -> None:
             f"{path} is no vector file that is read: by bytes and ending, no GeoPackage, GeoJSON, shapefile or FlatGeobuf; "
             "export it from the GIS as a GeoPackage"
         )
+
+
+def _system_words(path: Path) -> str:
+    """The coordinate systems of a GeoPackage, or the head of a FlatGeobuf, as words. Raises `sqlite3.Error`."""
+    with path.open("rb") as file:
+        head = file.read(FGB_HEAD)
+        if head.startswith(b"fgb"):
+            return file.read(min(int.from_bytes(head[-4:], "little"), MOST_HEAD)).decode("utf-8", "replace")
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return str(database.execute("SELECT * FROM gpkg_spatial_ref_sys").fetchall())
 
 
 def _check_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
