@@ -135,6 +135,7 @@ def _wait(client: httpx.Client, address: str, verb: str) -> None:
             if job["status"] not in ("accepted", "running"):
                 break
             time.sleep(PAUSE_S)
+    text = f"{text}; {job['message']}"
     if job["status"] != "successful":
-        raise ServerError(f"{text}; {job['message']}")
+        raise ServerError(text)
     tell(text)
