@@ -178,8 +178,8 @@ def _beside(scene: Scene, numbers: Sequence[int], alpha: Sequence[int], scale: B
         if (factor, offset) != (1, 0) and factor and not _hides(scale, band * factor + offset):
             ends = sorted((end - offset) / factor for end in (scale.least, scale.most))
             raise SceneParameter(
-                f"the scale {scale.least:g} to {scale.most:g} is in the units of {scene.name}, and counts for its samples: those "
-                f"of band {number} reach from {least:g} to {most:g} (in units {least * factor + offset:g} to "
+                f"the scale {scale.least:g} to {scale.most:g} is in the units of {scene.name}, and counts for its samples: "
+                f"those of band {number} reach from {least:g} to {most:g} (in units {least * factor + offset:g} to "
                 f"{most * factor + offset:g}); give {ends[0]:.6g},{ends[1]:.6g}"
             )
         bands.append(number)

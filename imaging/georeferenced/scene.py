@@ -38,8 +38,8 @@ class Scene:
     """An open scene. For one thread.
 
     name: for messages. place: size, coordinate system and transform. colors: what each band is (`red`, `gray`, ...), as the
-    file says. alpha: the numbers of the bands, from 1, that the file calls alpha. dtype: of all bands. units: the factor and the
-    offset that the file gives to each band's samples.
+    file says. alpha: the numbers of the bands, from 1, that the file calls alpha. dtype: of all bands. units: the factor and
+    the offset that the file gives to each band's samples.
     """
 
     def __init__(self, name: str, dataset: DatasetReader) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import glob
 import json
 import re
 import sqlite3
@@ -36,6 +38,14 @@ System = CRS
 BOM = b"\xef\xbb\xbf"
 HEADS = re.compile(rb"(?s)(SQLite format 3\0.{52}(GPKG|GP1[01])|fgb\x03fgb.(\0|.\0|..\0|...\0))")
 """How GeoPackage and FlatGeobuf begin. Their first 0 ends the text in which GDAL looks for words of other formats."""
+ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")
+LANGUAGE = 29  # byte of a dBASE file that says its encoding
+DBF_ENCODINGS = {
+    b"\x01": "437", b"\x02": "850", b"\x03": "1252", b"\x13": "932", b"\x4d": "936", b"\x4e": "949", b"\x4f": "950",
+    b"\x64": "852", b"\x65": "866", b"\x78": "950", b"\x79": "949", b"\x7a": "936", b"\x7b": "932", b"\x7c": "874",
+    b"\xc8": "1250", b"\xc9": "1251", b"\xca": "1254", b"\xcb": "1253",
+}  # fmt: skip
+"""Those that say one. The byte 0x57 is "ANSI": that of the machine that wrote the file."""
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon", "GeometryCollection")
 LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
 METRES_A_DEGREE = 111_320.0
@@ -55,6 +65,7 @@ class Features:
 
     geometries: two-dimensional; None for a feature without one, and for one whose bytes are damaged. has_geometry: bool (N,),
     True for damaged ones too. numbers: of the features in the file (FIDs). values: those of the field; empty without one.
+    encoding: in which a shapefile's values are read, if it is not UTF-8 and some need it.
     """
 
     layer: str
@@ -63,6 +74,7 @@ class Features:
     has_geometry: npt.NDArray[np.bool_]
     numbers: list[int]
     values: list[Any]
+    encoding: str = ""
 
 
 @ended_by_ctrl_c()
@@ -73,13 +85,21 @@ def read_features(path: Path, layer: str | None = None, field: str | None = None
     that does not exist, for several layers of which none is named, and for a layer without a coordinate system.
     """
     check_vector_file(path)
+    encoding = _encoding(path)
     try:
         name = _choose(path, layer)
         if field is not None:
-            _check_field(f"{path}, layer {name},", field, [str(each) for each in pyogrio.read_info(path, layer=name)["fields"]])
+            names = pyogrio.read_info(path, layer=name, encoding=encoding)["fields"]
+            _check_field(f"{path}, layer {name},", field, list(map(str, names)))
+        columns = [] if field is None else [field]
         facts, numbers, wkb, values = read(
-            path, layer=name, columns=[] if field is None else [field], force_2d=True, return_fids=True
+            path, layer=name, encoding=encoding, columns=columns, force_2d=True, return_fids=True
         )
+    except UnicodeDecodeError as error:
+        raise VectorError(
+            f"{path} has texts that are not in {encoding or 'utf-8'}; write their encoding, such as CP1252 or GBK, into "
+            f"{path.with_suffix('.cpg').name} beside it, or save it as a GeoPackage"
+        ) from error
     except (DataSourceError, DataLayerError) as error:
         raise VectorError(f"{path} is no vector file that GDAL reads: {error}") from error
     if not facts["crs"]:
@@ -94,7 +114,30 @@ def read_features(path: Path, layer: str | None = None, field: str | None = None
     has_geometry = np.array([each is not None for each in wkb], np.bool_)
     geometries = shapely.from_wkb(wkb, on_invalid="ignore")
     column = [value.item() if isinstance(value, np.generic) else value for value in values[0]] if field is not None else []
-    return Features(name, crs, geometries, has_geometry, [int(number) for number in numbers], column)
+    is_other = encoding not in (None, "utf-8") and not all(str(value).isascii() for value in column)
+    encoding = encoding if encoding and is_other else ""
+    return Features(name, crs, geometries, has_geometry, [int(number) for number in numbers], column, encoding)
+
+
+def _encoding(path: Path) -> str | None:
+    """The encoding of a shapefile's texts, as Python names it: UTF-8 if it says none; None for other files.
+
+    GDAL would read what says none as Latin-1. Raises `VectorError` for one that is not known.
+    """
+    if path.suffix.lower() != ".shp":
+        return None
+    beside = {each.suffix.lower(): each for each in path.parent.glob(f"{glob.escape(path.stem)}.*")}
+    words = beside[".cpg"].read_text("ascii", "replace").strip() if ".cpg" in beside else ""
+    if not words and ".dbf" in beside:
+        words = DBF_ENCODINGS.get(read_head(beside[".dbf"])[LANGUAGE : LANGUAGE + 1], "")
+    parts = re.fullmatch(r"(?i)(?:ansi|cp|oem|windows)?[ -]?(\d{3,5})", words)
+    number = re.fullmatch(r"(?i)(?:iso)?[ _-]?8859[ _-]?(\d+)", words)
+    name = f"iso8859-{number[1]}" if number else "utf-8" if words == "65001" else f"cp{parts[1]}" if parts else words
+    try:
+        b"a ".decode(name or "utf-8")
+        return codecs.lookup(name or "utf-8").name
+    except (LookupError, UnicodeError) as error:
+        raise VectorError(f"{beside['.cpg']} names an unknown encoding, {words[:40]!r}; write such as CP1252 or GBK") from error
 
 
 def check_vector_file(path: Path) -> None:
@@ -118,6 +161,8 @@ def check_vector_file(path: Path) -> None:
         raise VectorError(f"{path} is no GeoPackage that is read: {error}") from error
     except (ValueError, RecursionError) as error:
         raise VectorError(f"{path} is no GeoJSON: {error}") from error
+    if head.startswith(ARCHIVES):
+        raise VectorError(f"{path} is an archive; unpack it, and give the file in it (of a shapefile, that which ends in .shp)")
     if not is_read:
         raise VectorError(
             f"{path} is no vector file that is read: by bytes and ending, no GeoPackage, GeoJSON, shapefile or FlatGeobuf; "

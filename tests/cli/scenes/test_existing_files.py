@@ -130,7 +130,7 @@ def test_what_described_the_former_result_goes_with_it_and_is_told(
     assert run(*words) == 0
     assert style.exists(), "it has the names of the same classes"
     assert "removed" not in capsys.readouterr().err
-    style.write_text(style.read_text().replace("label=", "label=\"former\" name="))
+    style.write_text(style.read_text().replace("label=", 'label="former" name='))
     (tmp_path / "OUT.tif.msk").write_bytes(Path(write_scene(tmp_path / "m.tif", np.zeros((200, 150), np.uint8))).read_bytes())
     (tmp_path / "out.tif.ovr").write_bytes(b"II*\0")
     facts = '<PAMDataset><PAMRasterBand band="1"><NoDataValue>1</NoDataValue></PAMRasterBand></PAMDataset>'

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -164,8 +165,8 @@ def _find_classes(labels: Layer, out: Path) -> tuple[Classes, dict[str, int]]:
     return classes, {name: classes.ids[0][index] for index, name in enumerate(names)}
 
 
-def _order(name: str) -> tuple[bool, int, str]:
-    return (False, int(name), "") if name.isdecimal() else (True, 0, name)
+def _order(name: str) -> tuple[bool, float, str]:
+    return (False, float(name), name) if re.fullmatch(r"-?\d+(\.\d+)?", name) else (True, 0, name)
 
 
 def check_folder(out: Path, *, force: bool) -> list[Path]:
