@@ -118,7 +118,11 @@ def check_data(args: argparse.Namespace, labels: LabelSet, network: Sequence[str
     if len(surveys) == 2:
         errors += pair_errors(*surveys)
         notes = pair_notes(*surveys)
-    return DataReport(args.data.resolve().name, surveys, errors, notes)
+    lacking = [
+        replace(split, frames=tuple(frame for frame in split.frames if frame not in survey.split.frames))
+        for split, survey in zip(splits, surveys, strict=True)
+    ]
+    return DataReport(args.data.resolve().name, surveys, errors, notes, unreadable=lacking)
 
 
 if __name__ == "__main__":

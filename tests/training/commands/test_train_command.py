@@ -26,6 +26,7 @@ from tests.support.training.runs import TINY_RECIPE
 from training.commands.train import main
 from training.commands.train_arguments import check_arguments, parser
 from training.data.demo import write_demo_data
+from training.data.layouts import list_frames
 
 PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train import main; sys.exit(main())"]
 
@@ -89,7 +90,7 @@ def test_a_training_is_not_resumed_with_other_masks_of_val(
     assert main([*words, "--epochs", "2", "--score-map", "0=0,*=1"]) == 2
     assert "a training with another recipe: epochs" not in (told := capsys.readouterr().err)
     assert "checkpoint.pt belongs to a training with another score map; give another --out or remove it" in told
-    mask = min((tmp_path / "data" / "masks" / "val").iterdir())
+    mask = list_frames(tmp_path / "data", "val").frames[0].mask
     ids = np.asarray(Image.open(mask)).copy()
     ids[:3] = 1 - ids[:3].clip(0, 1)
     Image.fromarray(ids).save(mask)
