@@ -39,13 +39,6 @@ BOM = b"\xef\xbb\xbf"
 HEADS = re.compile(rb"(?s)(SQLite format 3\0.{52}(GPKG|GP1[01])|fgb\x03fgb.(\0|.\0|..\0|...\0))")
 """How GeoPackage and FlatGeobuf begin. Their first 0 ends the text in which GDAL looks for words of other formats."""
 ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")
-LANGUAGE = 29  # byte of a dBASE file that says its encoding
-DBF_ENCODINGS = {
-    b"\x01": "437", b"\x02": "850", b"\x03": "1252", b"\x13": "932", b"\x4d": "936", b"\x4e": "949", b"\x4f": "950",
-    b"\x64": "852", b"\x65": "866", b"\x78": "950", b"\x79": "949", b"\x7a": "936", b"\x7b": "932", b"\x7c": "874",
-    b"\xc8": "1250", b"\xc9": "1251", b"\xca": "1254", b"\xcb": "1253",
-}  # fmt: skip
-"""Those that say one. The byte 0x57 is "ANSI": that of the machine that wrote the file."""
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon", "GeometryCollection")
 LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
 METRES_A_DEGREE = 111_320.0
@@ -126,10 +119,8 @@ def _encoding(path: Path) -> str | None:
     """
     if path.suffix.lower() != ".shp":
         return None
-    beside = {each.suffix.lower(): each for each in path.parent.glob(f"{glob.escape(path.stem)}.*")}
-    words = beside[".cpg"].read_text("ascii", "replace").strip() if ".cpg" in beside else ""
-    if not words and ".dbf" in beside:
-        words = DBF_ENCODINGS.get(read_head(beside[".dbf"])[LANGUAGE : LANGUAGE + 1], "")
+    files = [each for each in path.parent.glob(f"{glob.escape(path.stem)}.*") if each.suffix.lower() == ".cpg"]
+    words = files[0].read_text("ascii", "replace").strip() if files else ""
     parts = re.fullmatch(r"(?i)(?:ansi|cp|oem|windows)?[ -]?(\d{3,5})", words)
     number = re.fullmatch(r"(?i)(?:iso)?[ _-]?8859[ _-]?(\d+)", words)
     name = f"iso8859-{number[1]}" if number else "utf-8" if words == "65001" else f"cp{parts[1]}" if parts else words
@@ -137,7 +128,7 @@ def _encoding(path: Path) -> str | None:
         b"a ".decode(name or "utf-8")
         return codecs.lookup(name or "utf-8").name
     except (LookupError, UnicodeError) as error:
-        raise VectorError(f"{beside['.cpg']} names an unknown encoding, {words[:40]!r}; write such as CP1252 or GBK") from error
+        raise VectorError(f"{files[0]} names an unknown encoding, {words[:40]!r}; write such as CP1252 or GBK") from error
 
 
 def check_vector_file(path: Path) -> None:
