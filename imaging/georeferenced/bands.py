@@ -21,7 +21,7 @@ PERCENTILES = (2, 98)
 SAMPLED_SIDE = 1024  # pixels of the longer side to which a scene is reduced for its percentiles
 SPOTS, SPOT_SIDE = 24, 96  # of a large scene without overviews: squares along each axis that are read, and their side in pixels
 LARGE_PIXELS = 1 << 26
-NEARLY_ALL, LEAST_SHADES = 0.95, 64  # a share of samples; a scale shows them well in more than 256 / 64 shades
+NEARLY_ALL, FEW = 0.95, 4  # a share of samples, and shades in which they cannot be told apart
 VISIBLE = ("red", "green", "blue")
 
 
@@ -164,7 +164,7 @@ def _remark(scene: Scene, shares: Mapping[int, float], numbers: Sequence[int], a
 
 
 def _beside(scene: Scene, numbers: Sequence[int], alpha: Sequence[int], scale: BandScale) -> str:
-    """What to tell of a scale that shows nearly all samples of a band in one shade; empty if there is no such band.
+    """What to tell of a scale that shows nearly all samples of a band in few shades; empty if there is no such band.
 
     Raises `SceneParameter` for a scale that fits the units which the file itself gives to its samples.
     """
@@ -189,15 +189,15 @@ def _beside(scene: Scene, numbers: Sequence[int], alpha: Sequence[int], scale: B
     least, most = min(reach[0] for reach in reaches), max(reach[1] for reach in reaches)
     return (
         f"{scene.name}: the scale {scale.least:g} to {scale.most:g} gives nearly all samples of band "
-        f"{', '.join(map(str, bands))} one shade: they reach from {least:g} to {most:g} (percentiles 2 and 98)"
+        f"{', '.join(map(str, bands))} few shades: they reach from {least:g} to {most:g} (percentiles 2 and 98)"
     )
 
 
 def _hides(scale: BandScale, band: npt.NDArray[np.float64]) -> bool:
-    """Whether nearly all samples (N,) lie beyond a scale, or so close together that they have nearly one shade."""
-    least, most = np.percentile(band, PERCENTILES)
-    is_beyond = np.mean((band < scale.least) | (band > scale.most)) > NEARLY_ALL
-    return bool(is_beyond or 0 < most - least < (scale.most - scale.least) / LEAST_SHADES)
+    """Whether a scale gives nearly all samples (N,) a few shades, although they have more values than that."""
+    shades, values = np.bincount(scale.apply(band)), np.unique(band, return_counts=True)[1]
+    of_shades, of_values = (int(np.sort(counts)[-FEW:].sum()) for counts in (shades, values))
+    return of_shades > NEARLY_ALL * len(band) >= of_values
 
 
 def _default_numbers(scene: Scene, alpha: Sequence[int], channels: int, advice: Advice) -> tuple[int, ...]:

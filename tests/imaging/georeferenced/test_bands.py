@@ -170,11 +170,11 @@ def test_a_large_scene_without_overviews_is_sampled_by_spots(tmp_path: Path, mon
     ("scale", "units", "words"),
     [
         ("0,4080", (1, 0), ""),
-        ("0,1", (1, 0), "the scale 0 to 1 gives nearly all samples of band 1, 2, 3 one shade: they reach from"),
-        ("5000,9000", (1, 0), "one shade"),
-        ("-9,-2", (1, 0), "one shade"),
-        ("0,1000000", (1, 0), "one shade"),
-        ("0,1000000", (1e-4, 0), "one shade"),
+        ("0,1", (1, 0), "the scale 0 to 1 gives nearly all samples of band 1, 2, 3 few shades: they reach from"),
+        ("5000,9000", (1, 0), "few shades"),
+        ("-9,-2", (1, 0), "few shades"),
+        ("0,1000000", (1, 0), "few shades"),
+        ("0,1000000", (1e-4, 0), "few shades"),
         ("0,0.4", (1e-4, 0), "!give 0,4000"),
         ("-0.2,0.2", (1e-4, -0.2), "!give 0,4000"),
         ("0,400000", (100, 0), "!give 0,4000"),
@@ -184,7 +184,9 @@ def test_a_large_scene_without_overviews_is_sampled_by_spots(tmp_path: Path, mon
 def test_a_scale_beside_nearly_all_samples_is_told_and_one_in_the_file_s_units_is_refused(
     tmp_path: Path, scale: str, units: tuple[float, float], words: str
 ) -> None:
-    path = write_scene(tmp_path / "a.tif", TWELVE)
+    samples = TWELVE.copy()
+    samples[:30] = 0  # a black border
+    path = write_scene(tmp_path / "a.tif", samples)
     with rasterio.open(path, "r+") as file:
         file.scales, file.offsets = [units[0]] * 3, [units[1]] * 3
     with open_scene(path) as scene:
