@@ -16,7 +16,6 @@ from fastapi import FastAPI
 from app.api import batch, segment, state
 from app.api import jobs as jobs_api
 from app.api.errors import install_handlers
-from app.api.job_photos import segment_photos
 from app.api.page import mount_page
 from app.api.schemas import REMARK
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
@@ -26,6 +25,7 @@ from app.interop.vertex_ai import vertex_ai_router
 from app.middleware import POLLED_PATHS, Refusals, RequestTelemetry
 from app.platform_variables import SAGEMAKER_PORT
 from app.server import serve
+from app.serving.job_photos import segment_photos
 from app.serving.jobs.runner import JobRunner, Work
 from app.serving.jobs.scenes import segment_scene
 from app.serving.jobs.store import JobStore
@@ -49,7 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
     jobs: JobRunner | None = None
     if settings.jobs_dir:
         service.jobs = JobStore(settings.jobs_dir, settings.jobs_mb * 1e6, settings.jobs_days, service.clients)
-        work: dict[bool, Work] = {True: partial(segment_scene, settings), False: partial(segment_photos, service)}
+        photos = partial(segment_photos, service, partial(jobs_api.photo_task, service))
+        work: dict[bool, Work] = {True: partial(segment_scene, settings), False: photos}
         jobs = JobRunner(service.jobs, service.registry, work, lambda: service.ending)
 
     @asynccontextmanager

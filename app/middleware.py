@@ -136,8 +136,7 @@ class Refusals:
             if not has_begun:
                 await send_problem(scope, send, to_problem(NotServing(DRAINING, "draining")))
         except Exception as error:
-            log.error("unexpected error", exc_info=error, extra={"fields": scope["state"]["log_fields"]})
-            answer = unexpected_problem(error, self.service)
+            answer = unexpected_problem(error, self.service, scope["state"]["log_fields"])
             if has_begun:
                 raise
             await send_problem(scope, send, answer)

@@ -169,7 +169,7 @@ def _type(parameter: Parameter) -> str:
     """The client's type of a parameter."""
     if parameter.choices:
         return _alias(parameter.name)
-    return TEXTS.get(parameter.members[0], "str") if parameter.is_text else parameter.type.__name__
+    return TEXTS.get(parameter.members[0], "str") if parameter.is_text else parameter.members[0].__name__
 
 
 def _alias(name: str) -> str:

@@ -23,6 +23,7 @@ from imaging.palette import display_palette, hex_color
 from imaging.polygons import REGIONS_AT_ONCE, MultiPolygon, to_lists, trace
 from imaging.rendering import Rendering
 from imaging.runs import ColumnRuns, column_runs, encode_rle
+from imaging.shown import choose_regions
 
 
 @dataclass(frozen=True)
@@ -92,19 +93,19 @@ class SegmentedImage:
     profile: bytes | None = None
 
     def encode(self, rendering: Rendering) -> bytes:
-        """The answer's bytes, as `encode_with_box`."""
-        return self.encode_with_box(rendering)[0]
+        """The answer's bytes, with what `shown` leaves of the image."""
+        return self.shown(rendering).encode_with_box(rendering)[0]
 
     def encode_with_box(self, rendering: Rendering) -> tuple[bytes, ObjectBox | None]:
         """The answer's bytes, and of a cut-out the object's box (left, top, width, height), if there is an object.
 
-        Equal images give equal bytes. Raises `AnswerTooLarge` and `UnknownClass`.
+        The image is one of `shown`. Equal images give equal bytes. Raises `AnswerTooLarge` and `UnknownClass`.
         """
         rendering.check((self.result.class_map.shape[0], self.result.class_map.shape[1]))
         class_ids = rendering.class_ids(self.labels.classes)
         if rendering.format == "cutout":
             return self._cutout(rendering, class_ids)
-        return self.with_void(rendering.min_confidence)._encode(rendering, class_ids), None
+        return self._encode(rendering, class_ids), None
 
     def _cutout(self, rendering: Rendering, class_ids: Collection[int]) -> tuple[bytes, ObjectBox | None]:
         if self.photo is None or self.result.foreground is None:
@@ -152,24 +153,33 @@ class SegmentedImage:
             raise ValueError("confidence was not computed; this rendering does not ask for it")
         return self.result.confidence
 
-    def with_void(self, min_confidence: float) -> SegmentedImage:
-        """This image with void at pixels of less confidence than this (0 to 1, rounded to steps of 1/255)."""
-        if min_confidence <= 0:
-            return self
-        class_map = self._map_with_void(min_confidence)
-        means = mean_confidences(class_map, self._confidence())
-        return replace(self, result=replace(self.result, class_map=class_map, mean_confidence=means))
+    def shown(self, rendering: Rendering) -> SegmentedImage:
+        """This image with void where the rendering shows nothing.
+
+        That is at pixels below its `min_confidence` (rounded to steps of 1/255), then in the regions that it leaves out. Raises
+        `AnswerTooLarge` and `UnknownClass`.
+        """
+        result = self.result
+        if (least := rendering.min_confidence) > 0:
+            lowest = np.searchsorted(np.arange(256) / 255, least)  # the least value of the confidence map that is not below
+            class_map = np.where(self._confidence() < lowest, np.uint8(VOID), result.class_map)
+            means = mean_confidences(class_map, self._confidence())
+            result = replace(result, class_map=class_map, mean_confidence=means)
+        if rendering.chooses_regions:
+            ids, least = rendering.class_ids(self.labels.classes), rendering.min_object_confidence
+            sure, largest = self._confidence() if least else None, rendering.objects == "largest"
+            class_map, foreground = choose_regions(
+                result.class_map, result.foreground, ids, sure, least, largest=largest, cell=self.cell
+            )
+            result = replace(result, class_map=class_map, foreground=foreground)
+        return replace(self, result=result)
 
     def object_pixels(self, rendering: Rendering) -> int | None:
         """How many pixels have the classes of `object_ids`, without void; None if the rendering takes no classes."""
         if not rendering.uses("classes"):
             return None
-        counts = class_pixels(self._map_with_void(least) if (least := rendering.min_confidence) > 0 else self.result.class_map)
+        counts = class_pixels(self.result.class_map)
         return sum(counts[id] for id in object_ids(rendering.classes, self.labels.classes))
-
-    def _map_with_void(self, min_confidence: float) -> npt.NDArray[np.uint8]:
-        least = np.searchsorted(np.arange(256) / 255, min_confidence)  # the least value of the confidence map that is not below
-        return np.where(self._confidence() < least, np.uint8(VOID), self.result.class_map)
 
     def _document(self, rendering: Rendering, class_ids: Collection[int]) -> dict[str, Any]:
         height, width = self.result.class_map.shape

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor
 
+from imaging.classes import VOID
 from imaging.deblocking import Blocks
 from imaging.encoding import PHOTOGRAPHS, ImageFormat, picture_file
 from imaging.islands import flatten_islands
@@ -58,13 +59,15 @@ def cut_out(photo: Pixels, class_map: Pixels, class_ids: Collection[int], foregr
 
     class_map: uint8 (H, W). foreground: uint8 (H, W), 255 x the probability that a pixel's class is in `class_ids`. cell:
     pixels of the photo that a cell of the network covers along an axis. Within two cells of the border the opacity is the
-    filtered `foreground`, without the islands that `imaging/islands.py` flattens; elsewhere it is 255 or 0.
+    filtered `foreground`, without the islands that `imaging/islands.py` flattens; elsewhere it is 255 or 0. Void is
+    transparent.
     """
     height, width = class_map.shape
     inside = np.isin(np.arange(256), list(class_ids))[class_map]
     scale = Scale.of((height, width), cell)
     colors = list(np.ascontiguousarray(scale.reduced(photo).transpose(2, 0, 1)))
     opacity = refined(photo, Blocks.of(photo), colors, inside, foreground, scale)
+    opacity *= class_map != VOID
     flatten_islands(opacity, inside.view(np.uint8), cell**2)
     del inside
     planes = color_layers(colors, scale.reduced(opacity), [scale.radius(cells) for cells in COLOR_CELLS])

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ class Limits:
 
 
 class DecodedPhoto(NamedTuple):
-    """pixels: upright uint8 RGB (H, W, 3), at the working size. photo: at the image's own size, None if not asked for.
+    """pixels: upright uint8 RGB (H, W, 3), at the working size. photo: at the answer's size, None if not asked for.
 
     profile: the ICC profile to write into pictures of the pixels, as `rgb_profile` gives it. valid: of a scene, which of its
     pixels have data, bool (H, W). remark: what to tell of its bands, as in `Bands`, or of the photo's orientation.
@@ -120,47 +121,48 @@ class OpenImage:
                     self._image = None
         self.size = self.stored_size if self._orientation in SWAPPING else self.stored_size[::-1]
 
-    def decoding_bytes(self, working_size: Size | None = None, *, with_photo: bool = False) -> int:
+    def decoding_bytes(self, working_size: Size | None = None, answer: Size | None = None, *, with_photo: bool = False) -> int:
         """Upper bound, in bytes, of the memory that `decode` needs besides the file's own bytes; includes its results.
 
         The bound depends on format and mode. In measurements with one image in the process it was 16 to 64 MiB above the real
         use; for a TIFF, the file's length more.
         """
-        whole, target = self.stored_size, self._stored(working_size)
+        whole, target, shown = self.stored_size, self._stored(working_size), self._stored(answer)
         size = self._reduced_size(target)
         most = self._costs.most_bytes(size, target)
-        if with_photo and target and target != whole:
-            photo, pixels = 3 * whole[0] * whole[1], 3 * target[0] * target[1]
-            most = most + photo if size == whole else max(most, pixels + self._costs.most_bytes(whole, None))
+        if with_photo and (target or whole) != (shown or whole):
+            pixels, again = 3 * prod(target or whole), whole if size == whole else self._reduced_size(shown)
+            scaled = pixels + self._costs.most_bytes(again, shown)
+            most = most + 3 * prod(whole) if size == whole and shown in (None, whole) else max(most, scaled)
         return FIXED_BYTES + most
 
-    def decode(self, working_size: Size | None = None, *, with_photo: bool = False) -> DecodedPhoto:
+    def decode(self, working_size: Size | None = None, answer: Size | None = None, *, with_photo: bool = False) -> DecodedPhoto:
         """Decodes the first frame and turns it upright by its EXIF orientation.
 
         Transparent pixels are blended with white. 16-bit samples are scaled to 8 bits. Colour profiles change no pixel.
-        `working_size` is (height, width): the result is scaled to it with a bilinear filter, which averages when it shrinks.
-        libjpeg first reduces a JPEG that is at least twice as large, to no less than that size; this takes a fraction of the
-        time. libjpeg decodes at one size only: such a JPEG is opened again for its photo, as is any file that is decoded again.
-        Raises `UnknownImageType` or `DamagedImage`.
+        `working_size` is (height, width): the result is scaled to it with a bilinear filter, which averages when it shrinks; so
+        is the photo to `answer`, if it is smaller than the image. libjpeg first reduces a JPEG that is at least twice as
+        large, to no less than that size; this takes a fraction of the time. libjpeg decodes at one size only: such a JPEG is
+        opened again for its photo, as is any file that is decoded again. Raises `UnknownImageType` or `DamagedImage`.
         """
-        target = self._stored(working_size)
+        target, shown = self._stored(working_size), self._stored(answer) or self.stored_size
         with decoder_errors(self.data), self._image or self._open() as image:
             self._image = None
             # if libjpeg cannot divide a side evenly, its last pixel reaches beyond the photo: box is the photo's extent
             box = self._reduce(image, target)
             profile, frame = rgb_profile(image), self._frame or frame_box(image)
-            is_reduced = image.size != self.stored_size
+            is_reduced, photo, scaling = image.size != self.stored_size, None, Image.Resampling.BILINEAR
             self._load(image)
             if not target or (image.size == target and not box):
                 pixels = upright_array(image, self._orientation, frame)
-                photo = None if is_reduced else pixels
             else:
                 rgb = rgb_image(image, frame)
-                pixels = upright_array(rgb.resize(target, Image.Resampling.BILINEAR, box), self._orientation)
-                photo = upright_array(rgb, self._orientation) if with_photo and not is_reduced else None
+                pixels = upright_array(rgb.resize(target, scaling, box), self._orientation)
+                if with_photo and shown != target and not is_reduced:
+                    photo = upright_array(rgb if rgb.size == shown else rgb.resize(shown, scaling), self._orientation)
                 del rgb
         if with_photo and photo is None:
-            photo = self.decode().pixels
+            photo = pixels if shown == (target or self.stored_size) else self.decode(answer).pixels
         return DecodedPhoto(pixels, photo if with_photo else None, profile, remark=self.remark)
 
     def load(self) -> Image.Image:
@@ -199,7 +201,7 @@ class OpenImage:
         """Decodes the pixels, and checks them. Raises errors of any type."""
         size = image.size
         if self._is_changed and self._jpeg:
-            check_closed(self.data)
+            check_closed(self._jpeg, self.data)
         image.load()
         if image.size != size:
             sizes = f"its header says {size[0]}x{size[1]} pixels, but it has {image.width}x{image.height}"

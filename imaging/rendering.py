@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Annotated, Literal, get_args
 
 from imaging.classes import Label, class_list, object_ids
 from imaging.cutout import COLOR_PATTERN, cutout_bytes, parse_color
+from imaging.decoding import LONGEST_SIDE
 from imaging.encoding import ImageFormat
 from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
 from imaging.parameters import Parameter, parameters_of
@@ -19,6 +21,7 @@ Format = Literal[
 MaskEncoding = Literal["rle", "png", "array", "polygons"]
 PaletteName = Literal["display", "labels"]
 Topology = Literal["shared"]
+Objects = Literal["all", "largest"]
 ANSWER_FORMATS: tuple[str, ...] = get_args(Format)
 FILES: dict[str, tuple[str, str]] = {
     "json": ("application/json", ".json"),
@@ -36,6 +39,7 @@ MOST_MEGAPIXELS = 4.0
 INSTEAD = {"mask=array": "mask=rle or mask=png", "probabilities": "it without probabilities"}
 """Parts of an answer that are available up to `MOST_MEGAPIXELS`, and what to ask for with larger images."""
 FIXED_BYTES = 16 << 20
+CHOICE_BYTES = 6  # for each pixel, to choose regions
 # bytes per pixel, measured on class maps with very small regions: those of logits with one cell for every two pixels
 BYTES_PER_PIXEL = {
     "png": 5, "grey": 5, "binary": 5, "confidence": 5, "json": 12, "coco": 4, "npz": 6, "hf": 16, "mask=array": 24,
@@ -43,6 +47,12 @@ BYTES_PER_PIXEL = {
     "overlay png": 12, "overlay jpeg": 9, "overlay webp": 14,
     "geotiff": 6, "geojson": 4,
 }  # fmt: skip
+
+
+WIDTH = Parameter(
+    help="most pixels of a row; the picture keeps the photo's shape", option="most pixels of a picture's row", group="pictures",
+    metavar="PIXELS", unset="the photo's", formats=("color", "overlay", "cutout"), least=1, most=LONGEST_SIDE,
+)  # fmt: skip
 
 
 def parse_classes(text: str) -> tuple[str, ...]:
@@ -84,6 +94,15 @@ class Rendering:
         formats=("png", "grey", "color", "overlay", "binary", "json", "coco", "npz", "hf", "geotiff", "geojson"), least=0,
         most=1,
     )] = 0.0
+    objects: Annotated[Objects, Parameter(
+        help="`largest`: only the largest region of the shown classes", formats=("overlay", "cutout", "binary", "coco"),
+        option="largest: only the largest connected region; with {formats}", group="regions",
+    )] = "all"
+    min_object_confidence: Annotated[float, Parameter(
+        help="regions of the shown classes with less mean confidence are left out", least=0, most=1, metavar="SHARE",
+        option="leave out connected regions of less mean confidence; with {formats}", group="regions",
+        formats=("overlay", "cutout", "binary", "coco"),
+    )] = 0.0
     tolerance: Annotated[float, Parameter(
         help="with polygons: how far a point may move, in image pixels",
         option="how far polygons' points may move, in pixels", group="regions", metavar="PIXELS",
@@ -104,7 +123,7 @@ class Rendering:
         formats=("color", "overlay", "cutout"), synonyms={"jpg": "jpeg"},
     )] = None
     crop: Annotated[bool, Parameter(
-        help="with cutout: the object's box alone; the header `X-Object-Box` says where it is in the photo",
+        help="with cutout: the object's box alone; the header `X-Object-Box` says where it was",
         option="with cutout: the object's box alone", group="pictures", formats=("cutout",),
     )] = False
     background: Annotated[str | None, Parameter(
@@ -113,6 +132,8 @@ class Rendering:
         values="`#rrggbb` or `#rgb` (in a web address `%23rrggbb`), or the name of a colour of CSS, such as `white`",
         pattern=f"^({COLOR_PATTERN})$", examples=("#ffffff", "white"), parse=parse_color,
     )] = None
+    width: Annotated[int | None, WIDTH] = None
+    height: Annotated[int | None, replace(WIDTH, help="most rows, as `width`", option="most rows of a picture")] = None
     palette: Annotated[PaletteName, Parameter(
         help="colours of color and overlay: made to be told apart, or those of the label set",
         option="colours of color and overlay: easy to tell apart, or the label set's", group="pictures",
@@ -126,7 +147,7 @@ class Rendering:
         help="with hf: classes of a lower score are left out", formats=("hf",), least=0, most=1,
     )] = 0.0
     topology: Annotated[Topology | None, Parameter(
-        help="with polygons: neighbours share their borders, without gaps (default: each is simplified for itself)",
+        help="with polygons: neighbours share their borders, without gaps",
         option="neighbouring polygons share their borders, without gaps", group="regions",
         unset="each polygon is simplified alone", formats=("json", "coco", "geojson"), with_polygons=("json", "coco"),
     )] = None
@@ -179,7 +200,16 @@ class Rendering:
     @property
     def needs_confidence_map(self) -> bool:
         formats = ("confidence", "npz", "geojson")
-        return self.format in formats or (self.format == "json" and self.confidence) or self.min_confidence > 0
+        return (
+            self.format in formats
+            or (self.format == "json" and self.confidence)
+            or max(self.min_confidence, self.min_object_confidence) > 0
+        )
+
+    @property
+    def chooses_regions(self) -> bool:
+        """Whether the answer leaves out some connected regions of the classes that it shows."""
+        return self.objects == "largest" or self.min_object_confidence > 0
 
     @property
     def needs_probabilities(self) -> bool:
@@ -212,6 +242,12 @@ class Rendering:
         """The ending of the answer's file name, with its dot."""
         return FILES[self.format][1] if self.format in FILES else IMAGE_SUFFIXES[self.picture_format]
 
+    def answer_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The (height, width) of the answer for an image of this one: its shape within `width` and `height`, never enlarged."""
+        height, width = size
+        share = min(Fraction(1), Fraction(self.width or width, width), Fraction(self.height or height, height))
+        return max(1, round(height * share)), max(1, round(width * share))
+
     def memory_bytes(self, size: tuple[int, int], classes: int) -> int:
         """Upper bound, in bytes, of the memory that encoding an answer of this (height, width) needs besides its input."""
         pixels = size[0] * size[1]
@@ -221,11 +257,12 @@ class Rendering:
         picture = f"{self.format} {self.picture_format}" if self.is_picture else self.format
         regions = region_bytes(size, self.polygons, shares_borders=self.shares_borders) if by_regions else 0
         extra = cutout_bytes(pixels) if self.format == "cutout" else regions
+        extra += CHOICE_BYTES * pixels + region_bytes(size, polygons=False) if self.chooses_regions else 0
         return FIXED_BYTES + pixels * BYTES_PER_PIXEL[self._limited_part or picture] + extra
 
     def check(self, size: tuple[int, int]) -> None:
         """Raises `AnswerTooLarge` if an image of this (height, width) is too large for this form of answer."""
-        if self.is_picture and max(size) > (side := LONGEST_SIDES[self.picture_format]):
+        if self.is_picture and max(self.answer_size(size)) > (side := LONGEST_SIDES[self.picture_format]):
             problem = f"a side of {self.picture_format} has at most {side:,} pixels, and this image is {size[1]}x{size[0]}"
             raise AnswerTooLarge(f"{problem}; ask for image_format=png")
         megapixels, part = size[0] * size[1] / 1e6, self._limited_part
@@ -237,13 +274,13 @@ class Rendering:
         """The ids of the classes that the answer shows; raises `UnknownClass`.
 
         Without `classes`, these are all ids from 0 to 255, including void (255); in an overlay, all but the background.
-        `binary` and `cutout` show every class of the label set except the background.
+        `binary`, `cutout` and an answer that chooses regions show every class of the label set except the background.
         """
         ids = object_ids(self.classes, labels)
-        if self.classes or self.format in ("binary", "cutout"):
+        if self.classes or self.format in ("binary", "cutout") or self.chooses_regions:
             if len(ids) == len(labels) and not self.classes:
-                problem = f"format={self.format} needs classes=, as this model has no background"
-                raise UnknownClass(f"{problem}; {class_list(labels)}")
+                who = "objects and min_object_confidence need" if self.chooses_regions else f"format={self.format} needs"
+                raise UnknownClass(f"{who} classes=, as this model has no background; {class_list(labels)}")
             return ids
         background_ids = {label.id for label in labels}.difference(ids) if self.format == "overlay" else ()
         return frozenset(range(256)).difference(background_ids)

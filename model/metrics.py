@@ -9,21 +9,31 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
-"""Confusion matrices (..., n, n): pixels by label (rows) and prediction."""
+"""Confusion matrices (..., n, n): pixels by label (rows) and prediction.
+
+One row more, (..., n + 1, n), counts pixels that none of the classes of their frame's labels shows: what is predicted there is
+wrong for the predicted class. The last column is then of predictions that are none of these classes; it has no score.
+"""
 
 
-def confusion(labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uint8], classes: int) -> Counts:
+def confusion(labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uint8], classes: int, rows: int = 0) -> Counts:
     """The counts (n, n) of two class maps of one shape. Pixels with labels outside 0 to n-1 are ignored.
 
-    classes: n. Raises `ValueError` if shapes differ or a predicted id is not below n.
+    classes: n. rows: of the counts, if they are more. Raises `ValueError` if shapes differ or a predicted id is not below n.
     """
     if labels.shape != predictions.shape:
         raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must have one shape")
-    valid = labels < classes
+    rows = rows or classes
+    valid = labels < rows
     pairs = labels[valid].astype(np.int64) * classes + predictions[valid]
     if predictions[valid].max(initial=0) >= classes:
         raise ValueError(f"predictions must be below {classes}, got {predictions[valid].max()}")
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+    return np.bincount(pairs, minlength=rows * classes).reshape(rows, classes).astype(np.int64)
+
+
+def label_pixels(counts: Counts) -> Counts:
+    """The pixels (..., n) that are labelled with each class, of confusion matrices."""
+    return np.asarray(counts.sum(-1)[..., : counts.shape[-1]])
 
 
 @dataclass(frozen=True)
@@ -38,11 +48,11 @@ class ConfusionMatrix:
 
     @property
     def pixel_accuracy(self) -> float:
-        return float(_ratio(np.diag(self.counts).sum(), self.counts.sum()))
+        return float(_ratio(np.diag(self.counts).sum(), label_pixels(self.counts).sum()))
 
     @property
     def class_accuracy(self) -> npt.NDArray[np.float64]:
-        return _ratio(np.diag(self.counts), self.counts.sum(1))
+        return _ratio(np.diag(self.counts), label_pixels(self.counts))
 
     @property
     def iou(self) -> npt.NDArray[np.float64]:
@@ -60,7 +70,9 @@ class ConfusionMatrix:
     @property
     def predicted_only(self) -> dict[int, int]:
         """The classes that were predicted and that no label shows, each with the number of labelled pixels predicted so."""
-        labels, predictions = self.counts.sum(1), self.counts.sum(0)
+        labels, predictions = label_pixels(self.counts), self.counts.sum(0)
+        if len(self.counts) > len(labels):
+            predictions[-1] = 0
         return {int(class_id): int(predictions[class_id]) for class_id in np.flatnonzero((labels == 0) & (predictions > 0))}
 
     @property
@@ -70,7 +82,7 @@ class ConfusionMatrix:
 
     @property
     def frequency_weighted_iou(self) -> float:
-        frequency = self.counts.sum(1)
+        frequency = label_pixels(self.counts)
         return float(_ratio(np.nansum(frequency * self.iou), frequency.sum()))
 
     def scores(self) -> dict[str, object]:
@@ -87,7 +99,7 @@ class ConfusionMatrix:
 
 def ious(counts: Counts) -> npt.NDArray[np.float64]:
     """Intersection over union (..., n) of confusion matrices (..., n, n); nan for classes that the labels do not show."""
-    hits, labels = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)
+    hits, labels = np.diagonal(counts, axis1=-2, axis2=-1), label_pixels(counts)
     union = labels + counts.sum(-2) - hits
     return _ratio(hits, np.where(labels > 0, union, 0))
 

@@ -49,10 +49,11 @@ def whole_file(target: Name, folder: Path | None = None, *, follow: bool = True,
     those that `open` gives. A link stays, and what it leads to is written. The content is copied into what no rename may
     replace: a pipe, a device, an open descriptor such as `/dev/stdout`, and a writable file whose folder takes no new one.
 
-    folder: existing folder for the file until it is whole; by default that of `target`. follow: False for a name that the
-    command chose and no user: a link of that name is replaced, and what it leads to stays. ending: of the yielded path, which
-    is then not there yet, for libraries that want one. Files that begin with the yielded path go with it. If the process is
-    killed, they stay, with `MACHINE` and `PROCESS` in their names, and `PARTIAL`; `remove_partials` removes them.
+    folder: existing folder for the file until it is whole, from which others remove partial files; by default that of `target`,
+    which is listed for them. follow: False for a name that the command chose and no user: a link of that name is replaced, and
+    what it leads to stays. ending: of the yielded path, which is then not there yet, for libraries that want one. Then files
+    that begin with the yielded path go with it. If the process is killed, they stay, with `MACHINE` and `PROCESS` in their
+    names, and `PARTIAL`; `remove_partials` removes them.
 
     Raises `OSError` with `target` as its file name, such as for a folder, a missing folder, a file that must not be written,
     and a link that a stranger placed.
@@ -77,14 +78,14 @@ def whole_file(target: Name, folder: Path | None = None, *, follow: bool = True,
         raise
     finally:
         if partial:
-            _remove(partial)
+            _remove(partial, has_more=bool(ending))
             if lock is not None:
                 os.close(lock)
 
 
-def write_file(target: Name, content: bytes | str, *, follow: bool = True) -> None:
+def write_file(target: Name, content: bytes | str, folder: Path | None = None, *, follow: bool = True) -> None:
     """Writes a file as `whole_file` does. A text is written in UTF-8, and what has no place there as escapes."""
-    with whole_file(target, follow=follow) as partial:
+    with whole_file(target, folder, follow=follow) as partial:
         partial.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
 
 
@@ -234,10 +235,14 @@ def _create(path: Path, mode: int) -> tuple[Path, int | None]:
     return path, descriptor
 
 
-def _remove(partial: Path) -> None:
-    """Removes a partial file, after those whose names begin with its own, such as `-journal` of SQLite and `.tmp` of GDAL."""
+def _remove(partial: Path, *, has_more: bool = True) -> None:
+    """Removes a partial file, after those whose names begin with its own, such as `-journal` of SQLite and `.tmp` of GDAL.
+
+    has_more: whether there may be such.
+    """
     with suppress(OSError):
-        for name in sorted((each for each in os.listdir(partial.parent) if each.startswith(partial.name)), reverse=True):
+        names = os.listdir(partial.parent) if has_more else [partial.name]
+        for name in sorted((each for each in names if each.startswith(partial.name)), reverse=True):
             (partial.parent / name).unlink()
 
 

@@ -27,6 +27,7 @@ from app.api.errors import (
 )
 from app.api.query import Query, json_values
 from app.serving.admission import Reservation
+from app.serving.photos import Upload
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, excerpt
 from model.inference.processes.blob import Blob
@@ -53,21 +54,8 @@ EXAMPLE = {"inputs": "iVBORw0KGgo=", "parameters": {"format": "json"}}
 URLS = "the service does not fetch URLs, got {}; send the image itself: curl URL | curl --data-binary @- THIS_ADDRESS"
 IDENTITY = "identity"  # the content coding that changes nothing (RFC 9110, section 8.4.1)
 NO_ROOM = {"Retry-After": "10"}
-DEFAULT_NAME = "image"
+DEFAULT_NAME = Upload.name
 log = logging.getLogger("segment")
-
-
-@dataclass(frozen=True)
-class Upload:
-    """An image file of a request.
-
-    body: its bytes; the request's reservation closes it. name: the file's name without folders. is_on_disk: whether it
-    is a file there.
-    """
-
-    body: Blob
-    name: str = DEFAULT_NAME
-    is_on_disk: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,10 +94,6 @@ class RequestBody:
         """Sets the bytes of memory that the body uses. Raises `QueueFull` or `NeverFits`."""
         self.reservation.set_body(count)
 
-    def add_file(self) -> None:
-        """Counts one more file of the body on disk. Raises `QueueFull` or `NeverFits`."""
-        self.reservation.add_file()
-
     def keep(self, data: bytes) -> Blob:
         """Bytes of an image, which the reservation closes. Raises `Unavailable`."""
         try:
@@ -125,7 +109,7 @@ class RequestBody:
 
         A chunk must come before the average rate falls below `LEAST_UPLOAD_RATE`, and within the time for the whole body.
         memory_bytes: returns the memory that is used once this many bytes have arrived.
-        Raises `UploadTooSlow`, `TooLarge`, `BadRequest`, or what `set_memory` raises.
+        Raises `UploadTooSlow`, `TooLarge`, `BadRequest`, what `set_memory` raises.
         """
         start, stream = asyncio.get_running_loop().time(), self.request.stream()
         is_chunked = "transfer-encoding" in self.request.headers

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -12,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from app.serving.errors import DiskFull, NeverFits, NotServing, QueueFull, ResultMissing, UnknownModel
+from app.serving.photos import Failure
 from app.serving.service import Service
 from app.telemetry import VALUE_LENGTH, Reason
 from imaging.decoding import IMAGE_FORMATS
@@ -45,6 +48,7 @@ NO_THREAD = "can't start new thread"  # Python has no class for it
 MEDIA_TYPE = "application/problem+json"
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 TYPE_PREFIX = "urn:problem-type:fcn-segment:"
+log = logging.getLogger("segment")
 
 
 class Problem(Exception):
@@ -270,8 +274,22 @@ def nothing_at(path: str, headers: dict[str, str] | None = None) -> NotFound:
     return NotFound(f"nothing at {printable(path, VALUE_LENGTH)}; the routes are listed at /docs", headers)
 
 
-def unexpected_problem(error: Exception, service: Service) -> Problem:
-    """The problem for an unexpected error: 500, or 503 if a thread could not be started, which also fails the service."""
+def explain(service: Service, request_id: str, error: Exception, log_fields: Mapping[str, Any]) -> Failure:
+    """What an error of one image of several is to their client. One that nobody expected is logged."""
+    problem = to_problem(error)
+    if type(problem) is Problem:
+        problem = unexpected_problem(error, service, log_fields)
+    problem.__traceback__ = problem.__cause__ = problem.__context__ = None  # its frames refer to it, which keeps memory
+    facts = {"retry_after": int(seconds)} if (seconds := problem.headers.get("Retry-After")) else {}
+    return Failure(document(type(problem), problem.detail, request_id), problem.reason, facts, problem)
+
+
+def unexpected_problem(error: Exception, service: Service, log_fields: Mapping[str, Any]) -> Problem:
+    """The problem for an unexpected error, which is logged with these fields.
+
+    It is 500, or 503 if a thread could not be started, which also fails the service.
+    """
+    log.error("unexpected error", exc_info=error, extra={"fields": log_fields})
     if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
         return to_problem(service.thread_failure(error))
     return Problem(Problem.example)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from math import inf
-from pathlib import PurePath
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody, Upload
+from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody
 from app.api.errors import BadRequest, TooLarge, Unavailable
 from app.api.query import Query, form_values
+from app.serving.photos import Upload
 from app.telemetry import excerpt
 from model.inference.processes.blob import Blob
 
@@ -59,7 +58,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
             raise MultiPartException(CUT_OFF)
 
     parser = _Parser(headers, whole(), max_files=inf, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
-    parser.spool_max_size, parser.on_file = spool_bytes, body.add_file
+    parser.spool_max_size, parser.on_file = spool_bytes, body.reservation.add_file
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -177,15 +176,3 @@ class _Parser(MultiPartParser):
 
     def on_end(self) -> None:
         self.has_ended = True
-
-
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """The names, each once: of equal names, all but the first get a number, such as `photo (2).png`. Takes linear time."""
-    distinct, numbers, all_names = dict[str, None](), Counter[str](), set(names)
-    for name in names:
-        new, path = name, PurePath(name)
-        while new in distinct or (new != name and new in all_names):
-            numbers[name] += 1
-            new = f"{path.stem} ({numbers[name] + 1}){path.suffix}"
-        distinct[new] = None
-    return list(distinct)

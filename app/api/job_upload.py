@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from io import BytesIO
@@ -43,11 +44,14 @@ class JobUpload(NamedTuple):
     bytes: int = 0
 
 
-async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[int, int], Awaitable[None]]) -> JobUpload:
+async def receive_upload(
+    body: RequestBody, folder: Path, check_room: Callable[[int, int], Awaitable[None]], turn: asyncio.Lock
+) -> JobUpload:
     """Writes the files of the body below the job's folder, as `upload_path` names them.
 
-    check_room: raises if there is no room for so many bytes and files. Raises as `RequestBody`; `BadRequest` for a broken form,
-    `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what `check_room` raises.
+    check_room: raises if there is no room for so many bytes and files. turn: of all uploads. One is written at a time, for at
+    most half of a core: a form of many files takes the interpreter, which requests need. Raises as `RequestBody`; `BadRequest`
+    for a broken form, `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what `check_room` raises.
     """
     upload = JobUpload([], [])
     chunks, pieces, count, delimiter = body.chunks(lambda _: MEMORY_BYTES), bytearray(), 0, b""
@@ -57,8 +61,14 @@ async def receive_upload(body: RequestBody, folder: Path, check_room: Callable[[
         nonlocal count
         count, parts = count + len(pieces), pieces.count(delimiter) if delimiter else 0
         await check_room(count, min(MOST_FILES, len(upload.names) + parts))
-        await asyncio.to_thread(writer.write, bytes(pieces))
+        async with turn:
+            await asyncio.sleep(await asyncio.to_thread(timed_write, bytes(pieces)))
         pieces.clear()
+
+    def timed_write(data: bytes) -> float:
+        start = time.thread_time()
+        writer.write(data)
+        return time.thread_time() - start
 
     try:
         if media_type(body.request) == MEDIA_TYPE:

@@ -20,8 +20,7 @@ from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.body import DEFAULT_NAME, RequestBody
-from app.api.errors import BadParameter, BadRequest, NotFound, RangeNotSatisfiable, Undecodable, UnsupportedType
-from app.api.job_photos import FORMATS, write_names
+from app.api.errors import BadParameter, BadRequest, NotFound, RangeNotSatisfiable, Undecodable, UnsupportedType, explain
 from app.api.job_schemas import (
     JOB_MODEL,
     LIMIT,
@@ -44,9 +43,11 @@ from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, wi
 from app.api.security import check_key
 from app.api.segment import Ready, join_values
 from app.serving.errors import NotServing, ResultMissing
+from app.serving.job_photos import write_names
 from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, Job, available_outputs, now, upload_path
 from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.scenes import plan_scene, scene_request
+from app.serving.photos import PhotoTask
 from app.serving.registry import Model
 from app.serving.service import Service
 from app.settings import Settings
@@ -62,6 +63,8 @@ ANY = {MODEL.name, OUTPUT.name}
 OF_SCENES = ANY | SCENE.keys() | {"overlap", "blend"}
 OF_POLYGONS = OF_SCENES | {"classes", "topology", "tolerance", "min_area"}
 OF_PHOTOS = ANY | QUERY_PARAMETERS.keys()
+FORMATS = {"zip": "png", "coco": "coco", "jsonl": "json"}
+"""The format of a photo's answer by the job's output, unless the request names one."""
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 SIGNATURE_BYTES = 256
 router = APIRouter()
@@ -114,7 +117,7 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
         _check(query, service)
     count = int(length) if length.isdecimal() else 0
     async with jobs.store.upload(owner or client, count, request.state.client) as (id, folder):
-        names, fields, size = await receive_upload(body, folder, partial(jobs.store.check_room, id))
+        names, fields, size = await receive_upload(body, folder, partial(jobs.store.check_room, id), jobs.store.turn)
         query = form_values(query, fields, NAMES, JOB_MODEL)
         _check(query, service)
         with service.registry.using(query.get("model")) as model:
@@ -219,6 +222,12 @@ def _check(query: Query, service: Service) -> None:
     if not fitting[output]:
         raise BadParameter(f"format={form} does not go with output={output}; leave it out")
     make_options(service.settings, own, DEFAULT_NAME)
+
+
+def photo_task(service: Service, job: Job) -> PhotoTask:
+    """What a job asks of its photos. Raises as `make_options`."""
+    options = make_options(service.settings, {"format": FORMATS[job.output], **job.parameters}, DEFAULT_NAME)
+    return PhotoTask(options, job.model, {"job": job.id}, partial(explain, service, job.id))
 
 
 async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRunner, settings: Settings, model: Model) -> None:

@@ -20,6 +20,7 @@ from model.inference.views import Quality
 
 BYTES = {"schema": {"type": "string", "format": "binary"}}
 IMAGE = {"type": "string", "format": "binary", "minLength": 1}
+IMAGES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
 KEYS = {
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -206,20 +207,6 @@ def segment_responses() -> dict[int | str, dict[str, Any]]:
     return {200: success} | problem_responses(SEGMENT_PROBLEMS)
 
 
-def batch_responses() -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses of `/segment/batch`."""
-    success = {
-        "description": "A line of JSON for each image (`index`, `file`, `status`, `answer` or `problem`), one COCO document, "
-        "or a zip of masks that ends with `results.jsonl`.",
-        "model": CocoAnswer,
-        "content": {
-            "application/x-ndjson": {"schema": {"type": "string"}},
-            "application/zip": BYTES,
-        },
-    }
-    return {200: success} | problem_responses(BATCH_PROBLEMS)
-
-
 def with_keys(document: dict[str, Any], *, all_routes: bool) -> dict[str, Any]:
     """Adds the two ways to send a key to a copy of the OpenAPI document.
 
@@ -254,12 +241,6 @@ def request_body(file: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]
     return {"required": True, "content": {"multipart/form-data": {"schema": form}} | others}
 
 
-def batch_body() -> dict[str, Any]:
-    """OpenAPI query and request body of `/segment/batch`."""
-    files = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
-    return {"parameters": query_document(), "requestBody": request_body(files, {})}
-
-
 def upload_body() -> dict[str, Any]:
     """OpenAPI query and request body of `/segment`: a form with `file`, the raw image, or JSON with `inputs`."""
     document = {
@@ -280,3 +261,15 @@ SEGMENT_ROUTE: dict[str, Any] = {
     "response_class": Response, "response_model": None, "responses": segment_responses(), "openapi_extra": upload_body(),
 }  # fmt: skip
 """What OpenAPI shows of a route that answers as `/segment`."""
+
+BATCH_ROUTE: dict[str, Any] = {
+    "response_class": Response, "response_model": None,
+    "openapi_extra": {"parameters": query_document(), "requestBody": request_body(IMAGES, {})},
+    "responses": {200: {
+        "description": "A line of JSON for each image (`index`, `file`, `status`, `answer` or `problem`), one COCO document, "
+        "or a zip of masks that ends with `results.jsonl`.",
+        "model": CocoAnswer,
+        "content": {"application/x-ndjson": {"schema": {"type": "string"}}, "application/zip": BYTES},
+    }} | problem_responses(BATCH_PROBLEMS),
+}  # fmt: skip
+"""The same of `/segment/batch`."""

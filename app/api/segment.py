@@ -6,10 +6,9 @@ Request headers select the answer (RFC 9110): its format, its compression, and w
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import time
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import Headers
@@ -24,17 +23,12 @@ from app.api.security import check_key
 from app.connections import PIECE_BYTES
 from app.serving.admission import Reservation
 from app.serving.service import Service
-from imaging.decoding import Limits
-from imaging.object_facts import object_facts, object_headers
-from model.command_line import package_version
-from model.inference.plan import Options
+from imaging.object_facts import object_headers
 from model.inference.processes.blob import Blob
-from model.inference.processes.protocol import Answer, ImageRequest, WorkerPlan
-from model.inference.runtime import Runtime
+from model.inference.processes.protocol import ImageRequest
 
 ACCEPTED_FORMATS = {"image/png": "png", "application/json": "json"}
 PICTURES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
-JOB_S = 3600.0  # from an image of a job to its answer
 STAGES = ("decode", "queue", "inference", "encode")
 router = APIRouter()
 
@@ -73,14 +67,11 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     # `Accept` also chooses the file format of a picture, unless the query has `image_format`
     options = make_options(service.settings, query, upload.name, _best(accept, PICTURES) or "png")
     gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
-    image = ImageRequest(
-        upload.body, options, image_limits(service), gzip, request.state.log_fields | {"format": query["format"]}
-    )
-    disconnect = watch(request)
+    image = ImageRequest(upload.body, options, service.limits, gzip, request.state.log_fields | {"format": query["format"]})
+    disconnect = asyncio.create_task(disconnection(request))
+    check = partial(check_precondition, request.headers)
     try:
-        answer, facts = await segment(
-            service, image, query.get("model"), request.state.reservation, disconnect, request.headers
-        )
+        answer, facts = await service.segment(image, query.get("model"), request.state.reservation, disconnect, check)
     finally:
         disconnect.cancel()
     milliseconds = {stage: round(answer.seconds[stage] * 1000, 1) for stage in STAGES}
@@ -113,70 +104,18 @@ class AnswerResponse(Response):
             await send({"type": "http.response.body", "body": piece, "more_body": position < content.length})
 
 
-def image_limits(service: Service) -> Limits:
-    """The settings' limits on images."""
-    return Limits(service.settings.max_megapixels, "scale it down; the operator can raise SEGMENT_MAX_MEGAPIXELS")
-
-
-async def segment(
-    service: Service,
-    image: ImageRequest,
-    model_name: str | None,
-    reservation: Reservation,
-    disconnect: asyncio.Future[None],
-    preconditions: Headers | None = None,
-) -> tuple[Answer, dict[str, Any]]:
-    """Calls `Service.segment`, and ends it when the client disconnects (`Cancelled`) or the image's time has passed.
-
-    disconnect: as `Service.segment` has it. preconditions: headers that `check_precondition` checks before the network runs.
-    Returns the answer, and its facts for the client: `etag`, `remark` if there is one, and those of its object. Raises
-    `UnknownModel`, `NotServing`, and as `Service.segment` and `check_precondition`.
-    """
-    tag = ""
-
-    def check(plan: WorkerPlan) -> None:
-        nonlocal tag
-        tag = entity_tag(plan.sha256, image.options, model.segmenter.runtime)
-        check_precondition(preconditions or Headers(), tag)
-
-    deadline = time.monotonic() + JOB_S if image.is_background else service.deadline()
-    with service.registry.using(model_name) as model:
-        answer = await service.segment(image, model, reservation, deadline, disconnect, check)
-    remark = {"remark": answer.remark} if answer.remark else {}
-    return answer, {"etag": weak(tag)} | remark | object_facts(image.options.rendering, answer.box, answer.object_pixels)
-
-
-def watch(request: Request) -> asyncio.Task[None]:
-    """A task that ends once the request's client disconnects. The body has been read. The caller cancels it."""
-    return asyncio.create_task(_wait_for_disconnect(request))
-
-
-async def _wait_for_disconnect(request: Request) -> None:
+async def disconnection(request: Request) -> None:
+    """Waits until the request's client disconnects. The body has been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def entity_tag(image_sha256: str, options: Options, runtime: Runtime) -> str:
-    """A tag that is equal for requests with equal answers, on processors of one kind.
-
-    It is a hash of the image, the options, the model's identity (name, weights, runtime, precision), the loaded file and this
-    package's version.
-    """
-    facts = (image_sha256, options, runtime.identity, runtime.file_sha256, package_version())
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
-
-
 def check_precondition(headers: Headers, tag: str) -> None:
-    """Raises `PreconditionFailed` if `If-None-Match` names this tag: the client has the answer already."""
+    """Raises `PreconditionFailed` if `If-None-Match` names this weak tag: the client has the answer already."""
     tags = [part.strip().removeprefix("W/").strip('"') for part in join_values(headers, "if-none-match").split(",")]
-    if tag in tags:
-        problem = f'the answer is still the one with the tag "{tag}"; leave out If-None-Match to get it'
-        raise PreconditionFailed(problem, {"ETag": weak(tag)})
-
-
-def weak(tag: str) -> str:
-    """The tag as a weak entity tag, because processors of different generations may give answers that differ in a bit."""
-    return f'W/"{tag}"'
+    if (opaque := tag.removeprefix("W/")).strip('"') in tags:
+        problem = f"the answer is still the one with the tag {opaque}; leave out If-None-Match to get it"
+        raise PreconditionFailed(problem, {"ETag": tag})
 
 
 def join_values(headers: Headers, name: str) -> str:

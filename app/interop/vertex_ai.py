@@ -6,20 +6,22 @@ model" and "Choose an endpoint type".
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from contextlib import aclosing
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.batch import Outcome, Outcomes, image_outcomes, json_bytes
-from app.api.body import DEFAULT_NAME, JSON_COPIES, RequestBody, Upload, decode_base64, media_type
-from app.api.errors import BadRequest, TooLarge
+from app.api.batch import image_outcomes
+from app.api.body import DEFAULT_NAME, JSON_COPIES, RequestBody, decode_base64, media_type
+from app.api.errors import BadRequest, TooLarge, to_problem
 from app.api.forms import check_number
 from app.api.query import Parameters, json_values, make_options
 from app.api.schemas import SEGMENT_ROUTE, upload_body
 from app.api.segment import AnswerResponse, Ready, segment_image
 from app.api.state import READINESS, ready
+from app.serving.photos import Outcome, Outcomes, Upload, json_bytes
 from app.settings import Settings
 from model.inference.processes.blob import Blob
 
@@ -75,11 +77,12 @@ async def _predictions(outcomes: Outcomes, body: RequestBody, *, is_json: bool) 
     predictions, size = [], 0
     async with aclosing(outcomes):
         async for outcome in outcomes:
-            if problem := outcome.problem:
+            if outcome.failure:
+                problem = to_problem(outcome.failure.error)
                 error = type(problem)(f"instances[{outcome.index}]: {problem.detail}", problem.headers)
-                error.reason = None  # `image_outcomes` has counted it already
+                error.reason = None  # it is counted already
                 raise error
-            prediction = outcome.body if is_json else _as_text(outcome)
+            prediction = outcome.body if is_json else await asyncio.to_thread(_as_text, outcome)
             size += len(prediction)
             if size > MOST_MB * 1e6:
                 message = f"the predictions are larger than {MOST_MB:g} MB in all"

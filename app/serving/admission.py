@@ -31,10 +31,11 @@ class Reservation(ExitStack):
     `ExitStack`: that end, or an earlier `close`, also calls what `callback` got, which closes those bytes. A client may take
     long to read, so some is given back earlier: the file once a worker has it (`admit`), all but the answer once the image is
     done (`release`), and everything before a problem is sent (`close`, by `app.middleware`).
-    Only for the event loop. client: is closed if it is slow while others wait. sender: who sent the request, for fair turns.
+    Only for the event loop. sender: who sent the request, for fair turns. client: is closed if it is slow while others wait;
+    None for work that outlives its request.
     """
 
-    def __init__(self, admission: Admission, client: Client, sender: str = "") -> None:
+    def __init__(self, admission: Admission, sender: str, client: Client | None = None) -> None:
         super().__init__()
         self.client, self.sender = client, sender
         self.turn: Turn | None = None
@@ -58,7 +59,7 @@ class Reservation(ExitStack):
         If there are `max_requests` requests, the slowest upload is closed for it.
         """
         admission, places = self._admission, self._admission.places
-        uploading = (other.client for other in places if other.client.uploading)
+        uploading = (other.client for other in places if other.client and other.client.uploading)
         if len(places) >= admission.max_requests and not admission.clients.close_slowest(uploading):
             message = f"{len(places)} requests are in progress, which is the limit"
             raise QueueFull(message, _retry_s(admission.queue_seconds))
@@ -196,18 +197,14 @@ class Admission:
 
     def acquire(self, client: Client, sender: str, deadline: float) -> Reservation:
         """A reservation with a place, for a request whose head has arrived. Raises `QueueFull`."""
-        reservation = Reservation(self, client, sender)
-        try:
-            reservation.take_place(deadline)
-        except BaseException:
-            reservation.close()
-            raise
+        reservation = Reservation(self, sender, client)
+        reservation.take_place(deadline)  # if this raises, it holds nothing
         return reservation
 
     def split(self, reservation: Reservation, count: int) -> list[Reservation]:
         """Ends what a request of several images holds. Returns a reservation for each image, which has no place yet."""
         reservation.release()
-        return [Reservation(self, reservation.client, reservation.sender) for _ in range(count)]
+        return [Reservation(self, reservation.sender, reservation.client) for _ in range(count)]
 
     @property
     def queued_tiles(self) -> int:
@@ -269,7 +266,7 @@ class Admission:
 
     def close_slow(self, holders: Mapping[Reservation, int]) -> None:
         """Closes slow clients whose requests hold some of what others need."""
-        self.clients.close_slow(reservation.client for reservation, amount in holders.items() if amount)
+        self.clients.close_slow(each.client for each, amount in holders.items() if each.client and amount)
 
     def close_slow_readers(self, turn: Turn) -> None:
         """Closes slow readers if this turn comes next, and would have enough memory without any answers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from platform import python_version
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
@@ -18,23 +20,27 @@ from app.serving.clients import Clients
 from app.serving.errors import NotServing, QueueFull
 from app.serving.jobs.job import STATUSES
 from app.serving.jobs.store import JobStore
-from app.serving.registry import Model, Registry
+from app.serving.registry import Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
 from app.telemetry import Metrics, Reason
+from imaging.decoding import Limits
+from imaging.object_facts import object_facts
 from model.command_line import package_version
 from model.inference.cores import available_memory, child_seconds, resident_memory
 from model.inference.errors import Cancelled, DeadlinePassed
+from model.inference.plan import Options
 from model.inference.processes.protocol import Answer, ImageRequest, WorkerPlan
 from model.inference.processes.work import work_on
 from model.inference.processes.workers import Workers, worker_count
-from model.inference.runtime import DeviceOutOfMemory
+from model.inference.runtime import DeviceOutOfMemory, Runtime
 
 log = logging.getLogger("segment")
 DRAINING = "draining: the service is stopping"
 LATE = "no answer within {:g} s; send a smaller image, or try again when the service is less busy"
 CLIENT_GONE = "the client went away"
 JOB_PHOTOS = 2  # of jobs in work at once; of large ones, one
+JOB_S = 3600.0  # from an image of a job to its answer
 
 
 class Service:
@@ -59,6 +65,7 @@ class Service:
         self.metrics = Metrics(self)
         self.clients = Clients()
         self.registry = Registry(settings, self.metrics.batch, self.fail)
+        self.limits = Limits(settings.max_megapixels, "scale it down; the operator can raise SEGMENT_MAX_MEGAPIXELS")
         self.jobs: JobStore | None = None
         self.workers, self.background_workers = (
             Workers(count, on_death=self.metrics.count_worker_death, on_failure=self.fail)
@@ -110,29 +117,40 @@ class Service:
     async def segment(
         self,
         image: ImageRequest,
-        model: Model,
+        model_name: str | None,
         reservation: Reservation,
-        deadline: float,
-        disconnect: asyncio.Future[None],
-        check: Callable[[WorkerPlan], None],
-    ) -> Answer:
-        """Segments the image with this model, which the caller is `Registry.using`.
+        disconnect: asyncio.Future[None] | None = None,
+        check: Callable[[str], None] = lambda _: None,
+        deadline: float | None = None,
+    ) -> tuple[Answer, dict[str, Any]]:
+        """Segments the image with the model of this name; None for the default.
 
-        disconnect: is done once the client has disconnected. check: is called with the image's plan.
+        disconnect: is done once the client has disconnected; None if there is none. check: is called with the answer's entity
+        tag before the network runs. deadline: on `time.monotonic`; None for the usual one.
         The work ends at once when `disconnect` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), when `check`
         raises, or when this call is cancelled. Closing the reservation closes the answer; until then the answer's bytes count
         as used.
 
-        Raises `NeverFits`, `QueueFull`, `InferenceError`s, the errors of a `Worker`, and those of `check`.
+        Returns the answer, and its facts for the client: `etag`, `remark` if there is one, and those of its object. Raises
+        `UnknownModel`, `NotServing`, `NeverFits`, `QueueFull`, `InferenceError`s, and the errors of a `Worker` and of `check`.
         """
+        facts = dict[str, Any]()
+
+        def check_plan(plan: WorkerPlan) -> None:
+            facts["etag"] = entity_tag(plan.sha256, image.options, model.segmenter.runtime)
+            check(facts["etag"])
+
+        deadline = deadline or (time.monotonic() + JOB_S if image.is_background else self.deadline())
         limit, workers = asyncio.timeout_at(deadline), self.background_workers if image.is_background else self.workers
+        disconnect = disconnect or asyncio.get_running_loop().create_future()
         try:
             async with limit:
                 disconnect.add_done_callback(end := partial(_end_now, limit))
-                answer = await work_on(
-                    image, workers=workers, scheduler=model.scheduler, runtime=model.pickled_runtime, deadline=deadline,
-                    reservation=reservation, check=check,
-                )  # fmt: skip
+                with self.registry.using(model_name) as model:
+                    answer = await work_on(
+                        image, workers=workers, scheduler=model.scheduler, runtime=model.pickled_runtime, deadline=deadline,
+                        reservation=reservation, check=check_plan,
+                    )  # fmt: skip
                 reservation.callback(answer.body.close)
                 reservation.release(answer.body.length)
         except TimeoutError as error:
@@ -150,7 +168,8 @@ class Service:
             disconnect.remove_done_callback(end)
             del end, limit  # breaks the cycle limit, task, error, frame, which would keep the image's memory
         self.metrics.count_segmentation(model.name, answer.seconds, answer.counts, answer.mean_confidence)
-        return answer
+        remark = {"remark": answer.remark} if answer.remark else {}
+        return answer, facts | remark | object_facts(image.options.rendering, answer.box, answer.object_pixels)
 
     def thread_failure(self, error: RuntimeError) -> NotServing:
         """Fails the service because a thread could not be started. Returns the error to raise."""
@@ -244,6 +263,16 @@ class Service:
     def deadline(self) -> float:
         """The deadline, on `time.monotonic`, of a request that starts now."""
         return time.monotonic() + self.settings.request_timeout_s
+
+
+def entity_tag(image_sha256: str, options: Options, runtime: Runtime) -> str:
+    """A tag that is equal for requests with equal answers, on processors of one kind. Else the answers may differ in a bit.
+
+    It is weak, and a hash of the image, the options, the model's identity (name, weights, runtime, precision), the loaded file
+    and this package's version.
+    """
+    facts = (image_sha256, options, runtime.identity, runtime.file_sha256, package_version())
+    return f'W/"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}"'
 
 
 def _end_now(limit: asyncio.Timeout, _: asyncio.Future[None]) -> None:

@@ -20,12 +20,12 @@ async function shownParameters(item, id, { opacity, withNames }) {
   return { ...overlay, classes: ids.join(",") };
 }
 
-/** One file of an item's answer, as a blob. `opacity` and `withNames` hold for overlays. Throws a `Problem`. */
-export async function fileOf(item, id, settings) {
+/** One file of an item's answer, as a blob. `opacity` and `withNames` hold for overlays. `more`: parameters. Throws a `Problem`. */
+export async function fileOf(item, id, settings, more = {}) {
   if (id === "json") return item.answer;
   if (id === "confidence" && item.confidence) return item.confidence;
-  const more = FORMATS[id].takesClasses ? await shownParameters(item, id, settings) : {};
-  return segment(item.file, segmentQuery(id, item.query, more), settings.key);
+  const shown = FORMATS[id].takesClasses ? await shownParameters(item, id, settings) : {};
+  return segment(item.file, segmentQuery(id, item.query, { ...shown, ...more }), settings.key);
 }
 
 /** Makes the buttons work that have a format's name in `data-format`. */

@@ -7,8 +7,9 @@ export const FORMATS = {
   cutout: {
     title: "Cut-outs", takesClasses: true, without: ["min_confidence"],
     get query() {
-      const type = $("cutout-type").value;
-      return { format: "cutout", ...(type !== "png" && { image_format: type }), ...($("ground").value && { background: $("ground-color").value }) };
+      const [type, objects] = [$("cutout-type").value, $("objects").value];
+      const background = $("ground").value && $("ground-color").value;
+      return { format: "cutout", ...(objects && { objects }), ...(type !== "png" && { image_format: type }), ...(background && { background }) };
     },
     get ending() { return `-cutout.${$("cutout-type").value.replace("jpeg", "jpg")}`; },
   },

@@ -3,7 +3,7 @@ import { isReady, readJson, segment } from "./api.js";
 import { showClasses, showInfo } from "./about.js";
 import { watchArchive } from "./archive.js";
 import { $, keepFocus, showStatus } from "./dom.js";
-import { watchDownloads } from "./downloads.js";
+import { fileOf, watchDownloads } from "./downloads.js";
 import { segmentQuery } from "./formats.js";
 import { showSamples, watchInputs } from "./inputs.js";
 import { continueJobs, watchJobs } from "./jobs.js";
@@ -15,9 +15,10 @@ import { watchCopies } from "./snippets.js";
 import { Thumbnails } from "./thumbnails.js";
 
 const POLL_MS = 1000;
+const PREVIEW_PIXELS = 2048; // of a side; cut-outs of large photos take seconds
 const STARTING = "The service is starting. The page continues when the service is ready.";
 
-const result = new Result({ confidenceOf });
+const result = new Result({ confidenceOf, cutoutOf });
 const thumbnails = new Thumbnails(choose);
 const queue = new Queue(settings, changed);
 const current = () => result.item;
@@ -40,6 +41,11 @@ async function confidenceOf(item) {
     showError(problem);
     return null;
   }
+}
+
+/** The cut-out as it will be saved, or nothing after it has shown why there is none. */
+function cutoutOf(item) {
+  return fileOf(item, "cutout", fileSettings(), { width: PREVIEW_PIXELS, height: PREVIEW_PIXELS }).catch(showError);
 }
 
 const fileSettings = () => ({ opacity: result.opacity, withNames: result.withNames, key: currentKey() });

@@ -6,7 +6,7 @@ import { Segments, greyOf, isBackground, isNothing } from "./layers.js";
 import { watchCutout } from "./formats.js";
 import { Legend, firstView } from "./legend.js";
 import { Names } from "./names.js";
-import { photoOf } from "./photo.js";
+import { imageOf, photoOf } from "./photo.js";
 import { showState } from "./states.js";
 import { showSnippets, watchFormat } from "./snippets.js";
 import { Viewer } from "./viewer.js";
@@ -15,15 +15,15 @@ const CANNOT = "This browser cannot show this file format. You see the classes w
 const isPressed = (id) => $(id).getAttribute("aria-pressed") === "true";
 
 export class Result {
-  /** `confidenceOf(item)` gives the grey picture of an item's confidence, or null after it has shown why there is none. */
-  constructor({ confidenceOf }) {
-    Object.assign(this, { confidenceOf, item: null, answer: null, segments: null, shownPhoto: null });
+  /** `confidenceOf(item)` and `cutoutOf(item)` give pictures of an item, or null after they have shown why there is none. */
+  constructor({ confidenceOf, cutoutOf }) {
+    Object.assign(this, { confidenceOf, cutoutOf, item: null, answer: null, segments: null, shownPhoto: null });
     this.legend = new Legend(() => {
       this.paint();
-      this.showCode();
+      this.changeCutout();
     });
     watchFormat(() => this.showCode());
-    watchCutout(() => this.showCode());
+    watchCutout(() => this.changeCutout());
     this.viewer = new Viewer($("stage"), {
       onPoint: (spot) => this.read(spot),
       onMove: (scale, fits) => {
@@ -38,6 +38,7 @@ export class Result {
     for (const [id, act] of Object.entries(buttons)) $(id).addEventListener("click", act);
     $("opacity").addEventListener("input", () => this.fade());
     $("sure").addEventListener("click", () => this.showConfidence(!isPressed("sure")));
+    $("cut").addEventListener("click", () => this.showCutout(!isPressed("cut")));
     $("names").addEventListener("click", () => {
       $("names").setAttribute("aria-pressed", !isPressed("names"));
       this.paint();
@@ -56,10 +57,11 @@ export class Result {
   }
 
   paint() {
-    const confidence = isPressed("sure");
-    $("after-tag").textContent = confidence ? "Confidence" : "Classes";
+    const [confidence, cutout] = ["sure", "cut"].map(isPressed);
+    $("after-tag").textContent = confidence ? "Confidence" : cutout ? "Cut-out" : "Classes";
     $("heat-scale").hidden = !confidence;
-    $("names").disabled = confidence; // names are of the classes' colours
+    $("preview").hidden = !cutout;
+    $("names").disabled = confidence || cutout; // names are of the classes' colours
     if (!this.segments) return;
     $("outlines").hidden = confidence;
     if (confidence) this.segments.paintConfidence($("colors"));
@@ -67,7 +69,7 @@ export class Result {
       this.segments.paintClasses($("colors"), this.legend.isShown);
       this.segments.paintOutlines($("outlines"), this.legend.isShown);
     }
-    this.names.show(this.segments, (entry) => this.withNames && !confidence && this.legend.isShown(entry));
+    this.names.show(this.segments, (entry) => !$("names").disabled && this.withNames && this.legend.isShown(entry));
   }
 
   /** Confidence in place of the classes' colours; the service is asked for it when it is first shown. */
@@ -81,7 +83,32 @@ export class Result {
       if (segments !== this.segments) return;
     }
     $("sure").setAttribute("aria-pressed", Boolean(visible && segments?.grey));
+    if (isPressed("sure")) this.showCutout(false);
+    else this.paint();
+  }
+
+  /** The cut-out in place of the classes' colours; the service is asked for it each time. The last call counts. */
+  async showCutout(visible) {
+    const turn = (this.turn = {});
+    $("cut").ariaBusy = visible;
+    const picture = visible && this.segments ? await this.cutoutOf(this.item) : null;
+    const image = picture && (await imageOf(picture));
+    if (turn !== this.turn) return;
+    $("cut").ariaBusy = "false";
+    $("cut").setAttribute("aria-pressed", Boolean(image));
+    if (image) {
+      Object.assign(image, { id: "preview", className: "layer", alt: "The cut-out" });
+      $("preview").replaceWith(image);
+      $("sure").setAttribute("aria-pressed", false);
+      this.viewer.apply();
+    }
     this.paint();
+  }
+
+  /** What is cut out, or its form, has changed. */
+  changeCutout() {
+    this.showCode();
+    if (isPressed("cut")) this.showCutout(true);
   }
 
   /** Shows the item, or what changed of the one that is shown. A former result stays until the next one is ready. */
@@ -102,9 +129,9 @@ export class Result {
     this.segments = null;
     this.read(null);
     $("sure").setAttribute("aria-pressed", false);
+    this.showCutout(false);
     this.names.show({ regions: [] });
-    $("result").hidden = $("code").hidden = $("heat-scale").hidden = true;
-    $("names").disabled = false;
+    $("result").hidden = $("code").hidden = true;
     $("stage").classList.remove("segmented");
   }
 

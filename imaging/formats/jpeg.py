@@ -33,6 +33,10 @@ BAND_PIXELS = 1 << 20  # that are copied at once
 COEFFICIENTS = 64
 # libjpeg's own progressive script has 10 scans, mozjpeg writes about a dozen, and libtiff also stops at 100
 MOST_SCANS = 100
+MOST_SEGMENTS = 10_000  # before, between and behind the scans; each takes time, however short it is
+# bytes: of data without 0xFF that are worth a doubt, of each sample of them, in which their first byte is looked for
+DOUBTFUL, SAMPLE, WINDOW = 512, 4096, 1 << 18
+DOUBT = 15.0  # logarithm of the odds; how far from the most likely end of the coded data the last possible one is
 SCANNED_PIXELS = 2_000_000_000  # limit of scans x pixels; an empty scan takes about 0.8 ms per megapixel
 
 
@@ -103,9 +107,15 @@ def read_jpeg_header(data: bytes) -> JPEGHeader | None:
 
 
 def _segments(data: bytes, position: int = 2) -> Iterator[tuple[int, int, int]]:
-    """Yields the kind, start and end of each marker with its segment, from a position up to the end marker."""
-    marker = 0
+    """Yields the kind, start and end of each marker with its segment, from a position up to the end marker.
+
+    Raises `DamagedImage` for more segments than any program writes.
+    """
+    marker = count = 0
     while marker != END and (match := MARKER.search(data, position)):
+        count += 1
+        if count > MOST_SEGMENTS:
+            raise DamagedImage(f"the image is damaged: it has more than {MOST_SEGMENTS} segments; save it again")
         marker, position = data[match.end() - 1], match.end()
         if marker not in BARE:
             position += max(2, int.from_bytes(data[position : position + 2], "big"))
@@ -129,9 +139,10 @@ def close_scans(header: JPEGHeader, data: bytes) -> bytes:
     return file.getvalue()
 
 
-def check_closed(data: bytes) -> None:
-    """Raises `DamagedImage` if the last scan of a file that `close_scans` has closed ends early. Decodes the file twice."""
-    if _ends_early(data[: -len(END_MARKER)], is_reduced=False):
+def check_closed(header: JPEGHeader, data: bytes) -> None:
+    """Raises `DamagedImage` if a file that `close_scans` has closed ends early. Decodes it two to six times."""
+    end = len(data) - len(END_MARKER)
+    if _ends_early(data[:end], is_reduced=False) or _is_continued(header, data, end):
         raise DamagedImage("the image is damaged: the file ends early; is the file complete?")
 
 
@@ -186,8 +197,7 @@ def check_scans(header: JPEGHeader, image: Image.Image, data: bytes) -> None:
 
     libjpeg only warns. It replaces missing coefficients by 0, and so missing units by middle grey.
     """
-    single = header.process not in PROGRESSIVE and header.interleaved
-    if single and not (header.process in SEQUENTIAL and _is_middle_grey(image)):
+    if header.process in LOSSLESS:
         return
     missing, end = _walk_scans(header, data)
     if missing:
@@ -195,8 +205,36 @@ def check_scans(header: JPEGHeader, image: Image.Image, data: bytes) -> None:
             f"the image is damaged: its scans lack coefficients of {missing} of its {len(header.components)} components; "
             "is the file complete?"
         )
-    if header.process in SEQUENTIAL and _ends_early(data[:end], is_reduced=True):
+    may_lack_units = header.process in SEQUENTIAL and (not header.interleaved or _is_middle_grey(image))
+    is_doubtful = header.process not in ARITHMETIC and data[end - DOUBTFUL : end].isascii()  # such as text or zeros
+    if (may_lack_units and _ends_early(data[:end], is_reduced=True)) or (is_doubtful and _is_continued(header, data, end)):
         raise DamagedImage("the image is damaged: its coded data ends before its last rows; is the file complete?")
+
+
+def _is_continued(header: JPEGHeader, data: bytes, end: int) -> bool:
+    """Whether other data stand in for units between the coded data and this marker, and more of them than are read."""
+    latest = _latest_end(header, data, end)
+    is_reduced = header.process not in PROGRESSIVE  # whose last scan changes single pixels alone
+    is_surplus = latest < end - DOUBTFUL and not _ends_early(data[: end - DOUBTFUL], is_reduced=is_reduced)
+    return is_surplus and _ends_early(data[:latest], is_reduced=is_reduced)
+
+
+def _latest_end(header: JPEGHeader, data: bytes, end: int) -> int:
+    """The last possible end of the coded data, if other data may stand between them and the marker at `end`.
+
+    Coded data have bytes 0xFF, other data that look like them have none; and each has bytes of its own: the most likely border
+    is where the odds of one and of the other change.
+    """
+    start = header.scan_start
+    begin = max(start, data.rfind(b"\xff", start, end) + 1)
+    if end - begin <= 2 * DOUBTFUL:
+        return end
+    values, coded_end = np.frombuffer(data, np.uint8), max(begin, min(start + DOUBTFUL, (start + end) // 2))
+    coded = np.bincount(values[max(start, coded_end - SAMPLE) : coded_end], minlength=256) + 0.5
+    other = np.bincount(values[max(begin, end - SAMPLE) : end], minlength=256) + 0.5
+    odds = np.log(other / other.sum()) - np.log(coded / coded.sum())
+    sums = odds[values[begin : min(end, begin + WINDOW)]][::-1].cumsum()[::-1]
+    return begin + int(np.flatnonzero(sums >= sums.max() - DOUBT)[-1])
 
 
 def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:

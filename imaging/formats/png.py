@@ -79,7 +79,7 @@ def _is_readable(start: bytes) -> bool:
     """Whether Pillow reads these chunks, of which the first is the header."""
     try:
         Image.open(io.BytesIO(start + EMPTY_PIXELS), formats=("PNG",))
-    except Exception:  # Pillow raises many types for damage
+    except (OSError, SyntaxError, ValueError, zlib.error):
         return False
     return True
 

@@ -16,11 +16,10 @@ from imaging.rendering import Rendering
 
 
 def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering) -> bytes:
-    """The answer's bytes, for `format=geotiff` and `geojson`. place: where the image's pixels lie.
+    """The answer's bytes, for `format=geotiff` and `geojson`. image: one of `shown`. place: where its pixels lie.
 
     Equal images give equal bytes. Raises `AnswerTooLarge`, `UnknownClass` or `SceneError`.
     """
-    image = image.with_void(rendering.min_confidence)
     if rendering.format == "geotiff":
         model = image.model
         tags = {

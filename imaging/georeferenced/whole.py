@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from imaging.decoding import DecodedPhoto, Limits, check_size, scale
 from imaging.decoding_memory import Size, scaling_bytes
@@ -41,21 +42,26 @@ class OpenScene:
             self.size, self.place = scene.size, scene.place
             self._reading_bytes = _reading_bytes(scene, channels)
 
-    def decoding_bytes(self, working_size: Size | None = None, *, with_photo: bool = False) -> int:
+    def decoding_bytes(self, working_size: Size | None = None, answer: Size | None = None, *, with_photo: bool = False) -> int:
         """Upper bound, in bytes, of the memory that `decode` needs besides the file's own bytes; includes its results."""
-        working, pixels = working_size or self.size, self.size[0] * self.size[1]
+        working, shown, pixels = working_size or self.size, answer or self.size, self.size[0] * self.size[1]
         results = self._channels * (pixels + working[0] * working[1]) + (1 + 3 * with_photo) * pixels
-        return self._reading_bytes + scaling_bytes(self.size, working) + results
+        results += (1 + 3 * with_photo) * shown[0] * shown[1] if shown != self.size else 0
+        return self._reading_bytes + max(scaling_bytes(self.size, size) for size in (working, shown)) + results
 
-    def decode(self, working_size: Size | None = None, *, with_photo: bool = False) -> DecodedPhoto:
+    def decode(self, working_size: Size | None = None, answer: Size | None = None, *, with_photo: bool = False) -> DecodedPhoto:
         """Decodes it as `fcn-segment` reads a scene: its colours or first bands, scaled to 8 bits, at the working size.
 
-        Raises `DamagedImage`, also for damage after the header, and `UnknownImageType` for bands that the network cannot see.
+        The photo and `valid` have the answer's size. Raises `DamagedImage`, also for damage after the header, and
+        `UnknownImageType` for bands that the network cannot see.
         """
         with _opened(self.data, self.limits) as scene:
             bands = choose_bands(scene, channels=self._channels, advice=OF_IMAGES)
             pixels, valid = bands.read(scene, Window(0, 0, *scene.size), self._fill)
-        photo = np.ascontiguousarray(pixels[:, :, :3]) if with_photo else None
+        shown = answer or self.size
+        photo = scale(np.ascontiguousarray(pixels[:, :, :3]), shown) if with_photo else None
+        if shown != self.size and valid is not None:
+            valid = np.asarray(Image.fromarray(valid).resize(shown[::-1], Image.Resampling.NEAREST))
         return DecodedPhoto(scale(pixels, working_size or self.size), photo, None, valid, bands.remark)
 
     def longer_side(self, metres: float) -> int | None:

@@ -47,13 +47,12 @@ class Options:
     rendering: Rendering = field(default_factory=Rendering)
     mean_confidence: bool = False
     min_area: Annotated[Area, Parameter(
-        help="regions smaller than this take the class of a neighbour that fits best: pixels (`200`), or a share of the image "
-        "(`0.1%`)",
+        help="regions smaller than this take the class of a neighbour that fits best",
         option="smaller regions take a neighbour's class: pixels, or a share such as 0.1%", group="regions", metavar="AREA",
         values=AREA_WORDS, pattern=AREA_PATTERN, examples=("200", "0.1%"), parse=parse_area,
     )] = field(default_factory=Area)
     fill_holes: Annotated[Area, Parameter(
-        help="holes smaller than this take the class around them: pixels, or a share of the image",
+        help="holes smaller than this take the class around them",
         option="smaller holes take the class around them: pixels, or a share such as 0.1%", group="regions", metavar="AREA",
         values=AREA_WORDS, pattern=AREA_PATTERN, examples=("200", "0.1%"), parse=parse_area,
     )] = field(default_factory=Area)
@@ -87,7 +86,7 @@ PARAMETERS = RENDERING | OPTIONS | {MODEL.name: MODEL}
 class Plan:
     """The work for one image.
 
-    size: upright (height, width) of the image and of the answer. views: the sizes and mirror images to run, largest first.
+    size: upright (height, width) of the image. views: the sizes and mirror images to run, largest first.
     image: the file, opened for this plan and not yet decoded; None if there is none.
     """
 
@@ -95,6 +94,11 @@ class Plan:
     views: tuple[View, ...]
     options: Options
     image: OpenImage | OpenScene | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def answer_size(self) -> Size:
+        """(height, width) of the answer, which has fewer pixels than the image if its rendering says so."""
+        return self.options.rendering.answer_size(self.size)
 
     @property
     def tile_plan(self) -> TilePlan:
@@ -119,10 +123,10 @@ class Plan:
 class Output:
     """An answer's bytes, and the seconds of each stage: `decode`, `inference` and `encode`.
 
-    counts: the network's pixels of each class id, before `min_confidence`; their sum is height x width. mean_confidence: of
-    all pixels, 0 to 1; None if the options do not need confidence. box: of a cut-out's object, left, top, width and height in
-    pixels of the image; None for other formats, and if no pixel has a class that the cut-out shows. object_pixels: as
-    `SegmentedImage.object_pixels` says. remark: what to tell of the file, if anything.
+    counts: the network's pixels of each class id, before `min_confidence`; their sum is the answer's height x width.
+    mean_confidence: of all pixels, 0 to 1; None if the options do not need confidence. box: of a cut-out's object, left, top,
+    width and height in pixels of the answer before `crop`; None for other formats, and if the cut-out shows no pixel.
+    object_pixels: as `SegmentedImage.object_pixels` says. remark: what to tell of the file, if anything.
     """
 
     body: bytes

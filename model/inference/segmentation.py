@@ -25,7 +25,7 @@ def require_confidence(runtime: Runtime, rendering: Rendering) -> None:
     if not runtime.manifest.has_logits and needs_confidence and not has_it_if_there_is_any:
         raise NoConfidence(
             f"{runtime.identity.name} gives class ids alone, without scores, so there is no confidence: ask for another "
-            "format, and leave out min_confidence, confidence and probabilities"
+            "format, and leave out min_confidence, min_object_confidence, confidence and probabilities"
         )
 
 

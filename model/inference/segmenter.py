@@ -77,10 +77,10 @@ class Segmenter:
     def __call__(self, image: bytes | str | Path | Image.Image | Pixels, options: Options | None = None) -> Segmentation:
         """Segments an image: an image file's bytes or path, a Pillow image, or upright pixels, uint8 (H, W, bands).
 
-        The class map has the size of the upright image. A Pillow image is taken as it is: its EXIF orientation is not applied.
-        Its transparent pixels lie over white. Ask for `Rendering("confidence")` in the options to get confidence.
-        Raises `ValueError` for other arrays and for modes that have no value for white, and what `plan`, `decode` and `infer`
-        raise.
+        The class map has the size of the upright image, or of its answer within `width` and `height`. A Pillow image is taken
+        as it is: its EXIF orientation is not applied. Its transparent pixels lie over white. Ask for `Rendering("confidence")`
+        in the options to get confidence. Raises `ValueError` for other arrays and for modes that have no value for white, and
+        what `plan`, `decode` and `infer` raise.
         """
         options = options or Options()
         if isinstance(image, Image.Image):
@@ -143,20 +143,20 @@ class Segmenter:
         The file's own bytes and the memory of OpenVINO or PyTorch are not included.
         """
         rendering, tiles, stride, classes = plan.options.rendering, plan.tile_plan, self.runtime.stride, len(self.labels)
-        pixels, photo, is_scene = plan.size[0] * plan.size[1], rendering.needs_photo, self.reads_scene(rendering)
+        size, photo, is_scene = plan.answer_size, rendering.needs_photo, self.reads_scene(rendering)
         maps = 1 + rendering.needs_confidence_map + rendering.needs_foreground + 2 * classes * rendering.needs_probabilities
         if is_scene:
             maps += 1  # which pixels have data
-        if photo and (is_scene or plan.size != tiles.size):
+        if photo and (is_scene or size != tiles.size):
             maps += 3
-        results = pixels * maps
-        inference = self.channels * tiles.size[0] * tiles.size[1] + band_bytes(plan.size, tiles, classes, stride)
+        results = size[0] * size[1] * maps
+        inference = self.channels * tiles.size[0] * tiles.size[1] + band_bytes(size, tiles, classes, stride)
         if len(plan.views) > 1:
             inference += average_bytes(tiles, classes, stride)
         if plan.options.replaces_regions:
-            inference += small_region_bytes(plan.size, tiles, classes, stride)
-        decoding = self.open(data, plan).decoding_bytes(tiles.size, with_photo=photo)
-        return max(decoding, results + inference, results + rendering.memory_bytes(plan.size, classes))
+            inference += small_region_bytes(size, tiles, classes, stride)
+        decoding = self.open(data, plan).decoding_bytes(tiles.size, size, with_photo=photo)
+        return max(decoding, results + inference, results + rendering.memory_bytes(size, classes))
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """Pixels, uint8 (H, W, bands), of an image file at the plan's working size. Raises `DamagedImage`."""
@@ -190,20 +190,20 @@ class Segmenter:
         raises.
         """
         seconds: dict[str, float] = {}
-        rendering = plan.options.rendering
+        rendering, size = plan.options.rendering, plan.answer_size
         with _measure(seconds, "decode"):
             file = self.open(data, plan)
-            image, photo, profile, valid, remark = file.decode(plan.tile_plan.size, with_photo=rendering.needs_photo)
+            image, photo, profile, valid, remark = file.decode(plan.tile_plan.size, size, with_photo=rendering.needs_photo)
         with _measure(seconds, "inference"):
             segmentation = self.infer(image, plan, run)
         del image
         if valid is not None:
             segmentation.class_map[~valid] = VOID
         with _measure(seconds, "encode"):
-            cell = self.runtime.stride * max(plan.size) / max(plan.tile_plan.size)
+            cell = self.runtime.stride * max(size) / max(plan.tile_plan.size)
             segmented_image = SegmentedImage(
                 segmentation, self.labels, self.identity, plan.describe(), photo=photo, cell=cell, profile=profile
-            )
+            ).shown(rendering)
             if isinstance(file, OpenImage) or not rendering.needs_place:
                 body, box = segmented_image.encode_with_box(rendering)
             else:
@@ -219,17 +219,17 @@ class Segmenter:
 
         Raises what `run` raises, and `AnswerTooLarge` if regions are to be replaced and there are too many.
         """
-        rendering, labels = plan.options.rendering, self.labels
+        rendering, labels, size = plan.options.rendering, self.labels, plan.answer_size
         has_confidence = plan.options.needs_confidence and self.manifest.has_logits
         foreground = rendering.class_ids(labels.classes) if rendering.needs_foreground else None
-        builder = SegmentationBuilder(plan.size, len(labels), rendering, self.temperature, has_confidence, foreground)
+        builder = SegmentationBuilder(size, len(labels), rendering, self.temperature, has_confidence, foreground)
         all_rows: Iterable[Rows] = self.rows(image, plan, run)
         class_map = None
         if plan.options.replaces_regions:
             all_rows = list(all_rows)
-            pixels = plan.size[0] * plan.size[1]
+            pixels = size[0] * size[1]
             min_area, fill_holes = plan.options.min_area.pixels(pixels), plan.options.fill_holes.pixels(pixels)
-            class_map = without_small_regions(all_rows, plan.size, min_area, fill_holes)
+            class_map = without_small_regions(all_rows, size, min_area, fill_holes)
         for rows in all_rows:
             builder.add(rows, None if class_map is None else class_map[rows.pixel_rows])
             del rows  # frees its cells before the next rows are computed; so with bands below
@@ -238,7 +238,7 @@ class Segmenter:
     def rows(self, image: Pixels, plan: Plan, run: Run | None = None) -> Iterator[Rows]:
         """The averaged logits for RGB pixels at the plan's working size, for consecutive rows of the answer from the top."""
         stride, grid, tiles = self.runtime.stride, self.runtime.grid, plan.tile_plan
-        upsampler = LogitsUpsampler(tiles.cells(stride), stride, grid, tiles.size, plan.size)
+        upsampler = LogitsUpsampler(tiles.cells(stride), stride, grid, tiles.size, plan.answer_size)
         for band in self._bands(image, plan, run or self.run):
             yield from upsampler.push(band)
             del band

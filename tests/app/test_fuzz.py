@@ -33,6 +33,10 @@ good_queries = st.fixed_dictionaries(
         "min_area": st.sampled_from(["0", "20", "0.5%", "100%"]),
         "fill_holes": st.sampled_from(["9", "2%"]),
         "tolerance": st.floats(0, 100),
+        "objects": st.sampled_from(["all", "largest"]),
+        "min_object_confidence": st.floats(0, 1),
+        "width": st.integers(1, 90),
+        "height": st.integers(1, 50),
     },
 ).map(without_unused)
 

@@ -96,7 +96,7 @@ def test_an_error_after_the_answer_began_closes_the_connection_and_is_logged_wit
         yield b"PK"
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(batch, "zip_file", breaks_off)
+    monkeypatch.setattr(batch, "pieces", breaks_off)
     client, port = small
     body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + PHOTO + b"\r\n--x--\r\n"
     before = count_of(client, 200, "/segment/batch")

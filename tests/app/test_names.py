@@ -1,31 +1,53 @@
-"""Names of files that clients send, at the limits of what they may send."""
+"""Names of files that clients send, and the outcomes of many photos, at the limits of what clients may send."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from app.api.body import DEFAULT_NAME
-from app.api.forms import distinct_names
 from app.api.job_upload import MOST_FILES, JobUpload, _Form
+from app.serving.photos import NO_ROW, Outcome
+from app.serving.results import WRITERS, distinct_names
+from imaging.coco import HEAD
 
 LONG = "\U0001f600" * 251 + ".jpg"
 
 
-def seconds(names: list[str]) -> float:
-    start = time.perf_counter()
-    assert len(set(distinct_names(names))) == len(names)
-    return time.perf_counter() - start
+def assert_linear(work: Callable[[int], object]) -> None:
+    """What takes the number of files takes at most 25 times as long for ten times as many."""
+
+    def seconds(count: int) -> float:
+        start = time.perf_counter()
+        work(count)
+        return time.perf_counter() - start
+
+    assert seconds(MOST_FILES) <= 25 * min(seconds(MOST_FILES // 10) for _ in range(3))
 
 
 @pytest.mark.parametrize("numbered", [0, 2])
 def test_the_time_to_tell_equal_names_apart_grows_with_their_number(numbered: int) -> None:
-    def names(count: int) -> list[str]:
-        return [LONG] * (count // 2) + [f"{LONG[:-4]} ({number}).jpg" if numbered else LONG for number in range(count // 2)]
+    def tell_apart(count: int) -> None:
+        names = [f"{LONG[:-4]} ({number}).jpg" if numbered else LONG for number in range(count // 2)]
+        assert len(set(distinct_names([LONG] * (count // 2) + names))) == count
 
-    assert seconds(names(MOST_FILES)) <= 25 * min(seconds(names(MOST_FILES // 10)) for _ in range(3))
+    assert_linear(tell_apart)
+
+
+@pytest.mark.parametrize("output", WRITERS)
+def test_the_time_to_write_outcomes_grows_with_their_number(output: str) -> None:
+    coco = HEAD + b',"images":[{"id":1}],"categories":[],"annotations":[{"id":1,"image_id":1,"area":1}]}'
+    bodies = [coco if output == "coco" else b"{}", b"{}"]
+
+    def write(count: int) -> None:
+        writer = WRITERS[output]()
+        outcomes = (Outcome(i, f"{i}.jpg", "", 415 if i % 2 else 200, {}, NO_ROW, bodies[i % 2]) for i in range(count))
+        assert b"".join([*map(writer.add, outcomes), writer.end()]).count(b'.jpg"') == count
+
+    assert_linear(write)
 
 
 def form(folder: Path, name: bytes) -> list[str]:

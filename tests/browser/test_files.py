@@ -14,7 +14,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser.page import CAT, COLORS, Visit, answer_of, picture, quarters, reply, segment_file, until
+from tests.support.browser.page import CAT, COLORS, Visit, answer_of, box, picture, quarters, reply, segment_file, until
 from tests.support.polling import HANG_S
 from tests.support.variants import long
 
@@ -66,8 +66,23 @@ def test_files_are_asked_for_when_wanted_and_are_the_services_of_the_shown_class
 
 def check_cutouts(page: Page, requests: list[str], url: str) -> None:
     """Cut-outs on a colour, as WebP, and as JPEG, which needs a colour. url: that of a transparent PNG."""
-    jpeg = page.locator("#jpeg")
+    jpeg, preview, within = page.locator("#jpeg"), page.locator("#preview"), "width=2048&height=2048"
     expect(jpeg).to_be_disabled()
+    expect(preview).to_be_hidden()
+    page.click("#cut")  # what will be saved is seen before
+    expect(preview).to_be_visible()
+    assert query_of(requests.pop()) == query_of(f"{url}&{within}")
+    assert preview.evaluate("(e) => [e.naturalWidth, e.naturalHeight]") == [451, 300]
+    assert box(page, "#preview") == box(page, "#colors")
+    expect(page.locator("#after-tag")).to_have_text("Cut-out")
+    page.select_option("#objects", "largest")
+    until(page, lambda: requests)
+    assert query_of(requests.pop()) == query_of(f"{url}&objects=largest&{within}")
+    expect(page.locator("#cut")).to_have_attribute("aria-pressed", "true")
+    page.click("#cut")
+    expect(preview).to_be_hidden()
+    expect(page.locator("#after-tag")).to_have_text("Classes")
+    url = f"{url}&objects=largest"
     page.select_option("#code-format", "cutout")
     page.select_option("#cutout-type", "webp")
     for label, ending, color, query in (

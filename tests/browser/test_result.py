@@ -87,8 +87,9 @@ def test_the_legend_tells_shares_and_slider_and_divider_are_dragged_and_moved_by
     expect(result_page.locator("#opacity-value")).to_have_text("100 %")
     divider, stage = result_page.locator("#divider"), box(result_page, "#stage")
     middle = stage["y"] + stage["height"] / 2
-    assert clip(result_page) == "inset(0px 0px 0px 50%)"
-    result_page.mouse.move(stage["x"] + stage["width"] / 2, middle)
+    assert clip(result_page) == "inset(0px 0px 0px 0%)"
+    expect(result_page.locator(".before-tag")).to_be_hidden()
+    result_page.mouse.move(stage["x"] + 3, middle)
     result_page.mouse.down()
     result_page.mouse.move(stage["x"] + stage["width"] * 0.25, middle + 20, steps=4)
     result_page.mouse.up()

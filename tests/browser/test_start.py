@@ -194,7 +194,9 @@ def test_everything_is_done_by_keys_alone_and_spoken(page: Page) -> None:
             break
         names.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
         assert page.evaluate(OUTLINES), names[-1]
-    expected = "more stage divider opacity names sure rerun discard zoom-out zoom-in fit full alone eye overlay mask json"
+    expected = (
+        "more stage divider opacity names sure cut rerun discard zoom-out zoom-in fit full alone eye overlay mask objects json"
+    )
     assert set(expected.split()) <= set(names), names
 
 

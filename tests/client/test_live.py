@@ -15,6 +15,7 @@ import shapely
 from fcn_client import FetchFailed, InvalidImage, Segmentation, SegmentClient, WrongParameter
 from PIL import Image
 
+from benchmarks.harness.image_files import file_of
 from tests.support.checkout import ROOT
 from tests.support.client.file_server import served_folder
 from tests.support.client.scripted_service import Kind, both, client_of
@@ -98,6 +99,9 @@ def test_a_cutout_is_the_photo_where_the_class_is(live_url: str) -> None:
         assert cutout.getbbox() == (left, top, left + width, top + height)
         assert client.cutout(PHOTO, classes="bus").info["box"] is None
         assert client.overlay(PHOTO, classes="bus").info["object_pixels"] == 0
+        turned = file_of(Image.open(PHOTO), "JPEG", exif=b"Exif\0\0garbage1 and more")
+        remarks = [cutout.info["remark"], client.cutout(turned).info["remark"], client.segment(turned).remark]
+        assert [remark[:20] for remark in remarks] == ["", *["EXIF cannot be read;"] * 2]
         assert ((np.asarray(cutout)[..., 3] > 127) != cat).mean() < 0.02
 
 

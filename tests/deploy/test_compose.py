@@ -121,8 +121,10 @@ def test_the_replicas_have_the_proxy_s_configuration_but_for_their_addresses() -
 def test_haproxy_s_buffers_fit_its_memory() -> None:
     for name in ("haproxy.cfg", "compose.cfg"):
         text = (HAPROXY / name).read_text()
-        connections, size = (int(re.findall(rf"(?m)^  {word} (\d+)$", text)[0]) for word in ("maxconn", "tune.bufsize"))
-        assert 5 * connections * size < 0.95 * (int(COMPOSE["services"]["proxy"]["mem_limit"].rstrip("g")) << 30)
+        words = ("maxconn", "tune.buffers.limit", "tune.bufsize")
+        connections, buffers, size = (int(re.findall(rf"(?m)^  {word} (\d+)$", text)[0]) for word in words)
+        assert 2 * connections <= buffers
+        assert buffers * size < 0.95 * (int(COMPOSE["services"]["proxy"]["mem_limit"].rstrip("g")) << 30)
 
 
 @pytest.mark.long

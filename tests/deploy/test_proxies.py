@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import select
 import shutil
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -124,6 +126,25 @@ def test_while_one_instance_has_room_requests_are_answered_whether_the_other_ref
             full.process.wait(HANG_S)
             assert sum(status != 200 for status in load.wait_for_more(25)) <= CLIENTS
             assert set(load.wait_for_more(20)) == {200}
+
+
+@pytest.mark.long
+@each_proxy
+def test_two_clients_with_all_their_connections_leave_room_for_a_third(name: str, narrow_file: Path, tmp_path: Path) -> None:
+    """They send a part of a large photo, and wait; the third sends one of 5 MB."""
+    large = photo(2000, 3100, 85)
+    with ExitStack() as stack:
+        service = start(stack, narrow_file, tmp_path / "only")
+        url = stack.enter_context(balanced(name, service, service, tmp_path))
+        address = "127.0.0.1", int(url.rpartition(":")[2])
+        head = f"POST /segment HTTP/1.1\r\nHost: h\r\nContent-Length: {len(large)}\r\n\r\n".encode()
+        held = []
+        for client in ("127.0.0.2", "127.0.0.3"):
+            for _ in range(64):
+                held.append(stack.enter_context(socket.create_connection(address, HANG_S, source_address=(client, 0))))
+                held[-1].sendall(head + large[:200_000])
+        assert httpx.post(f"{url}/segment", content=large, timeout=HANG_S).status_code == 200
+        assert not select.select(held, [], [], 0)[0]  # they wait still
 
 
 @pytest.mark.long

@@ -109,6 +109,16 @@ def test_a_photo_beside_its_scaled_pixels_is_as_without_them(sample: Sample, wor
     assert np.array_equal(image.pixels, decode(sample.data, LIMITS, working))
 
 
+@pytest.mark.parametrize("working", [(9, 11), (15, 20), SIZE], ids=str)
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
+def test_a_photo_at_the_answers_size_is_the_scaled_photo(sample: Sample, working: tuple[int, int]) -> None:
+    for size in ((9, 11), (14, 19)):
+        image = OpenImage(sample.data, LIMITS).decode(working, size, with_photo=True)
+        assert image.photo is not None
+        assert np.abs(image.photo.astype(int) - scale(decode(sample.data, LIMITS), size)).mean() < 6
+        assert np.array_equal(image.pixels, decode(sample.data, LIMITS, working))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_orientation_behind_the_pixels_of_a_png_counts(orientation: int) -> None:
     data = late_exif_png(make_photo(*SIZE), orientation)

@@ -99,6 +99,7 @@ def test_a_parameter_that_does_not_go_with_the_format_is_refused(options: dict[s
 def test_a_parameter_changes_the_form_of_answer_or_is_refused(format: Any) -> None:
     rendering = Rendering(format)
     values = {"mask": "polygons", "classes": ("cat",), "background": "white", "palette": "labels", "topology": "shared"}
+    values |= {"objects": "largest", "width": 800, "height": 1}
     for name in RENDERING.keys() - {"format", "image_format"}:  # an earlier test
         value = values.get(name, not RENDERING[name].default if RENDERING[name].type is bool else 0.25)
         if rendering.uses(name):

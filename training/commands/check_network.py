@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imaging.classes import VOID
 from model.inference.loading import load_runtime
 from model.inference.segmenter import Segmenter
 from model.weights_file import find_files
@@ -120,4 +121,4 @@ def crop_pictures(train: Survey, recipe: Recipe) -> Iterator[Picture]:
     for index in sorted({int(index) for index in np.linspace(0, len(data) - 1, CROPS)}):
         image, mask = data[0, index]
         pixels = image[:3].permute(1, 2, 0).numpy()
-        yield np.hstack([pixels, overlay(pixels, mask.numpy().astype(np.uint8), train.split.labels)]), ""
+        yield np.hstack([pixels, overlay(pixels, mask.clamp(max=VOID).numpy().astype(np.uint8), train.split.labels)]), ""

@@ -172,7 +172,7 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     write_card(path)
     (facts,) = scores(scorer, weights.data_name).values()
     trust = [interval_line(facts)] if args.folds else trust_lines(facts)
-    score_lines = table(scorer.matrix, scorer.validation.labels.names).split("\n")
+    score_lines = table(scorer.matrix, scorer.names).split("\n")
     print_lines([*score_lines, *trust, *lines, f"wrote {path} and {path.with_suffix('.md')}"])
     export_weights(path)
 

@@ -18,6 +18,7 @@ from model.whole_file import write_file
 from training.commands.command import print_lines
 from training.commands.train_setup import TrainingData, survey_pool, survey_splits
 from training.commands.train_weights import TrainingWeights
+from training.data.network_classes import scored_names
 from training.data.problems import raise_all, remark
 from training.learning.distributed import World
 from training.publishing.card_sections import literal, table_row
@@ -105,7 +106,7 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
     trainings: one for each fold, scored on it. `fcn-check --weights` reads the second file.
     """
     counts = out_of_fold([training.scorer.counts for training in trainings], fold_of)
-    names = pool.split.labels.names
+    names = scored_names(pool.split)
     facts = score_facts(counts, names)
     rows = [
         {
@@ -131,9 +132,10 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
 
 def out_of_fold(counts: Sequence[Counts], fold_of: Folds) -> Counts:
     """The matrices (F, n, n) of all frames in order. counts: for each fold the matrices of its frames in order."""
-    result = np.zeros((len(fold_of), *counts[0].shape[1:]), np.int64)
+    rows, columns = np.max([each.shape[1:] for each in counts], 0)  # a fold may lack the frames of a set
+    result = np.zeros((len(fold_of), rows, columns), np.int64)
     for fold, part_counts in enumerate(counts):
-        result[fold_of == fold] = part_counts
+        result[fold_of == fold, : part_counts.shape[1], : part_counts.shape[2]] = part_counts
     return result
 
 

@@ -96,8 +96,8 @@ def make_run(args: argparse.Namespace, recipe: Recipe, data: TrainingData, devic
         weights = load_weights(args.teacher)
         teacher = _teacher(weights, recipe, split, preprocessing, device)
         origin["teacher"] = weights.sha256
-    elif recipe.teacher_weight:
-        raise ValueError(f"the recipe's teacher_weight is {recipe.teacher_weight}, which needs a teacher; give --teacher FILE")
+    elif why := _needs_teacher(recipe, split):
+        raise ValueError(f"{why}, which needs a teacher; give --teacher FILE")
     return Run(
         net=net,
         survey=survey,
@@ -136,10 +136,19 @@ def start_network(recipe: Recipe, start: str, classes: int, bands: int) -> tuple
     return net, new_tensors
 
 
+def _needs_teacher(recipe: Recipe, split: Split) -> str:
+    """What uses a teacher, in words; empty if nothing does. Raises `ValueError` if it would have nothing to teach."""
+    if recipe.teacher_where == "unlabelled" and not split.is_partial:
+        raise ValueError("the recipe's teacher_where is 'unlabelled', but every set labels all classes; leave it out")
+    if recipe.teacher_weight:
+        return f"the recipe's teacher_weight is {recipe.teacher_weight}"
+    return next((f"{each.folder} has void_above {each.void_above}" for each in split.sets if each.void_above < 1), "")
+
+
 def _teacher(weights: Weights, recipe: Recipe, split: Split, preprocessing: Preprocessing, device: torch.device) -> Teacher:
     """The teacher; raises `ValueError` if it does not fit the training."""
     manifest = weights.manifest
-    if not recipe.teacher_weight:
+    if not _needs_teacher(recipe, split):
         raise ValueError("--teacher has no effect, because the recipe's teacher_weight is 0; add --set teacher_weight=1.0")
     if manifest.labels.names != split.labels.names:
         raise ValueError(f"the teacher must have the classes {split.labels.names}, got {manifest.labels.names}")

@@ -77,7 +77,7 @@ class TrainingWeights:
 def scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
     """The last scores of a scorer, as a manifest holds them."""
     name = scored_in(f"{data_name}, {scorer.validation.name}", scorer.segmenter.runtime.identity.precision)
-    facts = score_facts(scorer.counts, scorer.validation.labels.names)
+    facts = score_facts(scorer.counts, scorer.names)
     return {name: facts | {"conditions": conditions(scorer.segmenter, Options())}}
 
 

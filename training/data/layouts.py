@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from imaging.decoding import IMAGE_ENDINGS
 from training.data import camvid, files
@@ -29,23 +32,64 @@ PIXEL_CLASSES = "_classes.csv"  # Roboflow's "Semantic Segmentation Masks": one 
 ROBOFLOW_MASK = "_mask"  # appended to an image's name
 
 
+class SetOptions(BaseModel):
+    """How a mixture uses one of its sets.
+
+    path: of the set's folder, from the mixture's; empty: as the set's name. weight: the set's part of the crops, relative to
+    those of the others. split: the one that has all frames which the set's layout does not list; empty: their names decide.
+    void_above: pixels without a label are void where the teacher gives the labelled classes more than this probability; 1:
+    nowhere.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    path: str = ""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    split: Literal["", "train", "val"] = ""
+    void_above: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+class FrameSet(SetOptions):
+    """A set of frames whose masks have labels of the same classes.
+
+    name: in the mixture; empty for a data set that is none. labelled: the ids of the masks' classes that it labels; None: all.
+    """
+
+    name: str = ""
+    folder: Path = Path()
+    labelled: frozenset[int] | None = None
+
+
+WHOLE = FrameSet()
+
+
 @dataclass(frozen=True)
 class Frame:
-    """One labelled image: its name in the split's list, and its two files."""
+    """One labelled image: its name in the split's list, its two files, and its set."""
 
     name: str
     image: Path
     mask: Path
+    set: FrameSet = WHOLE
 
 
 @dataclass
 class FrameListing:
-    """The frames of a split, errors of frames whose files are missing, and notes for the user."""
+    """The frames of a split, errors of frames whose files are missing, and notes for the user.
+
+    whole: frames that no list names all belong to the split.
+    """
 
     folders: Folders = field(default_factory=Folders)
     frames: list[Frame] = field(default_factory=list)
     missing: list[DataError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    whole: bool = False
+
+    def has(self, name: str, split: str) -> bool:
+        """Whether a frame that no list names belongs to the split: by its name alone, so added frames do not move others."""
+        digest = hashlib.sha256(normal_name(name).encode(*NAME_ENCODING)).hexdigest()
+        return self.whole or (int(digest, 16) % ONE_IN == 0) == (split == "val")
 
     def add(self, name: str, image: Path, *masks: Path) -> None:
         """Adds the frame of an image and the first of `masks` that exists; all paths are without endings.
@@ -87,14 +131,15 @@ class FrameListing:
         self.notes += remark(items, f"{what} left out", most=most)
 
 
-def list_frames(root: Path, split: str) -> FrameListing:
+def list_frames(root: Path, split: str, whole: bool = False) -> FrameListing:
     """The frames of a split, in any known layout, and the errors of missing files.
 
-    Raises `DataError` for an unknown layout, and for a list that is missing or empty.
+    whole: frames that no list names all belong to the split. Raises `DataError` for an unknown layout, and for a list that is
+    missing or empty.
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
-    listing = FrameListing()
+    listing = FrameListing(whole=whole)
     devkits = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
     if devkit := next((path for path in devkits if (path / "ImageSets").is_dir()), None):
         _voc(listing, devkit, split)
@@ -125,7 +170,7 @@ def _voc(listing: FrameListing, root: Path, split: str) -> None:
     """
     lists = root / "ImageSets" / "Segmentation"
     if split in SPLITS and [path.name for path in lists.glob("[!.]*.txt")] == ["default.txt"]:
-        paths = [line for line in files.lines(lists, "default") if _in_split(without_ending(line), split)]
+        paths = [line for line in files.lines(lists, "default") if listing.has(without_ending(line), split)]
     else:
         paths = files.lines(lists, split)
     images = root / "JPEGImages"
@@ -155,7 +200,7 @@ def _labelme(listing: FrameListing, root: Path, split: str) -> None:
     if split not in SPLITS:
         raise DataError(f"{root} has no ImageSets/Segmentation/{split}.txt")
     for name in listing.names(root / "JPEGImages"):
-        if _in_split(name, split):
+        if listing.has(name, split):
             listing.add(name, root / "JPEGImages" / name, *(root / folder / name for folder in VOC_MASKS))
     for folder in VOC_MASKS:
         listing.note_orphans(root / "JPEGImages", root / folder)
@@ -179,7 +224,7 @@ def _plain(listing: FrameListing, root: Path, split: str) -> None:
     elif any((images / other).is_dir() or files.list_file(root, other) for other in SPLITS):
         raise DataError(f"{root} has neither {split}.txt nor images/{split}, but a list or folder of another split")
     elif split in SPLITS:
-        names = [name for name in listing.names(images) if _in_split(name, split)]
+        names = [name for name in listing.names(images) if listing.has(name, split)]
     else:
         raise DataError(f"{root} has neither {split}.txt nor images/{split}")
     for name in names:
@@ -205,12 +250,6 @@ def _note_unlisted(listing: FrameListing, root: Path, images: Path) -> None:
     names = {normal_name(path.relative_to(images).with_suffix("").as_posix()): path for path in files.images_below(images)}
     paths = [path for name, path in names.items() if name not in names_in_lists]
     listing.leave_out(paths, "images are in no list and are", MOST_NAMED)
-
-
-def _in_split(name: str, split: str) -> bool:
-    """Whether a frame without a list belongs to the split; depends only on its name, so added frames do not move others."""
-    digest = hashlib.sha256(normal_name(name).encode(*NAME_ENCODING)).hexdigest()
-    return (int(digest, 16) % ONE_IN == 0) == (split == "val")
 
 
 def repeated(names: Iterable[str]) -> list[str]:
@@ -248,7 +287,7 @@ def _roboflow(listing: FrameListing, root: Path, split: str) -> None:
         raise DataError(f"{folder} is not there; a split has a folder of its name, such as train")
     names = dict.fromkeys(listing.names(folder))
     for name in names:
-        if not name.endswith(ROBOFLOW_MASK) and (validation or split not in SPLITS or _in_split(name, split)):
+        if not name.endswith(ROBOFLOW_MASK) and (validation or split not in SPLITS or listing.has(name, split)):
             listing.add(name, folder / name, folder / f"{name}{ROBOFLOW_MASK}")
     masks = [name.removesuffix(ROBOFLOW_MASK) for name in names if name.endswith(ROBOFLOW_MASK)]
     orphans = [f"{name}{ROBOFLOW_MASK}" for name in masks if name not in names]

@@ -44,9 +44,9 @@ def network_classes(network: Sequence[str], split: Split) -> NetworkClasses:
     """
     mapping, names, masks, sources = split.mapping, split.labels.names, split.source_labels, split.source_labels.names
     if network == names:
-        return NetworkClasses(np.arange(256, dtype=np.uint8), names)
+        return NetworkClasses(np.arange(256, dtype=np.uint8), scored_names(split))
     if network == sources:
-        return NetworkClasses(mapping.require_complete(masks.classes).table, names)
+        return NetworkClasses(mapping.require_complete(masks.classes).table, scored_names(split))
     background = next((index for index, name in enumerate(names) if name_key(name) == BACKGROUND), len(names))
     rest = mapping.further.get("*", background)
     of_source, of_target = (
@@ -73,7 +73,12 @@ def network_classes(network: Sequence[str], split: Split) -> NetworkClasses:
         what = names[rest] if rest < len(names) else f"{OTHER}, which is wrong where there is a label"
         line += f"; {len(others)} of its {len(network)} are none of them and count as {what}: {first_names(others, MOST)}"
     is_other = bool(others) and rest == len(names)
-    return NetworkClasses(table, [*names, OTHER] if is_other else names, line)
+    return NetworkClasses(table, [*names, OTHER] if is_other else scored_names(split), line)
+
+
+def scored_names(split: Split) -> list[str]:
+    """The split's classes, and `OTHER` if a set labels some of them alone: on its frames, the others count as it."""
+    return [*split.labels.names, OTHER] if split.is_partial else split.labels.names
 
 
 def match_rows(names: Sequence[str], start_names: Sequence[str]) -> tuple[int, ...]:

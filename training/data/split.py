@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from model.regular_file import read_regular_file
 from training.data import camvid, masks
 from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.files import NAME_ENCODING
-from training.data.layouts import Frame, list_frames
+from training.data.layouts import Frame, FrameSet, list_frames
 from training.data.map_files import read_bands, read_blocks, read_gsd
 from training.data.problems import DataError
+from training.data.sets import MIXTURE, read_sets
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,32 @@ class Split:
     def labels(self) -> LabelSet:
         return self.mapping.labels
 
+    @cached_property
+    def sets(self) -> dict[FrameSet, list[int]]:
+        """The sets of the frames, each with the indices of its frames."""
+        sets: dict[FrameSet, list[int]] = {}
+        for index, frame in enumerate(self.frames):
+            sets.setdefault(frame.set, []).append(index)
+        return sets
+
+    @cached_property
+    def is_partial(self) -> bool:
+        """Whether a set labels some classes alone."""
+        return any(each.labelled is not None for each in self.sets)
+
+    @property
+    def rest_id(self) -> int:
+        """The id that is no class and not void: of pixels with none of the classes that their set labels."""
+        return len(self.labels) + (self.labels.ignore_index == len(self.labels))
+
+    def labelled(self, frames: FrameSet) -> npt.NDArray[np.bool_]:
+        """For each class (n,), whether the set labels all of the masks' classes that count as it."""
+        is_labelled = np.ones(len(self.labels), np.bool_)
+        if frames.labelled is not None:
+            others = [self.mapping.table[each.id] for each in self.source_labels.classes if each.id not in frames.labelled]
+            is_labelled[[target for target in others if target < len(is_labelled)]] = False
+        return is_labelled
+
     @property
     def digest(self) -> str:
         """Sha256 of the frame names in order: equal for two runs with the same list."""
@@ -82,9 +110,14 @@ class Split:
             raise DataError(f"{self.frames[index].image}: {error}") from error
 
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
-        """The mask as uint8 ids (H, W) of the upright image, after the mapping; raises `DataError` naming a wrong file."""
+        """The mask as uint8 ids (H, W) of the upright image, after the mapping; `rest_id` where it shows no labelled class.
+
+        Raises `DataError` naming a wrong file.
+        """
         mask = masks.open_mask(self.frames[index].mask)
         ids = self.mapping(masks.interpret(mask, self.source_labels, self.colors, self.meaning))
+        if not (is_labelled := self.labelled(self.frames[index].set)).all():
+            ids[np.isin(ids, np.flatnonzero(~is_labelled))] = self.rest_id
         return ids if self.drawn_on == "upright" else masks.turn_upright(ids, masks.read_orientation(self.file(index)))
 
     def require_one_size(self, index: int, mask: npt.NDArray[np.uint8], size: tuple[int, ...]) -> None:
@@ -105,24 +138,35 @@ def get_split(
     meaning: masks.Meaning = "ids",
     drawn_on: masks.DrawnOn = "upright",
 ) -> Split:
-    """The split (`train`, `val`, ...) of the data set in this folder, in any known layout.
+    """The split (`train`, `val`, ...) of the data set in this folder, in any known layout, or of the sets of a mixture.
 
     Its frames are those whose two files are there; the errors of the others are in `missing`. Raises `DataError` for an unknown
     layout and an empty split.
     """
-    listing = list_frames(root, split)
+    sets = [each for each in read_sets(root, labels) if each.split in ("", split)]
+    listings = {each: list_frames(each.folder, split, whole=bool(each.split)) for each in sets}
+    if not sets:
+        raise DataError(f"{root / MIXTURE}: no set has frames of the split {split!r}")
+    bands, gsds = {read_bands(each.folder) for each in sets}, {read_gsd(each.folder) for each in sets}
+    if len(bands) > 1:
+        raise DataError(f"{root / MIXTURE}: the images of the sets have different bands: {', '.join(map(str, sorted(bands)))}")
     is_published = labels == camvid_labels() and (root / camvid.COLORS).is_file()
     return Split(
         name=split,
-        frames=tuple(listing.frames),
+        frames=tuple(replace(each, name=_full_name(own, each.name), set=own) for own in sets for each in listings[own].frames),
         mapping=mapping or identity_mapping(labels),
         source_labels=labels,
         colors=camvid.published_colors(root) if is_published else masks.label_colors(labels),
         meaning=meaning,
         drawn_on=drawn_on,
-        notes=tuple(listing.notes),
-        missing=tuple(listing.missing),
-        bands=read_bands(root),
-        gsd=read_gsd(root),
-        blocks=read_blocks(root),
+        notes=tuple(note for each in sets for note in listings[each].notes),
+        missing=tuple(error for each in sets for error in listings[each].missing),
+        bands=bands.pop(),
+        gsd=gsds.pop() if len(gsds) == 1 else None,
+        blocks={_full_name(each, name): block for each in sets for name, block in read_blocks(each.folder).items()},
     )
+
+
+def _full_name(frames: FrameSet, name: str) -> str:
+    """A frame's name in its mixture."""
+    return f"{frames.name}/{name}" if frames.name else name

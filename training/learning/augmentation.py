@@ -24,6 +24,7 @@ from model.inference.tiling import Size
 from model.preprocessing import RGB
 from training.learning.cropping import Cropper
 from training.learning.frame_cache import FrameCache
+from training.learning.losses import UNLABELLED
 from training.learning.recipe import CACHE_MB, Recipe
 from training.survey.records import Survey
 
@@ -71,6 +72,9 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     Keys are (epoch, frame). Random choices depend only on the key and the recipe's seed, so a resumed training sees the same
     crops.
 
+    sets: each set's weight and its frames. Pixels of the k-th set that show none of the classes which it labels have the id
+    `UNLABELLED` + k.
+
     All workers share one cache of frames, of up to `cache_bytes`. It holds pixels, of large frames reduced to the largest scale
     as the service reduces them.
     """
@@ -78,6 +82,8 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, survey: Survey, recipe: Recipe, cache_bytes: int = CACHE_MB << 20) -> None:
         self.split, self.recipe = survey.split, recipe
         self.ignore_index = self.split.labels.ignore_index
+        self.sets = [(each.weight, indices) for each, indices in self.split.sets.items()]
+        self._set_of = {index: number for number, (_, indices) in enumerate(self.sets) for index in indices}
         file_sizes = [record.size for record in survey.records]
         self._scaled_sizes = [scaled_size(size, recipe) for size in file_sizes]
         self._shapes = [_kept_size(size, recipe) for size in file_sizes]
@@ -109,7 +115,8 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             torch.default_generator.manual_seed(combine_seeds(self.recipe.seed, epoch, index))
             class_id, frame = self._rare.draw() or (None, index)
             image, mask = self._transform(*self._cropper(*self._scale(frame), class_id))
-        return image.as_subclass(Tensor), mask[0].as_subclass(Tensor).long()
+        ids = mask[0].as_subclass(Tensor).long()
+        return image.as_subclass(Tensor), torch.where(ids == self.split.rest_id, UNLABELLED + self._set_of[frame], ids)
 
     def _load(self, index: int) -> tuple[Pixels, Pixels]:
         """The image (H, W, bands) and the mask's ids (H, W), at the size at which they are kept."""

@@ -8,19 +8,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Maybe = Tensor | None
+UNLABELLED = 256  # this id + k: the pixel shows none of the classes that its set, the k-th, labels
+
 
 def cross_entropy(
-    logits: Tensor, masks: Tensor, ignore_index: int, weights: Tensor | None, divisor: Tensor | None = None
+    logits: Tensor, masks: Tensor, ignore_index: int, weights: Maybe, divisor: Maybe = None, labelled: Maybe = None
 ) -> Tensor:
-    """Mean cross-entropy over the labelled pixels of logits (N, C, H, W) and masks (N, H, W); 0 without labelled pixels.
+    """Mean cross-entropy over the pixels of logits (N, C, H, W) and masks (N, H, W) that are not void; 0 if all are.
 
-    divisor: the labelled pixels of the whole batch, if these crops are a part of it (default: of these crops).
+    divisor: the pixels of the whole batch that are not void, if these crops are a part of it (default: of these crops).
+    labelled: bool (K, C), whether each of K sets labels a class. A pixel of `UNLABELLED` + k costs the negative logarithm of
+    the summed probabilities of all classes that set k does not label, with the smallest of their weights. A crop is of one set.
     """
-    sums = F.cross_entropy(logits.float(), masks, weight=weights, ignore_index=ignore_index, reduction="sum")
+    logits, is_rest = logits.float(), masks >= UNLABELLED
+    classes = masks.masked_fill(is_rest, ignore_index)
+    sums = F.cross_entropy(logits, classes, weight=weights, ignore_index=ignore_index, reduction="sum")
+    crops = is_rest.flatten(1).any(1)
+    if labelled is not None and crops.any():
+        is_labelled = labelled[set_of_crop(masks[crops])]
+        others = logits[crops].masked_fill(is_labelled[..., None, None], -torch.inf)
+        costs = (logits[crops].logsumexp(1) - others.logsumexp(1)) * is_rest[crops]
+        if weights is not None:
+            costs = costs * weights.masked_fill(is_labelled, torch.inf).amin(1)[:, None, None]
+        sums = sums + costs.sum()
     return sums / ((masks != ignore_index).sum().clamp(min=1) if divisor is None else divisor)
 
 
-def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int = 4) -> Tensor:
+def set_of_crop(masks: Tensor) -> Tensor:
+    """The number of each crop's set (N,); below 0 for crops without a pixel of `UNLABELLED` or above. masks: (N, H, W)."""
+    return masks.flatten(1).amax(1) - UNLABELLED
+
+
+def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, labelled: Tensor | None = None, step: int = 4) -> Tensor:
     """The Lovász extension of 1 - IoU, averaged over the classes that the batch shows (Berman et al. 2018, section 3).
 
     logits (N, C, H, W), masks (N, H, W). Only every `step`th pixel per axis counts, from a random offset: sorting all pixels
@@ -28,7 +48,7 @@ def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int =
     """
     top, left = (int(offset) for offset in torch.randint(step, (2,)))
     sample = masks[:, top::step, left::step]
-    probabilities, is_class = _of_shown_classes(logits[..., top::step, left::step], sample, ignore_index)
+    probabilities, is_class = _of_shown_classes(logits[..., top::step, left::step], sample, ignore_index, labelled)
     foreground = is_class.float()
     errors = (foreground - probabilities).abs()
     if not errors.numel():
@@ -38,14 +58,14 @@ def lovasz_softmax(logits: Tensor, masks: Tensor, ignore_index: int, step: int =
     return loss
 
 
-def soft_dice(logits: Tensor, masks: Tensor, ignore_index: int) -> Tensor:
+def soft_dice(logits: Tensor, masks: Tensor, ignore_index: int, labelled: Tensor | None = None) -> Tensor:
     """1 - Dice of the probabilities, 2 * sum(p * g) / (sum(p) + sum(g)), averaged over the classes that the batch shows.
 
     g is 1 at the class's pixels and 0 elsewhere; sums are over all labelled pixels of the batch (Drozdzal et al. 2016, as
     Isensee et al. 2021 take it: over a batch, beside the cross-entropy). logits (N, C, H, W), masks (N, H, W). 0 without
     labelled pixels.
     """
-    probabilities, is_class = _of_shown_classes(logits, masks, ignore_index)
+    probabilities, is_class = _of_shown_classes(logits, masks, ignore_index, labelled)
     if not probabilities.numel():
         return logits.float().sum() * 0
     overlap = (probabilities * is_class).sum(1)
@@ -53,12 +73,17 @@ def soft_dice(logits: Tensor, masks: Tensor, ignore_index: int) -> Tensor:
     return 1 - dice.mean()
 
 
-def _of_shown_classes(logits: Tensor, masks: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Probabilities (C, P) of the C classes that the masks show, at the P labelled pixels; and whether they have the class."""
+def _of_shown_classes(logits: Tensor, masks: Tensor, ignore_index: int, labelled: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Probabilities (C, P) of the C classes that the masks show, at the P pixels without void; and whether they have the class.
+
+    The probability counts as 0 where the class may be shown without a label. labelled: as in `cross_entropy`.
+    """
     has_label = masks != ignore_index
     truth = masks[has_label]
     probabilities = logits.float().softmax(1).movedim(1, 0)[:, has_label]
-    present = torch.unique(truth)
+    if labelled is not None:
+        probabilities = probabilities * (labelled[(truth - UNLABELLED).clamp(min=0)].T | (truth < UNLABELLED))
+    present = torch.unique(truth[truth < UNLABELLED])
     return probabilities[present], truth == present[:, None]
 
 
@@ -70,10 +95,14 @@ def _lovasz_gradient(foreground: Tensor) -> Tensor:
     return torch.cat([jaccard[:, :1], jaccard.diff(dim=1)], 1)
 
 
-def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over pixels of the Kullback-Leibler divergence of softmax(logits) from the teacher's log-probabilities."""
+def distillation(logits: Tensor, teacher: Tensor, where: Tensor | None = None) -> Tensor:
+    """Mean over pixels of the Kullback-Leibler divergence of softmax(logits) from the teacher's log-probabilities.
+
+    where: bool (N, H, W), false for pixels where it counts as 0.
+    """
     student = F.log_softmax(logits.float(), 1)
-    return F.kl_div(student, teacher, reduction="none", log_target=True).sum(1).mean()
+    divergence = F.kl_div(student, teacher, reduction="none", log_target=True).sum(1)
+    return (divergence if where is None else divergence * where).mean()
 
 
 def median_frequency_weights(pixels: npt.NDArray[np.int64], power: float) -> Tensor:

@@ -60,6 +60,7 @@ class Recipe(BaseModel):
     rare_share: share of crops that show a rare class, one with fewer pixels in the data than the median class: the class is
         drawn, then a frame that shows it, then a crop that holds a pixel of it (after nnU-Net, Isensee et al. 2021, which takes
         a third). The other crops are of the epoch's frames, anywhere.
+    epoch_crops: number of crops of an epoch (0: as many as train has frames).
     batch: number of crops of one step, over all processes.
     accumulate: number of parts into which each process splits its share of the batch. It runs one part after the other and
         adds their gradients: this takes less memory.
@@ -84,7 +85,8 @@ class Recipe(BaseModel):
     unlabelled_border: distance in pixels, for masks with coarse borders. The losses ignore pixels that are closer to another
         class.
     teacher_weight: weight of the divergence from the teacher (Hinton et al. 2015). The teacher's probabilities are averaged
-        over `teacher_scales` and left-right flips.
+        over `teacher_scales` and left-right flips. teacher_where: `everywhere`, or `unlabelled`: at pixels alone that show none
+        of the classes which their set labels.
     ema: decay of the moving average of the weights (0: no average). The averaged weights are then scored and saved. The decay
         is smaller in the first steps.
     autocast: precision of the forward pass: `none` (float32), `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU that
@@ -109,6 +111,7 @@ class Recipe(BaseModel):
     start_rows: tuple[Row, ...] = ()
     start_scores: tuple[Annotated[tuple[Row, ...], Field(min_length=1)], ...] = ()
     epochs: Count = 60
+    epoch_crops: Count = 0
     rare_share: Fraction = 0.0
     batch: Positive = 8
     accumulate: Parts = 1
@@ -140,6 +143,7 @@ class Recipe(BaseModel):
     dice_weight: Weight = 0.0
     unlabelled_border: Count = 0
     teacher_weight: Weight = 0.0
+    teacher_where: Literal["everywhere", "unlabelled"] = "everywhere"
     teacher_scales: Annotated[tuple[Factor, ...], Field(min_length=1)] = (1.0,)
     label_weight: Weight = 1.0
     ema: Fraction = 0.0
@@ -165,7 +169,7 @@ class Recipe(BaseModel):
 
     def steps_of_epoch(self, frames: int) -> int:
         """The optimiser's steps of an epoch over so many frames of train."""
-        return max(1, frames // self.batch)
+        return max(1, (self.epoch_crops or frames) // self.batch)
 
 
 def make_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:

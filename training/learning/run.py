@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -18,11 +19,12 @@ from tqdm import tqdm
 from model.networks.fcn import FCN
 from model.networks.servable import normalise
 from model.preprocessing import Preprocessing
+from training.learning import losses
 from training.learning.augmentation import AugmentedSplit, combine_seeds
 from training.learning.checkpoint import FILE, Progress, first_line, load_checkpoint, save_checkpoint
 from training.learning.distributed import World
 from training.learning.loading import BatchLoader
-from training.learning.losses import cross_entropy, distillation, lovasz_softmax, median_frequency_weights, soft_dice
+from training.learning.losses import UNLABELLED, set_of_crop
 from training.learning.optimization import Optimization
 from training.learning.recipe import CACHE_MB, Recipe
 from training.learning.teacher import Teacher
@@ -72,6 +74,21 @@ class Run:
         return facts | dict(self.origin)
 
 
+@dataclass
+class Piece:
+    """A part of a step's batch: normalised images (N, 3, H, W), masks (N, H, W), and the teacher's log-probabilities.
+
+    target: of the crops for which `crops` (N,) is true; None without a teacher. where: the cells at which it teaches; None:
+    all.
+    """
+
+    inputs: Tensor
+    masks: Tensor
+    target: Tensor | None = None
+    crops: Tensor | None = None
+    where: Tensor | None = None
+
+
 class Trainer:
     """Trains the network of a run by its recipe, on this process's share of each batch.
 
@@ -94,8 +111,14 @@ class Trainer:
         self.parallel = self.world.wrap(self.net, self.device)
         self.class_weights: Tensor | None = None
         if self.recipe.class_weights == "median":
-            weights = median_frequency_weights(run.survey.class_pixels.sum(0), self.recipe.class_weights_power)
+            weights = losses.median_frequency_weights(run.survey.class_pixels.sum(0), self.recipe.class_weights_power)
             self.class_weights = weights.to(self.device)
+        split = run.survey.split
+        is_labelled = torch.tensor(np.stack([split.labelled(each) for each in split.sets]), device=self.device)
+        self.labelled = is_labelled if split.is_partial else None
+        self.void_above = torch.tensor(
+            [each.void_above if each.void_above < 1 else torch.inf for each in split.sets], device=self.device
+        )
         self.resume_facts = run.resume_facts
         self.progress = self._restore()
 
@@ -196,40 +219,59 @@ class Trainer:
         """Trains on one batch; gives its loss, and whether its gradient was finite. Else the weights have not changed."""
         if self.recipe.unlabelled_border:
             masks = without_border(masks, self.data.ignore_index, self.recipe.unlabelled_border)
-        divisor = self.world.sum((masks != self.data.ignore_index).sum()).clamp(min=1) / self.world.size
         total = torch.zeros((), device=self.device)
         crops = len(images) * self.world.size if self.recipe.batch_loss == "sum" else 1
         parts = min(self.recipe.accumulate, len(images))
-        pieces = zip(images.tensor_split(parts), masks.tensor_split(parts), strict=True)
-        for index, (part_images, part_masks) in enumerate(pieces):
+        pairs = zip(images.tensor_split(parts), masks.tensor_split(parts), strict=True)
+        pieces = [self._ask_teacher(*pair) for pair in pairs]
+        labelled_pixels = torch.stack([(piece.masks != self.data.ignore_index).sum() for piece in pieces]).sum()
+        divisor = self.world.sum(labelled_pixels).clamp(min=1) / self.world.size
+        for index, piece in enumerate(pieces):
             # processes exchange gradients once a step, in its last part
             local = isinstance(self.parallel, DistributedDataParallel) and index < parts - 1
             with cast(DistributedDataParallel, self.parallel).no_sync() if local else nullcontext():
-                share = len(part_images) / len(images)
-                loss = self._loss(part_images, part_masks, divisor, share)
+                loss = self._loss(piece, divisor, len(piece.inputs) / len(images))
                 self.optimization.backward(loss * crops)
             total += loss.detach()
         return total, self.optimization.step()
 
-    def _loss(self, images: Tensor, masks: Tensor, divisor: Tensor, share: float) -> Tensor:
+    def _ask_teacher(self, images: Tensor, masks: Tensor) -> Piece:
+        """One part of the step's batch, with the teacher's probabilities of its crops, if a loss or a set needs them."""
+        inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
+        is_partial = set_of_crop(masks) >= 0
+        learns = self.recipe.teacher_weight > 0
+        crops = torch.ones_like(is_partial) if learns and self.recipe.teacher_where == "everywhere" else is_partial
+        if self.teacher is None or not crops.any():
+            return Piece(inputs, masks)
+        with self.optimization.autocast():
+            target = self.teacher.log_probabilities(inputs[crops])
+        piece = Piece(inputs, masks, target, crops)
+        if self.recipe.teacher_where == "unlabelled":
+            piece.where = masks[crops][:, :: self.teacher.stride, :: self.teacher.stride] >= UNLABELLED
+        if self.labelled is not None and is_partial.any():
+            said = target[is_partial[crops]]
+            doubts = (masks[is_partial], said, self.data.ignore_index, self.labelled, self.void_above)
+            piece.masks = masks.index_put((is_partial,), self.teacher.void_where_sure(*doubts))
+        return piece
+
+    def _loss(self, piece: Piece, divisor: Tensor, share: float) -> Tensor:
         """The loss of one part of the step's batch.
 
         divisor: number of labelled pixels in the batches of all processes, divided by the number of processes, because
         `DistributedDataParallel` averages gradients. share: the part's share of this process's crops.
         """
-        recipe, ignore_index = self.recipe, self.data.ignore_index
-        inputs = normalise(images, self.preprocessing).contiguous(memory_format=torch.channels_last)
+        recipe, labels = self.recipe, (piece.masks, self.data.ignore_index)
         with self.optimization.autocast():
-            logits = self.parallel(inputs)
-            target = self.teacher.log_probabilities(inputs) if self.teacher else None
-        loss = recipe.label_weight * cross_entropy(logits, masks, ignore_index, self.class_weights, divisor)
+            logits = self.parallel(piece.inputs)
+        loss = recipe.label_weight * losses.cross_entropy(logits, *labels, self.class_weights, divisor, self.labelled)
         if recipe.lovasz_weight:
-            loss = loss + recipe.lovasz_weight * share * lovasz_softmax(logits, masks, ignore_index)
+            loss = loss + recipe.lovasz_weight * share * losses.lovasz_softmax(logits, *labels, self.labelled)
         if recipe.dice_weight:
-            loss = loss + recipe.dice_weight * share * soft_dice(logits, masks, ignore_index)
-        if self.teacher and target is not None:
-            at_cells = logits[..., :: self.teacher.stride, :: self.teacher.stride]
-            loss = loss + recipe.teacher_weight * share * distillation(at_cells, target)
+            loss = loss + recipe.dice_weight * share * losses.soft_dice(logits, *labels, self.labelled)
+        if self.teacher and piece.target is not None and piece.crops is not None:
+            at_cells = logits[piece.crops][..., :: self.teacher.stride, :: self.teacher.stride]
+            share = share * len(at_cells) / len(logits)
+            loss = loss + recipe.teacher_weight * share * losses.distillation(at_cells, piece.target, piece.where)
         return loss
 
 

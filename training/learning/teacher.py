@@ -9,6 +9,7 @@ from torch import Tensor
 from model.architecture import first_centre
 from model.networks.aligned import AlignedFCN
 from model.networks.fcn import FCN
+from training.learning.losses import UNLABELLED, set_of_crop
 
 
 class Teacher:
@@ -38,6 +39,22 @@ class Teacher:
                 scores = self.net.scores(inputs.flip(3) if flip else inputs)
                 total = total + self._at_pixels(scores.float(), images, scale, flip).softmax(1)
         return (total / (2 * len(self.scales))).clamp(min=1e-8).log()
+
+    def void_where_sure(
+        self, masks: Tensor, log_probabilities: Tensor, ignore_index: int, labelled: Tensor, void_above: Tensor
+    ) -> Tensor:
+        """The masks (N, H, W), void at pixels without a label that seem to have one.
+
+        There the teacher gives the classes that the crop's set labels more than the set's `void_above` (K,) together.
+        labelled: bool (K, C). The crops are of sets that label some classes. log_probabilities: of `log_probabilities`.
+        """
+        sets, (height, width) = set_of_crop(masks), masks.shape[-2:]
+        probability = (log_probabilities.exp() * labelled[sets][..., None, None]).sum(1, keepdim=True)
+        # from the pixels at multiples of the stride to those between them; what lies behind the last is as the last
+        sides = [(cells - 1) * self.stride + 1 for cells in probability.shape[-2:]]
+        probability = F.interpolate(probability, size=sides, mode="bilinear", align_corners=True)
+        probability = F.pad(probability, (0, width - sides[1], 0, height - sides[0]), mode="replicate")[:, 0]
+        return masks.masked_fill((masks >= UNLABELLED) & (probability > void_above[sets][:, None, None]), ignore_index)
 
     def _at_pixels(self, scores: Tensor, images: Tensor, scale: float, flip: bool) -> Tensor:
         """Samples the scores of the scaled images bilinearly at the original images' pixels, one pixel every stride.

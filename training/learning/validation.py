@@ -15,16 +15,16 @@ from torch import Tensor
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
-from model.metrics import ConfusionMatrix, Counts, confusion, ious
+from model.metrics import ConfusionMatrix, Counts, ious, label_pixels
 from model.networks.fcn import FCN
 from model.networks.servable import load_network
 from training.data.class_mapping import ClassMapping
 from training.data.label_files import name_key
-from training.data.network_classes import BACKGROUND, NEW, OTHER, NetworkClasses
+from training.data.network_classes import BACKGROUND, NEW, OTHER, NetworkClasses, scored_names
 from training.data.split import Split
 from training.learning.starts import start_weights
 from training.scoring.changes import Change, compare, only, signed
-from training.scoring.evaluate import frame_counts, served_frames, snapshot_segmenter
+from training.scoring.evaluate import frame_confusion, frame_counts, served_frames, snapshot_segmenter
 from training.scoring.intervals import Interval, mean_iou_interval
 
 Scores = dict[str, float | None]
@@ -34,14 +34,15 @@ class Scorer:
     """Scores networks of one manifest on a split; `counts` and `segmenter` are those of the last call.
 
     mapping: from the network's classes to the split's. The counts equal those of `training.scoring.evaluate.frame_counts` with
-    the service's options: a confusion matrix for each frame (F, n, n); none before the first call.
+    the service's options: a confusion matrix for each frame (F, n, n); none before the first call. names: of the n classes.
     """
 
     segmenter: Segmenter
 
     def __init__(self, manifest: Manifest, validation: Split, mapping: ClassMapping, device: str) -> None:
         self.manifest, self.validation, self.mapping, self.device = manifest, validation, mapping, device
-        self.counts: Counts = np.zeros((0, len(validation.labels), len(validation.labels)), np.int64)
+        self.names = scored_names(validation)
+        self.counts: Counts = np.zeros((0, len(self.names), len(self.names)), np.int64)
 
     @property
     def matrix(self) -> ConfusionMatrix:
@@ -57,24 +58,24 @@ class Scorer:
         """
         self.segmenter = segmenter = snapshot_segmenter(net, self.manifest, self.device)
         split = self.validation
-        classes, loss = len(split.labels), 0.0
+        loss = 0.0
         table = torch.from_numpy(self.mapping.table[: len(self.manifest.labels)])
         counts = []
-        for _, mask, plan, pixels in served_frames(segmenter, split, Options()):
-            frame = np.zeros((classes, classes), np.int64)
+        for index, mask, plan, pixels in served_frames(segmenter, split, Options()):
+            frames: list[Counts] = []
             for rows in segmenter.rows(pixels, plan):
                 ids = rows.class_ids()
                 truth = mask[rows.top : rows.top + len(ids)]
-                frame += confusion(truth, self.mapping(ids), classes)
+                frames.append(frame_confusion(split, index, truth, self.mapping(ids), len(self.names)))
                 labels = torch.from_numpy(truth.copy())
                 for part, logits in rows.logits():
                     loss += cross_entropy_sum(torch.from_numpy(logits), labels[part], table)
-            counts.append(frame)
+            counts.append(np.sum(frames, 0))
         self.counts = np.stack(counts)
         matrix = self.matrix
-        labelled_pixels = int(matrix.counts.sum())
+        labelled_pixels = int(label_pixels(matrix.counts).sum())
         scores: Scores = {"mean_iou": matrix.mean_iou, "val_loss": loss / labelled_pixels if labelled_pixels else None}
-        class_scores = zip(split.labels.names, matrix.iou.tolist(), strict=True)
+        class_scores = zip(split.labels.names, matrix.iou.tolist(), strict=False)  # without `OTHER`, which has no score
         return scores | {f"iou/{name}": None if isnan(iou) else iou for name, iou in class_scores}
 
 
@@ -115,9 +116,9 @@ class StartScore:
     def against(self, counts: Counts) -> Change:
         """How far the trained network is above the start on the known classes, on the same frames and pixels.
 
-        counts: of the trained network, as `Scorer.counts`: (F, n, n).
+        counts: of the trained network, as `Scorer.counts`: (F, n, n), or (F, n + 2, n + 1).
         """
-        counts = np.pad(counts, ((0, 0), (0, 1), (0, 1)))
+        counts = np.pad(counts, [(0, own - other) for own, other in zip(self.counts.shape, counts.shape, strict=True)])
         return compare(only(counts, self.class_ids), only(self.counts, self.class_ids))
 
     def facts(self) -> dict[str, Any]:

@@ -83,7 +83,8 @@ def compare(ours: Counts, theirs: Counts) -> Change:
 def only(counts: Counts, classes: Sequence[int]) -> Counts:
     """The counts without the pixels that are labelled with other classes, so that means are over these classes alone."""
     result = np.zeros_like(counts)
-    result[:, list(classes)] = counts[:, list(classes)]
+    rows = [*classes, *range(counts.shape[2], counts.shape[1])]
+    result[:, rows] = counts[:, rows]
     return result
 
 

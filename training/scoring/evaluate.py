@@ -15,7 +15,7 @@ from model.inference.plan import Options, Plan
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
-from model.metrics import ConfusionMatrix, Counts, confusion
+from model.metrics import ConfusionMatrix, Counts, confusion, label_pixels
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights
@@ -33,16 +33,34 @@ def frame_counts(
 ) -> Counts:
     """The confusion matrices (F, n, n) of the segmenter's class maps against the split's masks, one for each frame.
 
-    classes: as what the network's count; n is the number of their names. boundaries: is updated with the same class maps, if
-    there is one. Raises `DataError` for an image that cannot be decoded or whose size differs from its mask's.
+    They are (F, n + 1, n) if a set of the split labels some classes alone: a class is scored on frames that label it.
+    classes: as what the network's count; n is the number of their names. boundaries: is updated with the class maps of frames
+    that label all classes, if there is one. Raises `DataError` for an image that cannot be decoded or whose size differs from
+    its mask's.
     """
     counts = []
-    for mask, class_map in predictions(segmenter, split, options):
-        truth = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)  # a void id may be that of `OTHER`
-        counts.append(confusion(truth, classes(class_map), len(classes.names)))
-        if boundaries:
+    for index, (mask, class_map) in enumerate(predictions(segmenter, split, options)):
+        counts.append(frame_confusion(split, index, mask, classes(class_map), len(classes.names)))
+        if boundaries and split.frames[index].set.labelled is None:
+            truth = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)  # a void id may be that of `OTHER`
             boundaries.update(truth, classes(class_map))
     return np.stack(counts)
+
+
+def frame_confusion(split: Split, index: int, mask: ClassMap, prediction: ClassMap, names: int) -> Counts:
+    """The confusion matrix of a frame (n, n), or (n + 1, n) if the split `is_partial`.
+
+    mask: of the split (H, W), or rows of it. prediction: classes of the split, or `OTHER`. names: n, of the split's classes
+    and `OTHER`, which a split that `is_partial` has.
+    """
+    classes = len(split.labels)
+    truth = np.where(mask < classes, mask, VOID).astype(np.uint8)
+    if not split.is_partial:
+        return confusion(truth, prediction, names)
+    is_labelled = split.labelled(split.frames[index].set)
+    truth[mask == split.rest_id] = names
+    own = np.where(np.append(is_labelled, [False])[prediction], prediction, classes).astype(np.uint8)
+    return confusion(truth, prediction if is_labelled.all() else own, names, names + 1)
 
 
 def predictions(segmenter: Segmenter, split: Split, options: Options) -> Iterator[tuple[ClassMap, ClassMap]]:
@@ -92,7 +110,7 @@ def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
     """The scores as text: a row for each class, then the means, and a line on the classes that the means leave out."""
     width = max(len(name) for name in [*names, "frequency-weighted IoU"])
     rows = [f"{'class':<{width}}  {'IoU':>6}  {'accuracy':>8}  {'pixels':>11}"]
-    per_class = zip(names, matrix.iou, matrix.class_accuracy, matrix.counts.sum(1), strict=True)
+    per_class = zip(names, matrix.iou, matrix.class_accuracy, label_pixels(matrix.counts), strict=True)
     rows += [f"{name:<{width}}  {iou:6.3f}  {accuracy:8.3f}  {pixels:11d}" for name, iou, accuracy, pixels in per_class]
     means = {
         "mean IoU": matrix.mean_iou,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.metrics import ConfusionMatrix, Counts, ious, nanmean
+from model.metrics import ConfusionMatrix, Counts, ious, label_pixels, nanmean
 
 Scores = npt.NDArray[np.float64]
 DRAWS = 2000
@@ -74,7 +74,7 @@ def difference_intervals(ours: Counts, theirs: Counts) -> list[Interval]:
 
 def frames_by_class(counts: Counts) -> list[int]:
     """For each class, the number of frames whose labels show it."""
-    numbers: list[int] = (counts.sum(2) > 0).sum(0).tolist()
+    numbers: list[int] = (label_pixels(counts) > 0).sum(0).tolist()
     return numbers
 
 
@@ -151,7 +151,7 @@ def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interv
     """
     labels = counts[..., 0] if counts.ndim == 4 else counts
     values = score(counts.sum(0))
-    draws = _draws(score, counts, (labels.sum(2) > 0).astype(np.float64))
+    draws = _draws(score, counts, (label_pixels(labels) > 0).astype(np.float64))
     if draws is None:
         low = high = np.full(len(values), np.nan)
     else:

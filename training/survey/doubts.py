@@ -87,7 +87,7 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
 
 
 def odd_photos(survey: Survey) -> list[str]:
-    """Remarks on a split's photos. If the survey has read no pixels, they are on sizes and CMYK alone."""
+    """Remarks on a split's photos. If the survey has read no pixels, they are on sizes, CMYK and orientations alone."""
 
     def that_look(look: Appearance) -> list[Finding]:
         return _of_records(survey, lambda record: "" if record.appearance == look else None)
@@ -101,6 +101,7 @@ def odd_photos(survey: Survey) -> list[str]:
         (_small(survey), "have less than a tenth of the pixels that the median image has, as a thumbnail has"),
         (if_exceptions(that_look("grey"), survey), "are grey, nearly all others are not"),
         (cmyk, f"{without_profile}; save them as RGB"),
+        (_of_records(survey, lambda record: record.remark or None), "may lie otherwise than they are read"),
     ]
     return remarks(survey, "images", kinds, survey.tiles)
 

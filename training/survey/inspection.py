@@ -11,6 +11,7 @@ import numpy as np
 from imaging.classes import VOID
 from training.data.label_files import alike_names
 from training.data.problems import MOST_NAMED, DataError, first_names, remark
+from training.data.sets import LABELLED
 from training.survey.copies import copied_images, copied_masks, shared_frames, similar_images, swapped_masks, swapped_note
 from training.survey.doubts import LEAST_FRAMES, doubtful_labels, odd_photos, outlying_masks
 from training.survey.records import Survey
@@ -21,16 +22,32 @@ Row = tuple[str, ...]
 
 
 def class_errors(survey: Survey, fewest_classes: int = 1) -> list[DataError]:
-    """An error if the masks show fewer classes than this; none for a split without frames."""
+    """Errors of sets that show a class which they do not label, and one if the masks show fewer classes than this.
+
+    None for a split without frames. What a set does not label counts as a class if there must be two.
+    """
     class_ids, labels = survey.shown_classes, survey.split.labels
-    if len(class_ids) >= fewest_classes or not survey.records:
-        return []
+    errors, is_enough = _unlisted_classes(survey), len(class_ids) + (fewest_classes > 1 and survey.split.is_partial)
+    if errors or is_enough >= fewest_classes or not survey.records:
+        return errors
     names = ", ".join(labels.names[index] for index in class_ids) or "no class"
     return [
         DataError(
             f"the masks of the split {survey.split.name!r} show {names} of {len(labels)} classes, which is too few; masks hold "
             f"class ids (0 to {len(labels) - 1}), and 255 is void, not an object"
         )
+    ]
+
+
+def _unlisted_classes(survey: Survey) -> list[DataError]:
+    """An error for each class of a mask that the mask's set does not label."""
+    names = survey.split.source_labels.names
+    return [
+        DataError(f"{frame.mask}: it shows {names[each]}, which {frame.set.folder / LABELLED} does not name")
+        for frame, record in survey.frames
+        if frame.set.labelled is not None
+        for each in record.pixels.keys() - frame.set.labelled
+        if 0 < each < len(names)
     ]
 
 
@@ -110,7 +127,8 @@ def pair_notes(train: Survey, validation: Survey) -> list[str]:
 
 def class_rows(surveys: Sequence[Survey]) -> list[Row]:
     """A heading, a row for each class, and one for void: its name, then for each split its frames and its share of pixels."""
-    columns = [["class", *surveys[0].split.labels.names, "(void)"] if surveys else ["class"]]
+    void = "(void or not labelled)" if any(survey.split.is_partial for survey in surveys) else "(void)"
+    columns = [["class", *surveys[0].split.labels.names, void] if surveys else ["class"]]
     for survey in surveys:
         counts = survey.class_pixels
         counts = np.column_stack([counts, survey.areas - counts.sum(1)])  # void is the rest

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from tqdm import tqdm
 
+from imaging.decoding import Limits, OpenImage
 from model.preprocessing import RGB
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
@@ -31,7 +32,7 @@ from training.survey.placement import PhotoEdges, border_cells, edge_cells
 from training.survey.shapes import block_side, grid_ids, thin_ids, typical_extents, unlabelled_part
 
 FILE = "survey.json"
-VERSION = 9  # of the records; another number makes every run read its data set again
+VERSION = 10  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
@@ -43,8 +44,9 @@ class FrameRecord(BaseModel):
     contradiction: the first class id whose palette colour belongs to another class, and that class's id. kind: of the mask, as
     `MaskFile.kind` says. is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF.
     is_orientation_ambiguous: whether EXIF turns the image, and neither size nor borders tell that the mask was drawn on the
-    upright one. is_cmyk: whether the image file holds CMYK. rim: for each class id of the source labels, the number of its
-    pixels in the mask's outermost rows and columns. extents, thin: `typical_extents` and `thin_ids` of the mask's source ids.
+    upright one. is_cmyk: whether the image file holds CMYK. remark: `OpenImage.remark` of it. rim: for each class id of
+    the source labels, the number of its pixels in the mask's outermost rows and columns. extents, thin: `typical_extents` and
+    `thin_ids` of the mask's source ids.
     image_hash: `photos.image_hash` of the upright image. edge_cells, border_cells: `placement` of the upright image and its
     mask. better_place: `placement.PhotoEdges.better_place`, None if the mask lies well. appearance: `photos.appearance` of the
     upright image. block_side, unlabelled_part, grid_ids: `shapes` of the mask's source ids. From extents on, all are empty if
@@ -63,6 +65,7 @@ class FrameRecord(BaseModel):
     kind: str
     orientation: int
     is_cmyk: bool
+    remark: str
     rim: dict[int, int]
     extents: dict[int, float]
     thin: list[int]
@@ -97,6 +100,8 @@ class Survey:
             digest.update(bytes.fromhex(record.image_sha256 + record.mask_sha256))
         if (self.split.meaning, self.split.drawn_on) != ("ids", "upright"):
             digest.update(f"{self.split.meaning} {self.split.drawn_on}".encode())
+        if self.split.is_partial or len(self.split.sets) > 1:
+            digest.update(repr([(each.weight, each.void_above, each.labelled) for each in self.split.sets]).encode())
         return digest.hexdigest()
 
     @property
@@ -132,7 +137,7 @@ class Survey:
 
     @property
     def class_pixels(self) -> npt.NDArray[np.int64]:
-        """The number of pixels of each class in each frame, int64 (frames, classes), after the split's mapping."""
+        """The number of labelled pixels of each class in each frame, int64 (frames, classes), after the split's mapping."""
         return self._by_class([record.pixels for record in self.records])
 
     @property
@@ -147,10 +152,11 @@ class Survey:
 
     def _by_class(self, numbers: Sequence[Mapping[int, int]]) -> npt.NDArray[np.int64]:
         counts = np.zeros((len(numbers), len(self.split.labels)), np.int64)
-        for row, by_source in zip(counts, numbers, strict=True):
+        is_labelled = {each: self.split.labelled(each) for each in self.split.sets}
+        for row, by_source, frame in zip(counts, numbers, self.split.frames, strict=True):
             for source, number in by_source.items():
                 target = self.split.mapping.table[source]
-                if target < len(row):  # else void
+                if target < len(row) and is_labelled[frame.set][target]:  # else void, or of no labelled class
                     row[target] += number
         return counts
 
@@ -256,6 +262,7 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         kind=mask.kind,
         orientation=orientation,
         is_cmyk=len(split.bands) == len(RGB) and is_cmyk(data),
+        remark=OpenImage(data, Limits()).remark if len(split.bands) == len(RGB) else "",
         rim=_counts(np.concatenate([ids[0], ids[-1], ids[1:-1, 0], ids[1:-1, -1]])),
         extents=typical_extents(ids) if pixels else {},
         thin=thin_ids(ids) if pixels else [],

@@ -43,7 +43,10 @@ async def plan_scene(request: SceneRequest, folder: Path, model: Model) -> None:
 
 
 async def segment_scene(settings: Settings, job: Job, folder: Path, model: Model, tell: Tell) -> Mapping[str, int | str]:
-    """Writes the result of the job's scene, and gives its remark, if there is one. Raises one of `REFUSALS`, `InferenceError` and as `SceneProcess.run`."""
+    """Writes the result of the job's scene, and gives its remark, if there is one.
+
+    Raises one of `REFUSALS`, `InferenceError` and as `SceneProcess.run`.
+    """
     scheduler, request = model.scheduler, scene_request(job, folder, settings)
     task = SceneTask(model.pickled_runtime, request, str(folder / WORK), scheduler.ahead)
     queue = TileQueue(inf, is_background=True)

@@ -36,7 +36,10 @@ def share(limit: int, client: str, uses: Mapping[str, int]) -> int:
     uses: what each client has. One that was alone may have more than half of the limit. What is beyond it does not count here,
     because others may have it back (`Lack`).
     """
-    others = sum(min(use, limit // 2) for other, use in uses.items() if other != client)
+    half, own = limit // 2, uses.get(client, 0)
+    # no loop of Python over clients, of which there may be thousands
+    others = sum(uses.values()) - sum(filter(half.__lt__, uses.values())) + half * sum(map(half.__lt__, uses.values()))
+    others -= min(own, half)
     return (limit - others) // 2 if others else limit
 
 

@@ -46,14 +46,14 @@ class JobStore:
 
     Its jobs are there after `load`. Of places, bytes and files, uploads have what has arrived, and each client its `share`.
     What clients had beyond it while they were alone, and what jobs take beyond a limit while they run, the client with most
-    gives back. end_job: ends a job that has not ended, with these words.
+    gives back. turn: of uploads that are written. end_job: ends a job that has not ended, with these words.
     """
 
     def __init__(self, folder: Path, most_bytes: float, days: float, clients: Clients | None = None) -> None:
         self.root, self._most = folder, Use(MOST_JOBS, int(most_bytes), MOST_FILES)
         self._days, self._clients = days, clients or Clients()
         self._lock = lock_folder(folder)
-        self.is_loaded = False
+        self.is_loaded, self.turn = False, asyncio.Lock()
         self.end_job: Callable[[Job, str], Awaitable[None]]
         self._open, self._ended = dict[str, Job](), dict[str, Job]()  # the oldest first; the first that ended first
         self._holders, self._shares = dict[str, _Holder](), Shares()

@@ -48,6 +48,7 @@ def segmentation(response: httpx.Response, labels: Sequence[Label]) -> Segmentat
             request_id=response.headers.get("X-Request-ID", ""),
             timing=timing(response),
             labels=tuple(labels),
+            remark=response.headers.get("X-Remark", ""),
         )
 
 
@@ -82,10 +83,10 @@ def document(response: httpx.Response) -> dict[str, Any]:
 
 
 def picture(response: httpx.Response) -> ImageFile:
-    """Decodes a PNG, JPEG or WebP. Its `info` has what `object_facts` says."""
+    """Decodes a PNG, JPEG or WebP. Its `info` has what `object_facts` says, and `remark` as in `Segmentation`."""
     with _reading(response):
         image = _decode(response.content, response.headers.get("Content-Type", ""))
-        image.info.update(object_facts(response))
+        image.info.update(object_facts(response) | {"remark": response.headers.get("X-Remark", "")})
         return image
 
 

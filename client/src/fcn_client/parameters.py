@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 Blend = Literal["mean", "hann"]
 Side = Literal["auto", "native"] | int
 Quality = Literal["standard", "high"]
+Objects = Literal["all", "largest"]
 ImageFormat = Literal["png", "jpeg", "webp"]
 Palette = Literal["display", "labels"]
 Topology = Literal["shared"]
@@ -30,9 +31,9 @@ class Options(TypedDict, total=False):
     # pixels with less confidence become 255, void; with format=png, grey, color, overlay, binary, json, coco, npz, hf, geotiff,
     # geojson
     min_confidence: float | None
-    # regions smaller than this take the class of a neighbour that fits best: pixels (`200`), or a share of the image (`0.1%`)
+    # regions smaller than this take the class of a neighbour that fits best
     min_area: int | str | None
-    # holes smaller than this take the class around them: pixels, or a share of the image
+    # holes smaller than this take the class around them
     fill_holes: int | str | None
     # a model of `/models` (default: the first)
     model: str | None
@@ -50,10 +51,18 @@ class OverlayOptions(Options, total=False):
 
     # classes that the answer shows: names or ids, separated by commas
     classes: Classes | None
+    # largest: only the largest connected region
+    objects: Objects | None
+    # leave out connected regions of less mean confidence
+    min_object_confidence: float | None
     # opacity of the colours in an overlay
     alpha: float | None
     # file format of color, overlay and cutout
     image_format: ImageFormat | None
+    # most pixels of a picture's row
+    width: int | None
+    # most rows of a picture
+    height: int | None
     # colours of color and overlay: easy to tell apart, or the label set's
     palette: Palette | None
     # write the classes' names on an overlay
@@ -65,12 +74,20 @@ class CutoutOptions(Options, total=False):
 
     # classes that the answer shows: names or ids, separated by commas
     classes: Classes | None
+    # largest: only the largest connected region
+    objects: Objects | None
+    # leave out connected regions of less mean confidence
+    min_object_confidence: float | None
     # file format of color, overlay and cutout
     image_format: ImageFormat | None
     # the object's box alone
     crop: bool | None
     # a colour below the object
     background: str | None
+    # most pixels of a picture's row
+    width: int | None
+    # most rows of a picture
+    height: int | None
 
 
 class PolygonsOptions(Options, total=False):
@@ -91,6 +108,10 @@ class CocoOptions(Options, total=False):
     mask: Mask | None
     # classes that the answer shows: names or ids, separated by commas
     classes: Classes | None
+    # largest: only the largest connected region
+    objects: Objects | None
+    # leave out connected regions of less mean confidence
+    min_object_confidence: float | None
     # how far polygons' points may move, in pixels
     tolerance: float | None
     # neighbouring polygons share their borders, without gaps

@@ -71,7 +71,7 @@ class Segmentation:
     class_map: uint8 (H, W), class ids; 255 is void. confidence: uint8 (H, W), 255 x the winning class's probability; None
     unless requested. classes: those present, largest first. model: name, sha256, runtime and precision. tiling: how the image
     was cut into tiles. request_id: the request's id in the service's log. timing: milliseconds per stage. labels: all classes
-    of the model, whether present or not.
+    of the model, whether present or not. remark: what the service tells of how it has read the image, if anything.
     """
 
     class_map: npt.NDArray[np.uint8]
@@ -82,6 +82,7 @@ class Segmentation:
     request_id: str
     timing: Mapping[str, float]
     labels: tuple[Label, ...]
+    remark: str = ""
 
     def mask(self, label: str | int) -> npt.NDArray[np.bool_]:
         """The mask of a class of the model, given its name (in any case) or id: bool (H, W), all False if the image lacks it.

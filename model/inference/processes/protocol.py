@@ -128,7 +128,7 @@ class WorkerPlan:
 
     size: (height, width) of the upright image. tile_count: tiles of all views. bytes: of memory that the work needs besides
     the file's own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file. tile_shapes: (height,
-    width) of its tiles. channels: of each tile. class_names: of the network, by id.
+    width) of its tiles. channels: of each tile. class_names: of the network, by id. answer_size: None if it is the image's.
     """
 
     size: Size
@@ -139,6 +139,7 @@ class WorkerPlan:
     tile_shapes: frozenset[Size] = frozenset()
     channels: int = 3
     class_names: tuple[str, ...] = ()
+    answer_size: Size | None = None
 
     @property
     def megapixels(self) -> float:
@@ -166,7 +167,8 @@ class Answer:
     @property
     def shares(self) -> dict[str, float]:
         """The share of the pixels, 0 to 1, of each class that is present, before `min_confidence`, by the class's name."""
-        return {name: round(pixels / prod(self.size), SHARE_DIGITS) for name, pixels in self.counts.items() if pixels}
+        total = sum(self.counts.values())
+        return {name: round(pixels / total, SHARE_DIGITS) for name, pixels in self.counts.items() if pixels}
 
 
 @lru_cache(maxsize=8)
@@ -217,8 +219,7 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
     """
     with refuse("a plan"):
         height, width = (integer(side, 1, LONGEST_SIDE) for side in head["size"])
-        pixels = height * width
-        if pixels > segmenter.limits.megapixels * 1e6:
+        if height * width > segmenter.limits.megapixels * 1e6:
             raise ValueError(f"{width}x{height} pixels, more than {segmenter.limits.megapixels:g} megapixels")
         plan = segmenter.plan_size((height, width), _options(head, options, segmenter))
         sha256 = text(head["sha256"], 64)
@@ -227,12 +228,13 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
         return WorkerPlan(
             size=plan.size,
             tile_count=plan.tile_count,
-            bytes=integer(head["bytes"], pixels, MOST_BYTES),
+            bytes=integer(head["bytes"], prod(plan.answer_size), MOST_BYTES),
             decode_seconds=decode_seconds(plan, segmenter),
             sha256=sha256,
             tile_shapes=frozenset(view.tile_plan.tile for view in plan.views),
             channels=segmenter.channels,
             class_names=tuple(segmenter.manifest.labels.names),
+            answer_size=plan.answer_size,
         )
 
 
@@ -268,7 +270,8 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
         if not body.is_open:
             raise ValueError("no bytes, and no file")
         seconds = {stage: number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
-        total = prod(plan.size)
+        most_rows, most_columns = plan.answer_size or plan.size
+        total = most_rows * most_columns
         counts = tuple(integer(pixels, 0, total) for pixels in head["counts"])
         if len(counts) != len(plan.class_names) or sum(counts) != total:
             raise ValueError(f"{sum(counts)} pixels of {len(counts)} classes, not {total} of {len(plan.class_names)}")
@@ -277,8 +280,8 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
             raise ValueError(f"the encoding {head['encoding']!r:.100}")
         if box is not None:
             left, top, width, height = box
-            left, top = integer(left, 0, plan.size[1] - 1), integer(top, 0, plan.size[0] - 1)
-            box = left, top, integer(width, 1, plan.size[1] - left), integer(height, 1, plan.size[0] - top)
+            left, top = integer(left, 0, most_columns - 1), integer(top, 0, most_rows - 1)
+            box = left, top, integer(width, 1, most_columns - left), integer(height, 1, most_rows - top)
         if not (remark := text(head["remark"], MOST_MESSAGE)).isascii() or not (remark or " ").isprintable():
             raise ValueError(f"the remark {remark!r:.100}, expected one line of ASCII")
         return Answer(

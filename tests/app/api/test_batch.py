@@ -17,9 +17,9 @@ from fastapi import Request
 from fastapi.testclient import TestClient
 from pycocotools.coco import COCO
 
-from app.api.batch import AHEAD, image_outcomes
-from app.api.body import Upload
+from app.api.batch import image_outcomes
 from app.serving.admission import Reservation
+from app.serving.photos import AHEAD, Upload
 from app.serving.service import Service
 from imaging.coco import INFO
 from model.inference.processes import protocol
@@ -284,7 +284,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
                 asyncio.get_running_loop().call_soon(taking.cancel)
             return Answer(Blob(b"a", length=1), "", (1, 1), {}, {}, None), {}
 
-        monkeypatch.setattr("app.api.batch.segment", answer)
+        monkeypatch.setattr(Service, "segment", answer)
         state = {"reservation": reserve(service), "log_fields": {}, "request_id": "a"}
         uploads = [Upload(Blob.of(PHOTOS[0]))]
         outcomes = image_outcomes(Request({"type": "http", "state": state}), service, {"format": "json"}, uploads, ["a.jpg"])

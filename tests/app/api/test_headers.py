@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.api import segment
 from app.api.errors import NotAcceptable
-from app.api.segment import entity_tag, format_from_accept, takes_gzip
+from app.api.segment import format_from_accept, takes_gzip
+from app.serving.service import entity_tag
 from imaging.rendering import Rendering
 from model.inference.plan import Options
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
@@ -39,7 +39,7 @@ def test_a_tag_differs_by_all_that_an_answer_depends_on(monkeypatch: pytest.Monk
         other = FirstChannel()
         other.identity = replace(other.identity, **{name: "b"})
         tags.append(entity_tag("a", options, other))
-    monkeypatch.setattr(segment, "package_version", lambda: "another")
+    monkeypatch.setattr("app.serving.service.package_version", lambda: "another")
     tags.append(entity_tag("a", options, runtime))
     runtime.file_sha256 = "2" * 64
     tags.append(entity_tag("a", options, runtime))

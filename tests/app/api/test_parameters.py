@@ -56,6 +56,10 @@ def test_what_would_have_no_effect_is_refused(client: TestClient) -> None:
         ("side=64&side=64", "query side: it comes twice; give it once"),
         ("format=gif", "query format: must be one of png"),
         ("format=png&mask=rle", "mask applies to format=json, coco, got format=png"),
+        ("format=binary&width=9", "width applies to format=color, overlay, cutout, got format=binary"),
+        ("format=color&objects=largest", "objects applies to format=overlay, cutout, binary, coco, got format=color"),
+        ("format=color&object=largest", "query object: there is no such parameter; did you mean objects?"),
+        ("format=cutout&width=0", "query width: must be a whole number from 1 to 100000, got '0'"),
     ):
         for path in PATHS:
             answer = client.post(f"{path}?{query}", files=FILE)

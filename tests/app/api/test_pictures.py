@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from typing import Any
 
+import numpy as np
+import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from tests.support.app.exchanges import pixels, post
-from tests.support.images import encode, make_photo, open_image
+from tests.support.images import encode, exif_of, make_photo, open_image
 
 
 def accepting(client: TestClient, accept: str, **query: Any) -> Any:
@@ -54,3 +60,32 @@ def test_a_cutout_says_where_its_object_is_and_is_cropped_to_it(client: TestClie
     nothing = post(client, encode(make_photo(8, 8)), format="cutout", classes="square", crop=True)
     assert nothing.headers["x-object-box"] == "none"
     assert not pixels(nothing.content).any()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "size"),
+    [({"width": 65}, (65, 45)), ({"height": 30}, (43, 30)), ({"width": 90, "height": 9}, (13, 9)), ({"width": 999}, (130, 90))],
+    ids=str,
+)
+def test_a_picture_within_bounds_keeps_the_photos_shape(client: TestClient, bounds: dict[str, Any], size: Any) -> None:
+    for format in ("color", "overlay", "cutout"):
+        classes: dict[str, Any] = {"classes": "0,1,2,3"} if format == "cutout" else {}
+        answer, whole = (post(client, format=format, **classes, **more) for more in (bounds, {}))
+        assert open_image(answer.content).size == size
+        assert (answer.content == whole.content) == (size == (130, 90))
+        assert answer.headers["etag"] != whole.headers["etag"]
+        if format == "cutout":
+            assert answer.headers["x-object-box"] == f"0,0,{size[0]},{size[1]}"
+
+
+def test_a_small_cutout_is_the_whole_one_made_small(client: TestClient) -> None:
+    """Of a photo larger than the network sees it, turned by its EXIF; with a crop, and in a batch."""
+    photo = encode(make_photo(1200, 900), "JPEG", exif=exif_of(6))
+    bounds: list[dict[str, Any]] = [{"width": 300}, {}]
+    small, whole = (post(client, photo, format="overlay", names=False, **more) for more in bounds)
+    expected = open_image(whole.content).resize((300, 225), Image.Resampling.BOX)
+    assert np.abs(pixels(small.content).astype(int) - np.asarray(expected)).mean() < 12
+    cropped = post(client, photo, format="cutout", classes="0,1,2,3", crop=True, width=300)
+    assert pixels(cropped.content).shape == (225, 300, 4)
+    batch = client.post("/segment/batch?format=color&width=300", files={"file": ("a.jpg", photo)}).content
+    assert json.loads(zipfile.ZipFile(io.BytesIO(batch)).read("results.jsonl"))["width"] == 1200

@@ -6,19 +6,27 @@ import asyncio
 import json
 import os
 import signal
+import statistics
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.serving.jobs.job import Job, now
 from app.serving.jobs.store import JobStore
-from tests.app.jobs.test_failures import process_of
+from tests.app.jobs.test_failures import process_of, state
+from tests.support.app.attacks import KINDS
 from tests.support.app.exchanges import PHOTO, assert_problem
-from tests.support.app.jobs import begun, ended, result_of, submit, submit_photos
+from tests.support.app.jobs import OPEN, begun, ended, result_of, submit, submit_photos
 from tests.support.app.services import Serve
-from tests.support.polling import wait_until
+from tests.support.images import encode, make_photo
+from tests.support.polling import HANG_S, LONGEST_S, wait_until
+from tests.support.servers import Process, fcn_serve
 
 ID = "0123456789abcdef" * 2
 
@@ -106,6 +114,15 @@ def test_a_process_that_a_scene_took_over_has_the_submission_refused_in_words(
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_a_plan_ends_at_its_limit_of_processor_time(
+    serve: Serve, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.inference.jobs.scene_process.MODULE", "tests.support.app.endless_plan")
+    with serve(jobs_dir=tmp_path) as client:
+        response = client.post("/jobs", params={"output": "tif"}, content=scene.read_bytes())
+        assert_problem(response, 422, "needs too much memory or time to be opened")
+
+
 @pytest.mark.parametrize("message", [b'{"kind": "tile"}', b'{"kind": "done"}'], ids=str)
 def test_a_process_that_a_scene_took_over_fails_the_job_in_words(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: bytes
@@ -118,3 +135,45 @@ def test_a_process_that_a_scene_took_over_fails_the_job_in_words(
         assert document["status"] == "failed", document
         assert document["message"]
         assert_problem(client.get(f"/jobs/{id}/results"), 404, "has no result")
+
+
+ROUNDS = 9
+FLOOR_S = 0.05  # a thread that computes has the interpreter for 5 ms at a time, and an answer needs several of them
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_beside_each_attack_others_wait_at_most_twice_as_long_as_alone(tmp_path: Path, kind: str) -> None:
+    """Medians of a health check, and of a photo of 12 megapixels. Another client's job is accepted, and has its turn."""
+    photo, output = encode(make_photo(3000, 4000), "JPEG"), tmp_path / "statuses"
+    with fcn_serve(Path("voc-fcn8s-mobilenet-v2"), tmp_path, tile=512, threads=0, jobs_dir=tmp_path / "jobs") as service:
+        service.post(photo)
+        alone = medians(service, photo)
+        command = [sys.executable, "-m", "tests.support.app.attacks", kind, str(service.port)]
+        with output.open("w") as file, subprocess.Popen(command, stdout=file) as attack:
+            try:
+                wait_until(lambda: output.stat().st_size > 0 or attack.poll() is not None)
+                beside = medians(service, photo)
+                job = httpx.post(f"{service.url}/jobs?output=zip", content=PHOTO, timeout=HANG_S)
+                assert job.status_code == 201, job.text
+                end, id = time.monotonic() + LONGEST_S, job.json()["jobID"]
+                while state(service.url, id) in OPEN and time.monotonic() < end:  # a photo of 92 megapixels ends before it
+                    time.sleep(0.5)
+                assert state(service.url, id) == "successful"
+                assert attack.poll() is None
+            finally:
+                attack.kill()
+        print(kind, alone, beside, {status: output.read_text().split().count(status) for status in output.read_text().split()})
+        assert all(there <= 2 * here + FLOOR_S for here, there in zip(alone, beside, strict=True)), (alone, beside)
+
+
+def medians(service: Process, photo: bytes) -> list[float]:
+    """Seconds of an answer of `/health/live` and of `/segment`."""
+    seconds: tuple[list[float], list[float]] = [], []
+    with httpx.Client(base_url=service.url, timeout=HANG_S) as client:
+        for method, path, content, times in [("GET", "/health/live", b"", 0), ("POST", "/segment", photo, 1)] * ROUNDS:
+            start = time.monotonic()
+            answer = client.request(method, path, content=content)
+            seconds[times].append(time.monotonic() - start)
+            assert answer.status_code == 200, answer.text
+    return [statistics.median(each) for each in seconds]

@@ -173,7 +173,8 @@ def test_twenty_kills_lose_nothing_and_double_nothing(
                     )
                     jobs[response.json()["jobID"]] = path
             if index == KILLS:
-                wait_until(lambda: all(state(server.url, id) == "successful" for id in jobs))
+                for id in jobs:
+                    wait_until(lambda: state(server.url, id) == "successful", lambda: state(server.url, id))  # noqa: B023
                 break
             time.sleep(rng.uniform(0, 3))
             if index % 3 == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,10 +59,22 @@ def test_a_scene_gets_the_bytes_of_the_command(
 
 
 @pytest.mark.parametrize(("output", "format"), [("zip", "png"), ("zip", "cutout"), ("coco", "coco"), ("jsonl", "json")])
-def test_photos_get_the_bytes_of_a_batch(client: TestClient, output: str, format: str) -> None:
+def test_photos_get_the_bytes_of_a_batch_and_each_enters_a_thread_once(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, output: str, format: str
+) -> None:
+    threads, to_thread = list[object](), asyncio.to_thread
+
+    async def noted(function: Callable[..., object], *args: object) -> object:
+        if not str(function.__module__).startswith(("app.serving.jobs", "app.api")):  # which serve the whole job
+            threads.append(function)
+        return await to_thread(function, *args)
+
     files = [("file", item) for item in PHOTOS.items()]
+    monkeypatch.setattr(asyncio, "to_thread", noted)
     batch = client.post("/segment/batch", params={"format": format}, files=files)
+    assert len(threads) == len(PHOTOS) + 1, threads
     assert result_of(client, submit_photos(client, PHOTOS, output=output, format=format)) == batch.content
+    assert len(threads) == 2 * len(PHOTOS) + 3, threads
 
 
 def test_names_and_odd_files_come_through_a_job(client: TestClient) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -96,6 +97,26 @@ def test_a_full_table_has_room_for_a_new_client_and_none_for_what_was_dismissed(
         client.headers["X-API-Key"] = "one"
         assert [job["jobID"] for job in client.get("/jobs").json()["jobs"]] == ids[:0:-1]
         assert {path.name for path in tmp_path.iterdir()} == {".lock", *ids[1:]}
+
+
+@pytest.mark.parametrize(("of_disk", "reserve"), [(1 << 20, store.RESERVE_FILES), (100_000, 10_000)])
+def test_uploads_leave_files_of_the_disk_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_disk: int, reserve: int
+) -> None:
+    room, size = 5, 1 << 20
+    disk = SimpleNamespace(f_bavail=size, f_frsize=4096, f_files=of_disk, f_favail=reserve + store.FOLDERS + room)
+
+    async def run() -> None:
+        jobs = JobStore(tmp_path, LIMIT, 1)
+        monkeypatch.setattr("os.statvfs", lambda _: disk)
+        async with jobs.upload("a", 0) as (id, _):
+            await jobs.check_room(id, 0, room)
+            disk.f_favail -= store.FOLDERS + room
+            with pytest.raises(DiskFull, match=f"reserve of 537 MB and {store.RESERVE_FILES} files"):
+                await jobs.check_room(id, 0, room + 1)
+        jobs.close()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ try:
     segmenter.segment(data, plan, noise)
     outcome = "answered"
 except AnswerTooLarge:  # a large image's noise has more regions than are answered; counting them is bounded, too
-    assert rendering.format == "coco" or rendering.polygons or area.amount
+    assert rendering.format == "coco" or rendering.polygons or rendering.chooses_regions or area.amount
     outcome = "refused"
 print(outcome, promised, resident("VmHWM") - before)
 """
@@ -77,6 +77,8 @@ RENDERINGS: dict[str, dict[str, Any]] = {
     "polygons": {"format": "json", "mask": "polygons"},
     "coco polygons": {"format": "coco", "mask": "polygons"},
     "probabilities": {"format": "npz", "probabilities": True},
+    "binary largest": {"format": "binary", "objects": "largest", "min_object_confidence": 0.1},
+    "overlay within": {"format": "overlay", "width": 1500},
 }
 TILED = {"tiled": True, "blockxsize": 512, "blockysize": 512}
 FAST = [("png", "auto", 4.0), ("json", "native", 1.0)]

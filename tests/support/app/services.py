@@ -68,10 +68,9 @@ class Alone:
 
     async def _segment(self, data: bytes, options: Options, deadline: float | None, check: Callable[..., None]) -> bytes:
         service, image = self.service, ImageRequest(Blob.of(data), options, Limits())
-        with reserve(service) as reservation, service.registry.using() as model:
+        with reserve(service) as reservation:
             reservation.callback(image.body.close)
-            deadline = deadline or service.deadline()
-            answer = await service.segment(image, model, reservation, deadline, asyncio.Future(), check)
+            answer, _ = await service.segment(image, None, reservation, check=check, deadline=deadline)
             return answer.body.read(answer.body.length)
 
     def stop(self) -> None:

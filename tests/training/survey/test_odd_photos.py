@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from benchmarks.harness.image_files import file_of
 from model.labels import numbered_labels
 from tests.support.training.data_sets import add_frame, remarks
 
@@ -68,6 +69,13 @@ def test_an_odd_photo_is_told_by_name(root: Path, image: Image.Image, remark: st
     assert remarks(root, LABELS) == []
     add(root, "g", image)
     assert remarks(root, LABELS) == [f"1 images of 'train' {remark}"]
+
+
+def test_a_photo_whose_orientation_cannot_be_read_is_told(root: Path) -> None:
+    add(root, "g", photo(20))
+    (root / "images" / "g.jpg").write_bytes(file_of(photo(20), "JPEG", exif=b"Exif\0\0garbage1 and more"))
+    (line,) = remarks(root, LABELS)
+    assert line.startswith("1 images of 'train' may lie otherwise than they are read: g.jpg (EXIF cannot be read; ")
 
 
 def test_many_small_or_grey_photos_are_no_exceptions(root: Path) -> None:
