@@ -19,6 +19,7 @@ from cli.arguments import service_arguments
 from cli.places import is_path, real, version
 from cli.remote import ServerError, detail_of, refuse_local
 from cli.report import DONE, tell
+from model.inference.scenes.former import refuse_open, remove_former
 from model.inference.scenes.request import SCENE, SceneRequest
 from model.whole_file import check_output, whole_file, write_file
 
@@ -50,6 +51,9 @@ def segment_job(requests: Sequence[SceneRequest], args: argparse.Namespace) -> i
                     raise ServerError(f"{response.status_code} {detail_of(response)}")
                 with partial.open("wb") as file:
                     file.writelines(response.iter_bytes())
+                refuse_open(Path(request.out))
+                for line in remove_former(request):
+                    tell(line)
         except httpx.HTTPError as error:
             advice = f"; the job goes on, and --resume waits for it: {client.base_url}{address}" if address else ""
             raise ServerError(f"{client.base_url} does not answer: {str(error) or type(error).__name__}{advice}") from error
@@ -72,6 +76,7 @@ def _checked(requests: Sequence[SceneRequest], args: argparse.Namespace) -> Scen
     if requests[0].style:
         raise OSError("--style is not for --job; leave it out")
     refuse_local(args)
+    refuse_open(Path(requests[0].out))
     check_output(requests[0].out)
     return requests[0]
 
@@ -130,6 +135,7 @@ def _wait(client: httpx.Client, address: str, verb: str) -> None:
             if job["status"] not in ("accepted", "running"):
                 break
             time.sleep(PAUSE_S)
+    text = f"{text}; {job['message']}"
     if job["status"] != "successful":
-        raise ServerError(f"{text}; {job['message']}")
+        raise ServerError(text)
     tell(text)

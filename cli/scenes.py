@@ -85,7 +85,8 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
                 for index, work in enumerate(open_works):
                     with closing(all_rows(common, scene, runtime, rows, submit, ahead)) as parts:
                         counted = parts if index else _progress(areas.summed(parts), scene.size)
-                        write_output(work.request, work.place, counted, labels, work.facts(runtime))
+                        for line in write_output(work.request, work.place, counted, labels, work.facts(runtime)):
+                            tell(line)
             rows.remove()
     tell(areas.in_words(labels))
 

@@ -103,7 +103,8 @@ def part_file(request: SceneRequest, parts: SceneParts, index: int, *, resume: b
 
 def join(request: SceneRequest, parts: SceneParts) -> None:
     """Writes the result from the rows of all parts, and removes these. Raises `OSError` if rows are missing."""
-    write_output(request, parts.work.place, list_rows(request, parts), parts.labels, parts.facts)
+    for line in write_output(request, parts.work.place, list_rows(request, parts), parts.labels, parts.facts):
+        tell(line, "fcn-bulk")
     folder = Path(request.out + PARTS)
     for path in folder.glob(f"{'[0-9]' * 5}-of-{'[0-9]' * 5}.rows"):  # also those of a run with other parts
         path.unlink()

@@ -20,6 +20,7 @@ UNSPECIFIED, PREMULTIPLIED = 0, 1  # values of ExtraSamples
 CMYK = 1  # value of InkSet
 GREYS = (0, 1)  # photometric interpretations: white is 0, black is 0
 PLACES = {33550, 34264, 34735}  # tags of GeoTIFF 1.1: ModelPixelScale, ModelTransformation, GeoKeyDirectory
+GEO_WORDS = 34737  # of GeoTIFF 1.1: GeoAsciiParams
 REDUCED_IMAGE = 1  # bit of NewSubfileType: a smaller version of another image in the file
 PHOTOMETRICS = (0, 1, 2, 3, 5, 6, 8)  # grey, RGB, palette, CMYK, YCbCr, CIE L*a*b*
 SAMPLE_FORMATS = {2: "signed", 3: "floating-point", 4: "undefined", 5: "complex", 6: "complex"}
@@ -102,6 +103,12 @@ def check_tables(file: IO[bytes]) -> None:
                 check_pieces(tags, may_be_sparse=True)
     except (KeyError, TypeError, OverflowError) as error:
         raise DamagedImage("the image is damaged: its tags cannot be read; is the file complete?") from error
+
+
+def system_words(file: IO[bytes]) -> str:
+    """What a TIFF says of its coordinate systems in words (GeoAsciiParams). Raises `ImageError`."""
+    ignore_pillow_warnings()
+    return " ".join(str(tags.get(GEO_WORDS, "")) for _, tags in _directories(file))
 
 
 def tiff_problem(tags: Tags) -> str | None:

@@ -21,6 +21,7 @@ PERCENTILES = (2, 98)
 SAMPLED_SIDE = 1024  # pixels of the longer side to which a scene is reduced for its percentiles
 SPOTS, SPOT_SIDE = 24, 96  # of a large scene without overviews: squares along each axis that are read, and their side in pixels
 LARGE_PIXELS = 1 << 26
+NEARLY_ALL, FEW = 0.95, 4  # a share of samples, and shades in which they cannot be told apart
 VISIBLE = ("red", "green", "blue")
 
 
@@ -49,8 +50,8 @@ class Bands:
     """The bands that the network sees, in its order, by number from 1, and each one's scale.
 
     scales: None for bands of 8 bits, which stay as they are. palette: uint8 (values, 3), the colours of a single band's values.
-    alpha: the numbers of the bands that say which pixels have data. remark: on other bands that the file calls alpha, for the
-    user; empty if there are none, or if the user named the bands.
+    alpha: the numbers of the bands that say which pixels have data. remark: on other bands that the file calls alpha (if the
+    user named no bands), and on a scale beside the samples, for the user; empty if there are none.
     """
 
     numbers: tuple[int, ...]
@@ -132,7 +133,8 @@ def choose_bands(
             f"({', '.join(map(str, band_numbers))}); choose as many as it sees"
         )
     if scale is not None:
-        return facts(band_numbers, (scale,) * channels)
+        lines = filter(None, (remark, _beside(scene, sorted(set(band_numbers)), alpha, scale)))
+        return Bands(band_numbers, (scale,) * channels, None, alpha, "; ".join(lines))
     if scene.dtype == np.uint8:
         most = scene.full(1)
         return facts(band_numbers, None if most == 255 else (BandScale(0, most),) * channels)
@@ -161,6 +163,43 @@ def _remark(scene: Scene, shares: Mapping[int, float], numbers: Sequence[int], a
     )
 
 
+def _beside(scene: Scene, numbers: Sequence[int], alpha: Sequence[int], scale: BandScale) -> str:
+    """What to tell of a scale that shows nearly all samples of a band in few shades; empty if there is no such band.
+
+    Raises `SceneParameter` for a scale that fits the units which the file itself gives to its samples.
+    """
+    reaches = list[tuple[float, float]]()
+    bands = list[int]()
+    for number, band in zip(numbers, _values(scene, numbers, alpha), strict=True):
+        if not len(band) or not _hides(scale, band):
+            continue
+        factor, offset = scene.units[number - 1]
+        least, most = np.percentile(band, PERCENTILES).tolist()
+        if (factor, offset) != (1, 0) and factor and not _hides(scale, band * factor + offset):
+            ends = sorted((end - offset) / factor for end in (scale.least, scale.most))
+            raise SceneParameter(
+                f"the scale {scale.least:g} to {scale.most:g} is in the units of {scene.name}, and counts for its samples: "
+                f"those of band {number} reach from {least:g} to {most:g} (in units {least * factor + offset:g} to "
+                f"{most * factor + offset:g}); give {ends[0]:.6g},{ends[1]:.6g}"
+            )
+        bands.append(number)
+        reaches.append((least, most))
+    if not bands:
+        return ""
+    least, most = min(reach[0] for reach in reaches), max(reach[1] for reach in reaches)
+    return (
+        f"{scene.name}: the scale {scale.least:g} to {scale.most:g} gives nearly all samples of band "
+        f"{', '.join(map(str, bands))} few shades: they reach from {least:g} to {most:g} (percentiles 2 and 98)"
+    )
+
+
+def _hides(scale: BandScale, band: npt.NDArray[np.float64]) -> bool:
+    """Whether a scale gives nearly all samples (N,) a few shades, although they have more values than that."""
+    shades, values = np.bincount(scale.apply(band)), np.unique(band, return_counts=True)[1]
+    of_shades, of_values = (int(np.sort(counts)[-FEW:].sum()) for counts in (shades, values))
+    return of_shades > NEARLY_ALL * len(band) >= of_values
+
+
 def _default_numbers(scene: Scene, alpha: Sequence[int], channels: int, advice: Advice) -> tuple[int, ...]:
     """The bands where nobody names any. alpha: those that are none. Raises `SceneError` if there are too few, or two."""
     bands = [number for number in range(1, len(scene.colors) + 1) if number not in alpha]
@@ -178,7 +217,7 @@ def _default_numbers(scene: Scene, alpha: Sequence[int], channels: int, advice: 
 
 def _percentile_scales(scene: Scene, numbers: Sequence[int], alpha: Sequence[int], advice: Advice) -> list[BandScale]:
     """For each band, the percentiles of the whole scene's samples. Raises `SceneError` if no pixel has data."""
-    values = list(np.concatenate([samples[:, mask] for samples, mask in _sampled(scene, numbers, alpha)], 1).astype(np.float64))
+    values = _values(scene, numbers, alpha)
     if not len(values[0]):
         nodata = f"nodata is {scene.nodata:g}; " if scene.nodata is not None else ""
         raise SceneError(f"{scene.name}: no pixel with data was seen, so its samples have no scale; {nodata}{advice.scale}")
@@ -189,6 +228,11 @@ def _percentile_scales(scene: Scene, numbers: Sequence[int], alpha: Sequence[int
             least, most = float(band.min()), float(band.max())
         scales.append(BandScale(least, most if least < most else max(least + 1, math.nextafter(least, math.inf))))
     return scales
+
+
+def _values(scene: Scene, numbers: Sequence[int], alpha: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Samples (bands, N) with data from all over the scene."""
+    return np.concatenate([samples[:, mask] for samples, mask in _sampled(scene, numbers, alpha)], 1).astype(np.float64)
 
 
 def _sampled(scene: Scene, numbers: Sequence[int], alpha: Sequence[int]) -> Iterator[tuple[Samples, Mask]]:

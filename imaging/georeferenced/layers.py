@@ -15,6 +15,7 @@ import shapely
 
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.geojson import PolygonFacts
+from imaging.georeferenced.opening import ended_by_ctrl_c
 from imaging.georeferenced.place import AREA_ROWS, Place, Window, pixel_areas
 from imaging.georeferenced.raster import KEY_TAG, in_blocks
 from imaging.georeferenced.vectors import VectorError, check_vector_file
@@ -105,6 +106,7 @@ def write_geopackage(path: Path, polygons: Iterable[PolygonFacts], place: Place,
         raise OSError(f"{path} has {count_in_file} features of {count}; is the disk full or damaged?")
 
 
+@ended_by_ctrl_c()
 def layer_key(path: Path, layer: str) -> str | None:
     """The key of a layer; None if there is no such file, layer or key."""
     try:
@@ -116,6 +118,7 @@ def layer_key(path: Path, layer: str) -> str | None:
     return key
 
 
+@ended_by_ctrl_c()
 def other_tables(path: Path, layer: str) -> str:
     """What a GeoPackage holds beside a layer as `write_geopackage` left it, in words; empty if there is nothing."""
     try:

@@ -5,8 +5,11 @@ GDAL opens the files that a raster names, and those beside it, with any of its d
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
+import signal
+import threading
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +23,10 @@ import rasterio
 from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
-from imaging.georeferenced.errors import SceneError, gdal_reason
+from imaging.errors import ImageError
+from imaging.formats.signatures import TIFF
+from imaging.formats.tiff import system_words
+from imaging.georeferenced.errors import DamagedScene, SceneError, gdal_reason
 
 UNKNOWN_FORMAT = "not recognized as being in a supported file format"  # GDAL's words for a file of another format
 VRT = "VRT"
@@ -44,10 +50,30 @@ ColorTableComponent
 KNOWN = frozenset(WORDS.split())
 SOURCE = "SourceFilename"
 HEAD_BYTES = 1024  # that GDAL looks at to choose a driver
-GRIDS = re.compile(r"PARAMETERFILE|grids\s*=\s*(?!@null)", re.IGNORECASE)
+NO_FILE = r"@null\b(?!,)"
+GRIDS = re.compile(rf'PARAMETERFILE|PROJ4_GRIDS(?!\W+{NO_FILE})|grids\s*=\s*(?!{NO_FILE})|"BoundCRS"', re.IGNORECASE)
 """What names a file in the words of a coordinate system, or of an operation between two."""
+GRIDS_IN_BYTES = re.compile(rb"4_[Gg][Rr][Ii][Dd][Ss]\W+(?!@null\b(?!,)).{0,40}", re.DOTALL)
+"""The same in a file of another format than TIFF, whose words may lie anywhere."""
 TEXTS = (".aux.xml", ".hdr", ".prj")
 """Endings of files beside a file that say its coordinate system."""
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """In this block, Ctrl-C ends the process: GDAL's readers of vectors hold the interpreter, for as long as a view runs.
+
+    For what leaves nothing half done. Does nothing on other threads than the main one, or if Ctrl-C is ignored.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager
@@ -82,6 +108,8 @@ class LocalRasters:
     def check(self, path: Path) -> str | bytes:
         """The path of a raster, or a VRT that has only what was checked. Raises `SceneError`."""
         beside = check_files(path, self._names)
+        for other in (path, *beside):
+            _check_grids(other)
         for other in beside:
             ending = other.suffix.lower()
             if ending in (".ovr", ".msk") or (ending == ".aux" and read_head(other).startswith(HFA_HEAD)):
@@ -151,6 +179,23 @@ def _opened(open_with: Callable[..., DatasetReader], drivers: Sequence[str], nam
     other = "it is in another format" if reasons else "it is a VRT"
     reason = next((each for each in reasons if UNKNOWN_FORMAT not in each), other)
     raise SceneError(f"{name} is not read as a scene ({', '.join(drivers)}): {reason}")
+
+
+def _check_grids(path: Path) -> None:
+    """Raises `SceneError` for a raster whose coordinate system names a file: GDAL looks at it when it opens the raster."""
+    words = ""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        if head[:4] in TIFF:
+            try:
+                words = system_words(file)
+            except (ImageError, KeyError, TypeError, OverflowError) as error:
+                raise DamagedScene(f"{path}: {error}") from error
+        elif head.startswith(MAGIC):
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                match = GRIDS_IN_BYTES.search(content)
+                words = f"PROJ{match[0].decode('ascii', 'replace')}" if match else ""
+    check_system(words, str(path))
 
 
 def ignore_warnings() -> None:

@@ -38,7 +38,8 @@ class Scene:
     """An open scene. For one thread.
 
     name: for messages. place: size, coordinate system and transform. colors: what each band is (`red`, `gray`, ...), as the
-    file says. alpha: the numbers of the bands, from 1, that the file calls alpha. dtype: of all bands.
+    file says. alpha: the numbers of the bands, from 1, that the file calls alpha. dtype: of all bands. units: the factor and
+    the offset that the file gives to each band's samples.
     """
 
     def __init__(self, name: str, dataset: DatasetReader) -> None:
@@ -48,6 +49,7 @@ class Scene:
         self.colors = [each.name for each in dataset.colorinterp]
         self.dtype = np.dtype(np.result_type(*(np.dtype(each) for each in dataset.dtypes)))
         self.block: Size = dataset.block_shapes[0]
+        self.units: list[tuple[float, float]] = list(zip(dataset.scales, dataset.offsets, strict=True))
         self._is_inverted = _is_inverted(dataset)
         self.alpha = [number for number, color in enumerate(self.colors, 1) if color == ColorInterp.alpha.name]
         self._masks = _mask_numbers(dataset)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import glob
 import json
 import re
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,7 +28,7 @@ from rasterio.features import rasterize
 from rasterio.warp import transform, transform_bounds
 
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.opening import check_files, check_system, list_names, read_head
+from imaging.georeferenced.opening import check_files, check_system, ended_by_ctrl_c, list_names, read_head
 from imaging.georeferenced.place import Floats, Place, Window, system_name
 
 Geometries = npt.NDArray[np.object_]
@@ -35,9 +38,11 @@ System = CRS
 BOM = b"\xef\xbb\xbf"
 HEADS = re.compile(rb"(?s)(SQLite format 3\0.{52}(GPKG|GP1[01])|fgb\x03fgb.(\0|.\0|..\0|...\0))")
 """How GeoPackage and FlatGeobuf begin. Their first 0 ends the text in which GDAL looks for words of other formats."""
+ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon", "GeometryCollection")
 LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
 METRES_A_DEGREE = 111_320.0
+FGB_HEAD, MOST_HEAD = 12, 1 << 24  # bytes of a FlatGeobuf: before its head, whose length they end in, and of that at most
 MARGIN = 0.01  # share of a raster's extent by which polygons are sought around it
 MOST_NAMES = 20
 NOTHING = -1  # value of pixels outside of all polygons
@@ -53,6 +58,7 @@ class Features:
 
     geometries: two-dimensional; None for a feature without one, and for one whose bytes are damaged. has_geometry: bool (N,),
     True for damaged ones too. numbers: of the features in the file (FIDs). values: those of the field; empty without one.
+    encoding: in which a shapefile's values are read, if it is not UTF-8 and some need it.
     """
 
     layer: str
@@ -61,8 +67,10 @@ class Features:
     has_geometry: npt.NDArray[np.bool_]
     numbers: list[int]
     values: list[Any]
+    encoding: str = ""
 
 
+@ended_by_ctrl_c()
 def read_features(path: Path, layer: str | None = None, field: str | None = None) -> Features:
     """The features of a layer of a file. layer: its name; not needed if the file has only one with geometries.
 
@@ -70,13 +78,21 @@ def read_features(path: Path, layer: str | None = None, field: str | None = None
     that does not exist, for several layers of which none is named, and for a layer without a coordinate system.
     """
     check_vector_file(path)
+    encoding = _encoding(path)
     try:
         name = _choose(path, layer)
         if field is not None:
-            _check_field(f"{path}, layer {name},", field, [str(each) for each in pyogrio.read_info(path, layer=name)["fields"]])
+            names = pyogrio.read_info(path, layer=name, encoding=encoding)["fields"]
+            _check_field(f"{path}, layer {name},", field, list(map(str, names)))
+        columns = [] if field is None else [field]
         facts, numbers, wkb, values = read(
-            path, layer=name, columns=[] if field is None else [field], force_2d=True, return_fids=True
+            path, layer=name, encoding=encoding, columns=columns, force_2d=True, return_fids=True
         )
+    except UnicodeDecodeError as error:
+        raise VectorError(
+            f"{path} has texts that are not in {encoding or 'utf-8'}; write their encoding, such as CP1252 or GBK, into "
+            f"{path.with_suffix('.cpg').name} beside it, or save it as a GeoPackage"
+        ) from error
     except (DataSourceError, DataLayerError) as error:
         raise VectorError(f"{path} is no vector file that GDAL reads: {error}") from error
     if not facts["crs"]:
@@ -91,7 +107,28 @@ def read_features(path: Path, layer: str | None = None, field: str | None = None
     has_geometry = np.array([each is not None for each in wkb], np.bool_)
     geometries = shapely.from_wkb(wkb, on_invalid="ignore")
     column = [value.item() if isinstance(value, np.generic) else value for value in values[0]] if field is not None else []
-    return Features(name, crs, geometries, has_geometry, [int(number) for number in numbers], column)
+    is_other = encoding not in (None, "utf-8") and not all(str(value).isascii() for value in column)
+    encoding = encoding if encoding and is_other else ""
+    return Features(name, crs, geometries, has_geometry, [int(number) for number in numbers], column, encoding)
+
+
+def _encoding(path: Path) -> str | None:
+    """The encoding of a shapefile's texts, as Python names it: UTF-8 if it says none; None for other files.
+
+    GDAL would read what says none as Latin-1. Raises `VectorError` for one that is not known.
+    """
+    if path.suffix.lower() != ".shp":
+        return None
+    files = [each for each in path.parent.glob(f"{glob.escape(path.stem)}.*") if each.suffix.lower() == ".cpg"]
+    words = files[0].read_text("ascii", "replace").strip() if files else ""
+    parts = re.fullmatch(r"(?i)(?:ansi|cp|oem|windows)?[ -]?(\d{3,5})", words)
+    number = re.fullmatch(r"(?i)(?:iso)?[ _-]?8859[ _-]?(\d+)", words)
+    name = f"iso8859-{number[1]}" if number else "utf-8" if words == "65001" else f"cp{parts[1]}" if parts else words
+    try:
+        b"a ".decode(name or "utf-8")
+        return codecs.lookup(name or "utf-8").name
+    except (LookupError, UnicodeError) as error:
+        raise VectorError(f"{files[0]} names an unknown encoding, {words[:40]!r}; write such as CP1252 or GBK") from error
 
 
 def check_vector_file(path: Path) -> None:
@@ -107,15 +144,31 @@ def check_vector_file(path: Path) -> None:
         else:
             is_shape = head.startswith(b"\0\0\x27\x0a") and path.suffix.lower() == ".shp"
             is_read = is_shape or HEADS.match(head) is not None
+            if is_read and not is_shape:
+                check_system(_system_words(path), str(path))
     except SceneError as error:
         raise VectorError(str(error)) from error
+    except sqlite3.Error as error:
+        raise VectorError(f"{path} is no GeoPackage that is read: {error}") from error
     except (ValueError, RecursionError) as error:
         raise VectorError(f"{path} is no GeoJSON: {error}") from error
+    if head.startswith(ARCHIVES):
+        raise VectorError(f"{path} is an archive; unpack it, and give the file in it (of a shapefile, that which ends in .shp)")
     if not is_read:
         raise VectorError(
             f"{path} is no vector file that is read: by bytes and ending, no GeoPackage, GeoJSON, shapefile or FlatGeobuf; "
             "export it from the GIS as a GeoPackage"
         )
+
+
+def _system_words(path: Path) -> str:
+    """The coordinate systems of a GeoPackage, or the head of a FlatGeobuf, as words. Raises `sqlite3.Error`."""
+    with path.open("rb") as file:
+        head = file.read(FGB_HEAD)
+        if head.startswith(b"fgb"):
+            return file.read(min(int.from_bytes(head[-4:], "little"), MOST_HEAD)).decode("utf-8", "replace")
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return str(database.execute("SELECT * FROM gpkg_spatial_ref_sys").fetchall())
 
 
 def _check_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from training.data.split import Split, get_split
 from training.learning.recipe import make_recipe, parse_changes
 from training.survey.inspection import pair_errors, pair_notes
 from training.survey.records import survey_readable
+from training.survey.sides import side_notes
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "finetune.toml"
 FRAMES, WORST = 48, 20
@@ -72,6 +73,9 @@ def _check(args: argparse.Namespace) -> None:
     recipe = make_recipe(args.recipe, parse_changes(args.set))
     labels = find_labels(args.labels, args.data)
     report = check_data(args, labels, names)
+    if report.surveys:
+        sides = side_notes(report.surveys[0].split.labels.names, recipe.model_dump())
+        report = replace(report, notes=[*report.notes, *sides])
     lines = report.lines()
     crops: Iterable[Picture] = ()
     train = next((survey for survey in report.surveys if survey.split.name == args.train_split), None)
@@ -114,7 +118,11 @@ def check_data(args: argparse.Namespace, labels: LabelSet, network: Sequence[str
     if len(surveys) == 2:
         errors += pair_errors(*surveys)
         notes = pair_notes(*surveys)
-    return DataReport(args.data.resolve().name, surveys, errors, notes)
+    lacking = [
+        replace(split, frames=tuple(frame for frame in split.frames if frame not in survey.split.frames))
+        for split, survey in zip(splits, surveys, strict=True)
+    ]
+    return DataReport(args.data.resolve().name, surveys, errors, notes, unreadable=lacking)
 
 
 if __name__ == "__main__":

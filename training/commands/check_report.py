@@ -13,11 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.classes import is_background
+from imaging.classes import VOID, is_background
 from model.inference.scaling import working_size
-from model.labels import LabelSet
+from model.labels import LabelSet, voc_color
+from model.printable import printable
 from model.whole_file import write_file
+from training.data.masks import open_mask
 from training.data.problems import DataError
+from training.data.split import Split
 from training.survey.inspection import Row, class_rows, columns, facts, grouped, meaning
 from training.survey.records import Survey
 
@@ -29,6 +32,10 @@ STRENGTH = 0.55  # of the class's colour over the photo
 KEY = (
     "Each frame is beside its labels. A class has the colour of the table above, and the background none. White is void: "
     "pixels that training and scores leave out."
+)
+ERROR_KEY = (
+    "Each image is beside its mask as the file has it. Values have the colours of the classes, or of VOC where there is no "
+    "class. Grey: the file cannot be read."
 )
 CROP_KEY = (
     "Each crop is beside its labels, in the same colours. Crops are scaled, mirrored and changed in colour at random. Where a "
@@ -53,7 +60,7 @@ class DataReport:
     """What `fcn-check` says of a data set.
 
     surveys: the splits that could be opened, the first of them that of the training. errors: of the splits. notes: remarks on
-    them. plan: lines of text on the training.
+    them. plan: lines of text on the training. unreadable: the splits, with the frames alone that the surveys lack.
     """
 
     name: str
@@ -61,6 +68,7 @@ class DataReport:
     errors: Sequence[DataError]
     notes: Sequence[str]
     plan: Sequence[str] = ()
+    unreadable: Sequence[Split] = ()
 
     @property
     def facts(self) -> list[str]:
@@ -95,6 +103,10 @@ def write_report(path: Path, report: DataReport, frames: int, crops: Iterable[Pi
     ]
     if report.plan:
         parts += ["<h2>Plan</h2>", f"<pre>{escape(chr(10).join(report.plan))}</pre>"]
+    for split in filter(lambda each: each.frames, report.unreadable):
+        shown = range(min(frames, len(split.frames)))
+        parts.append(f"<h2>Errors of {escape(split.name)}: {len(shown)} of {len(split.frames)} frames</h2><p>{ERROR_KEY}</p>")
+        parts.append(_pictures(_error_picture(split, index, report.errors) for index in shown))
     for survey in surveys:
         first = named_frames(survey, [*map(str, report.errors), *report.notes])
         indices = list(dict.fromkeys([*first, *chosen_frames(survey, frames)]))
@@ -112,7 +124,7 @@ def write_report(path: Path, report: DataReport, frames: int, crops: Iterable[Pi
 
 def named_frames(survey: Survey, lines: Sequence[str]) -> list[int]:
     """The indices of the frames whose image or mask a line names, in the order of the lines."""
-    paths = [[str(path) for path in (frame.image, frame.mask)] for frame in survey.split.frames]
+    paths = [[printable(str(path)) for path in (frame.image, frame.mask)] for frame in survey.split.frames]
     indices = (index for line in lines for index, own in enumerate(paths) if any(path in line for path in own))
     return list(dict.fromkeys(indices))
 
@@ -146,6 +158,34 @@ def _frame_picture(survey: Survey, index: int) -> Picture:
     present = np.argsort(survey.class_pixels[index])[::-1]
     names = [split.labels.names[class_id] for class_id in present.tolist() if survey.class_pixels[index, class_id]]
     return np.hstack([image, overlay(image, ids, split.labels)]), f"{split.frames[index].name}: {', '.join(names) or 'void'}"
+
+
+def _error_picture(split: Split, index: int, errors: Sequence[DataError]) -> Picture:
+    """A frame with errors: its image and its mask as far as each can be read, at one height, and what is wrong."""
+    frame = split.frames[index]
+    palette = np.array([voc_color(value) for value in range(256)], np.uint8)
+    for entry in split.source_labels.classes:
+        palette[entry.id] = entry.color
+    palette[VOID] = 255
+
+    def photo() -> Pixels:
+        return split.image(index)[..., :3]
+
+    def mask() -> Pixels:
+        pixels = open_mask(frame.mask).pixels
+        return palette[np.minimum(pixels, VOID)] if pixels.ndim == 2 else np.asarray(pixels, np.uint8)
+
+    halves = []
+    for read in (photo, mask):
+        try:
+            half = Image.fromarray(np.ascontiguousarray(read()))
+        except (OSError, ValueError):
+            half = Image.new("RGB", (PICTURE_SIDE, PICTURE_SIDE), "grey")
+        width = min(4 * PICTURE_SIDE, max(1, round(half.width * PICTURE_SIDE / half.height)))
+        halves.append(np.asarray(half.resize((width, PICTURE_SIDE), Image.Resampling.NEAREST)))
+    paths = [printable(str(path)) for path in (frame.image, frame.mask)]
+    lines = [text for text in map(str, errors) if any(path in text for path in paths)]
+    return np.hstack(halves), f"{frame.name}: {'; '.join(lines)}"
 
 
 def _pictures(pictures: Iterable[Picture]) -> str:

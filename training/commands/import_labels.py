@@ -6,7 +6,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
@@ -17,7 +17,7 @@ from training.data.label_files import alike_names, find_labels
 from training.data.masks import DrawnOn
 from training.data.problems import DataError, FrameErrors, collecting, raise_all
 from training.importing.archives import unpack
-from training.importing.classes import Classes, find_classes, write_classes
+from training.importing.classes import Classes, find_classes, mask_palette, write_classes
 from training.importing.coco import Document
 from training.importing.documents import DocumentMasks, DrawingOptions
 from training.importing.exports import is_data_set, read_exports, split_name
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     p = CommandParser(
         "fcn-import", description="Makes a folder of images and masks from the export of a labelling tool, or from maps."
     )
-    export = "JSON of COCO or Label Studio, a folder of labelme, Roboflow or CVAT, or a zip of them"
+    export = "JSON of COCO or Label Studio, a folder of labelme, Roboflow, CVAT or YOLO, or a zip of them"
     p.add_argument("export", type=Path, metavar="EXPORT", nargs="?", help=export)
     add_option(p, "--images", Path, "folder of the images (default: the folder of the export, or images/ in it)")
     add_option(p, "--out", Path, "folder to write images/, masks/ and classes.json to", required=True)
@@ -162,7 +162,7 @@ def _write(out: Path, documents: list[Document], split: str, how: DrawingOptions
     classes = Classes([], [{entry["id"]: 1 for entry in document.categories} for document in documents])
     with collecting(errors):  # photos and objects may have further ones
         classes = find_classes(documents, out)
-    output = ImportFolder(out)
+    output, how = ImportFolder(out), replace(how, palette=mask_palette(out, classes.names))
     drawn: list[DocumentMasks] = []
     for document, ids in zip(documents, classes.ids, strict=True):
         drawn.append(result := DocumentMasks(document, split or document.split, ids, how))

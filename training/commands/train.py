@@ -41,6 +41,7 @@ from training.reporting.machine import commit, machine, set_threads
 from training.scoring.evaluate import table
 from training.scoring.intervals import interval_line, trust_lines
 from training.survey.records import FILE as SURVEY
+from training.survey.sides import side_notes
 
 DEMO_RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
 
@@ -109,10 +110,10 @@ def _train_once(
     recipe, lines = world.from_first(
         lambda: plan_training(stated_recipe, data.train, args.start, device, saved_recipe(args.out))
     )
-    if world.first and lines:
-        print_lines(lines)
     split, validation = data.train.split, data.validation.split
-    run = make_run(args, recipe, data.train, device, world)
+    if world.first and (lines := [*lines, *side_notes(split.labels.names, recipe.model_dump())]):
+        print_lines(lines)
+    run = make_run(args, recipe, data, device, world)
     trainer = Trainer(run)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     scorer = Scorer(manifest, validation, score_mapping(args, split.labels), str(device))

@@ -78,9 +78,9 @@ def score_mapping(args: argparse.Namespace, labels: LabelSet) -> ClassMapping:
     return parse_class_mapping(args.score_map, labels).require_complete(labels.classes)
 
 
-def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: torch.device, world: World) -> Run:
+def make_run(args: argparse.Namespace, recipe: Recipe, data: TrainingData, device: torch.device, world: World) -> Run:
     """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
-    split = survey.split
+    survey, split = data.train, data.train.split
     net, new_tensors = start_network(recipe, args.start, len(split.labels), len(split.bands))
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
@@ -90,6 +90,7 @@ def make_run(args: argparse.Namespace, recipe: Recipe, survey: Survey, device: t
     preprocessing = start_preprocessing(recipe.backbone, args.start).of_bands(split.bands)
     preprocessing = replace(preprocessing, side=recipe.side, tile=recipe.tile, gsd=_gsd(survey, recipe))
     origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
+    origin |= {"val": data.validation.contents, "score map": args.score_map or ""}  # scores of epochs are compared
     teacher = None
     if args.teacher:
         weights = load_weights(args.teacher)

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from imaging.classes import is_background
+from imaging.classes import VOID, is_background
 from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
 from model.printable import printable
 from training.data.files import read_text
@@ -65,10 +65,11 @@ def find_labels(name: str | None, root: Path) -> LabelSet:
 def read_labels(name: str) -> LabelSet:
     """The label set `voc` or `camvid`, or that of a JSON, YAML or text file.
 
-    JSON and YAML hold `{"classes": [...], "ignore_index": 255}`. A class is `{"id", "name", "color": "#rrggbb"}`, or only its
-    name: its id is then its position, from 0. A class without a colour gets VOC's. A text file is CVAT's `labelmap.txt`, whose
-    background becomes class 0, or has one name on each line, as labelme's `class_names.txt`. Roboflow's `_classes.csv` has an
-    id and a name on each line. Raises `LabelError` naming the file, also for a key that is none of these.
+    JSON and YAML hold `{"classes": [...], "ignore_index": 255}`. A class is `{"id", "name", "color": "#rrggbb"}`, or only
+    its name: its id is then its position, from 0. The list alone will do. A class without a colour gets VOC's. A text file
+    is CVAT's `labelmap.txt`, whose background becomes class 0, or has one name on each line, as labelme's
+    `class_names.txt`. Roboflow's `_classes.csv` has an id and a name on each line. Raises `LabelError` naming the file,
+    also for a key that is none of these.
     """
     if name in KNOWN:
         return KNOWN[name]()
@@ -78,11 +79,19 @@ def read_labels(name: str) -> LabelSet:
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise LabelError(f"labels must be voc, camvid, or a JSON or YAML file, got {name!r}: {reason}") from error
+    document = {"classes": document} if isinstance(document, list) else document
     try:
         if not isinstance(document, dict) or not isinstance(document.get("classes"), list):
             raise LabelError('a list of classes is needed: {"classes": ["background", "leaf"], "ignore_index": 255}')
         entries = [{"id": at, "name": each} if isinstance(each, str) else each for at, each in enumerate(document["classes"])]
         content = _ClassFile.model_validate(document | {"classes": entries})
+        ids = [entry.id for entry in content.classes]
+        if content.ignore_index != VOID and content.ignore_index in ids:
+            others = ",".join(f"{id}={at}" for at, id in enumerate(id for id in ids if id != content.ignore_index))
+            raise LabelError(
+                f"ignore_index {content.ignore_index} is a class's id: leave it out, and make that class void by "
+                f"--class-map {others}, which names all others"
+            )
         labels = LabelSet.from_list([entry.to_dict() for entry in content.classes], content.ignore_index)
     except ValidationError as error:
         raise LabelError(f"{name}: {'; '.join(map(_problem, error.errors()[:MOST_PROBLEMS]))}") from error

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
 from imaging.classes import VOID, is_background
 from model.labels import LabelError, numbered_labels
 from model.whole_file import write_file
@@ -92,6 +96,22 @@ def _order(category: Mapping[str, Any]) -> tuple[bool, Any]:
 
 def _classes_file(out: Path) -> Path | None:
     return next((out / name for name in FILES if (out / name).is_file()), None)
+
+
+def save_mask(path: Path, mask: npt.NDArray[np.uint8], palette: bytes) -> None:
+    """Writes class ids (H, W) as a PNG that viewers show in the classes' colours. palette: as of `mask_palette`."""
+    image = Image.fromarray(mask)
+    image.putpalette(palette)
+    image.save(path)
+
+
+def mask_palette(out: Path, labels: Sequence[str]) -> bytes:
+    """The 256 colours of masks of these classes: those of the folder's file of classes, or else VOC's."""
+    if not labels:  # after an error, so that no mask is kept
+        return bytes(3 * 256)
+    file = _classes_file(out)
+    colors = (read_labels(str(file)) if file else numbered_labels(labels)).palette
+    return bytes(value for color in colors for value in color)
 
 
 def write_classes(out: Path, labels: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from imaging.classes import VOID
@@ -16,6 +15,7 @@ from model.printable import printable
 from training.data.files import normal_name, photo_size, read_file
 from training.data.masks import DrawnOn, read_orientation, swaps_sides, turn_upright
 from training.data.problems import DataError, collecting, first_names
+from training.importing.classes import save_mask
 from training.importing.coco import LONGEST_NAME, Document, ImageFinder, Key, is_key
 from training.importing.geometry import excerpt, name_of, share_error
 from training.importing.objects import BACKGROUND, MOST_OUTSIDE, Crowds, Drawing, OutsideObject, share_outside
@@ -37,6 +37,7 @@ Objects = dict[Any, list[Mapping[str, Any]]]
 @dataclass(frozen=True)
 class DrawingOptions:
     """How documents are drawn. folder: for the masks until all documents are drawn. drawn_on: what objects were drawn on.
+    palette: of the masks.
 
     names: the documents and file names whose masks have a name, by split and name; filled while documents are drawn.
     """
@@ -46,6 +47,7 @@ class DrawingOptions:
     crowds: Crowds
     drawn_on: DrawnOn
     omissions: Omissions
+    palette: bytes = b""
     names: dict[tuple[str, str], tuple[Path, str]] = field(default_factory=dict)
 
 
@@ -119,7 +121,7 @@ class DocumentMasks:
             tell(TURNED, names=[source.name])
         mask = turn_upright(mask, orientation) if how.drawn_on == "stored" else mask
         self.masks[source] = how.folder / f"{len(how.names)}.png"
-        Image.fromarray(mask).save(self.masks[source])
+        save_mask(self.masks[source], mask, how.palette)
 
 
 def _shown(name: str) -> str:

@@ -19,14 +19,15 @@ from training.importing.coco import SHOWN, Document, make_document
 from training.importing.label_studio.tasks import read_label_studio
 from training.importing.labelme import is_labelme, read_labelme
 from training.importing.omissions import Omissions
+from training.importing.yolo import read_yolo, yolo_file
 
 ROBOFLOW = "_annotations.coco.json"
 CVAT = "instances_*.json"
 NO_LABELS = (FILES[0], "notes.json")  # our own classes, and what Label Studio writes beside labels for YOLO
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 KNOWN = (
-    f"COCO's JSON, Label Studio's JSON, a folder of labelme's JSON files, Roboflow's splits (train/{ROBOFLOW}), or CVAT's "
-    "annotations (annotations/instances_*.json)"
+    f"COCO's JSON, Label Studio's JSON, a folder of labelme's JSON files, Roboflow's splits (train/{ROBOFLOW}), CVAT's "
+    "annotations (annotations/instances_*.json), or YOLO's folders of polygons with data.yaml"
 )
 NO_FIELD = "--image-field is for the tasks of Label Studio's JSON"
 COCO = "export COCO (CVAT: COCO 1.0; Roboflow: COCO Segmentation), or JSON from Label Studio"
@@ -86,7 +87,8 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
     Studio's tasks that holds the image. Files that cannot be read are among the errors of their documents. Raises `DataError`
     for an export of no known kind.
     """
-    if not path.is_dir():
+    yolo = yolo_file(path)
+    if not path.is_dir() and not yolo:
         return _read_files({path: ""}, omissions, image_field)
     roboflow = {file: SPLITS.get(file.parent.name.lower(), file.parent.name) for file in sorted(path.glob(f"*/{ROBOFLOW}"))}
     subsets = sorted([*path.glob(CVAT), *path.glob(f"annotations/{CVAT}")])
@@ -95,6 +97,10 @@ def read_exports(path: Path, omissions: Omissions, image_field: str | None = Non
     single = dict.fromkeys(documents if len(documents) == 1 and not _is_labelme_file(documents[0]) else (), "")
     if splits := roboflow or cvat or single:
         return _read_files(splits, omissions, image_field)
+    if yolo:
+        if image_field:
+            raise DataError(f"{NO_FIELD}, and {yolo} is YOLO's")
+        return read_yolo(yolo, omissions)
     if (labelme := read_labelme(path, omissions)) is not None:
         if image_field:
             raise DataError(f"{NO_FIELD}, and {path} has labelme's files")

@@ -29,10 +29,10 @@ OLD_S = 600.0  # between two looks at jobs that ended long ago
 MEASURED = 20.0  # times as long as a job was measured, it is not measured
 Tell = Callable[[float], bool]
 """Is told the share of a job that is done whenever more is kept. Returns whether its turn goes on."""
-Work = Callable[[Job, Path, Model, Tell], Awaitable[Mapping[str, int] | None]]
+Work = Callable[[Job, Path, Model, Tell], Awaitable[Mapping[str, int | str] | None]]
 """Works on a job in its folder with its model until its result is written. It can be cancelled.
 
-Returns the number of its `images` and of those that `failed`; nothing for a scene; None if it has ended with its turn.
+Returns the number of its `images` and of those that `failed`, or the `remark` on a scene; None if it has ended with its turn.
 """
 log = logging.getLogger("segment")
 
@@ -241,13 +241,13 @@ class JobRunner:
         else:
             if counts is None:
                 return False
-            message = "its result is ready"
+            message = f"its result is ready{'; ' if 'remark' in counts else ''}{counts.get('remark', '')}"
             if failures := counts.get("failed"):
                 message = f"{failures} of {counts['images']} photos failed; the result says why for each"
             self._end(job, "successful", message, counts)
         return False
 
-    def _end(self, job: Job, status: str, message: str, counts: Mapping[str, int] | None = None) -> None:
+    def _end(self, job: Job, status: str, message: str, counts: Mapping[str, int | str] | None = None) -> None:
         """Ends a job that has not ended. counts: as `Work` returns them."""
         if not job.is_open:
             return

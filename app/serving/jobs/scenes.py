@@ -42,8 +42,11 @@ async def plan_scene(request: SceneRequest, folder: Path, model: Model) -> None:
         await process.plan()
 
 
-async def segment_scene(settings: Settings, job: Job, folder: Path, model: Model, tell: Tell) -> Mapping[str, int]:
-    """Writes the result of the job's scene. Raises one of `REFUSALS`, `InferenceError` and as `SceneProcess.run`."""
+async def segment_scene(settings: Settings, job: Job, folder: Path, model: Model, tell: Tell) -> Mapping[str, int | str]:
+    """Writes the result of the job's scene, and gives its remark, if there is one.
+
+    Raises one of `REFUSALS`, `InferenceError` and as `SceneProcess.run`.
+    """
     scheduler, request = model.scheduler, scene_request(job, folder, settings)
     task = SceneTask(model.pickled_runtime, request, str(folder / WORK), scheduler.ahead)
     queue = TileQueue(inf, is_background=True)
@@ -60,4 +63,4 @@ async def segment_scene(settings: Settings, job: Job, folder: Path, model: Model
     finally:
         scheduler.cancel(queue)
     os.replace(request.out, folder / job.result)
-    return {}
+    return {"remark": process.remark} if process.remark else {}

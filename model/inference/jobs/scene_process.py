@@ -24,8 +24,8 @@ from typing import Any
 from imaging.errors import DamagedImage, UnknownClass, UnknownImageType, WrongParameter
 from model.inference.errors import NoRoom
 from model.inference.processes.forkserver import start_program
-from model.inference.processes.frames import FrameChannel, Submit, TileRelay, integer, refuse
-from model.inference.processes.protocol import parse_error, parse_head, parse_tile
+from model.inference.processes.frames import FrameChannel, Submit, TileRelay, integer, refuse, text
+from model.inference.processes.protocol import MOST_MESSAGE, parse_error, parse_head, parse_tile
 from model.inference.scenes.request import SceneRequest
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import TilingError, tile_shapes
@@ -54,13 +54,13 @@ class SceneTask:
 
 
 class SceneProcess:
-    """A process that works on a scene. It ends with its `scene_process`."""
+    """A process that works on a scene. It ends with its `scene_process`. remark: of `Bands`, once the scene is planned."""
 
     def __init__(self, frames: FrameChannel, segmenter: Segmenter, task: SceneTask) -> None:
         self._frames, self._task, tile = frames, task, segmenter.tile(task.request.tile)
         self._shapes, self._channels = tile_shapes(tile), segmenter.channels
         self._most_payload = segmenter.channels * prod(tile)
-        self._row = self._rows = 0
+        self._row, self._rows, self.remark = 0, 0, ""
         self._error: BaseException | None = None
 
     async def plan(self) -> None:
@@ -71,6 +71,8 @@ class SceneProcess:
         except TimeoutError as error:
             raise DamagedImage(f"the scene was not opened within {PLAN_TIMEOUT_S:g} s; write it again, in tiles") from error
         self._rows = self._parse_rows(document, MOST_ROWS)
+        with refuse("a plan"):
+            self.remark = printable(text(document["remark"], MOST_MESSAGE))
 
     async def run(self, submit: Submit, on_rows: Callable[[float], object]) -> None:
         """Runs the tiles of the planned scene until its result is written. on_rows: gets the share of the rows that is done.

@@ -31,7 +31,7 @@ from model.inference.merging import Logits
 from model.inference.processes.confinement import confine, end_with_parent, limit, refuse_privileges, unlimit
 from model.inference.processes.forkserver_process import IGNORED_SIGNALS
 from model.inference.processes.frames import receive, send
-from model.inference.processes.protocol import error_head
+from model.inference.processes.protocol import MOST_MESSAGE, error_head
 from model.inference.runtime import Runtime, Tile
 from model.inference.scenes.outputs import write_output
 from model.inference.scenes.rows import ClassRows
@@ -76,7 +76,7 @@ def _work(task: SceneTask, network: _Network) -> None:
     request, labels = replace(task.request, resume=True), runtime.manifest.labels
     with open_scene(request.source, SAFE_DRIVERS, NAME) as scene:
         work = plan_work(request, scene, runtime)
-        network.reply({"kind": "plan", "rows": scene.size[0]})
+        network.reply({"kind": "plan", "rows": scene.size[0], "remark": work.bands.remark[:MOST_MESSAGE]})
         limit(MEMORY_BYTES, SECONDS)
         network.kept = _KeptTiles(Path(request.out + TILES_ENDING), work.rows_key)
         threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()

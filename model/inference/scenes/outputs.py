@@ -14,25 +14,26 @@ from imaging.georeferenced import layers
 from imaging.georeferenced.geojson import write_geojson
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.raster import read_key, write_raster
+from model.inference.scenes.former import STYLE, STYLE_HEAD, VERSION, refuse_open, remove_former
 from model.inference.scenes.request import SceneRequest
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING
 from model.labels import LabelSet
 from model.whole_file import OTHER, begins_with, check_output, whole_file, write_file
 
-LAYER, STYLE = "objects", ".qml"
+LAYER = "objects"
 HEAD_BYTES = 1 << 14  # of a GeoJSON document, where its key is
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-VERSION = "3.22"  # of QGIS, whose elements these are; later ones read them
-STYLE_HEAD = f'{DOCTYPE}<qgis version="{VERSION}"'.encode()
-"""What every style of ours begins with."""
 OPACITY = "0.6"
 
 
 def write_output(
     request: SceneRequest, place: Place, rows: Iterable[ClassRows], labels: LabelSet, tags: Mapping[str, str]
-) -> None:
-    """Writes the result, whole or not at all. tags: what it says of how it was made. Raises `OSError` and `SceneError`."""
+) -> list[str]:
+    """Writes the result, whole or not at all; gives lines on what lay beside the one that it replaces.
+
+    tags: what it says of how it was made. Raises `OSError` and `SceneError`.
+    """
     out = Path(request.out)
     with whole_file(out, ending=out.suffix) as content:  # which GDAL wants in the name
         if request.kind == "raster":
@@ -48,15 +49,19 @@ def write_output(
                     write_geojson(file, polygons, place, facts)
             else:
                 layers.write_geopackage(content, polygons, place, LAYER, facts)
+        style = (polygon_style if request.is_polygons else raster_style)(labels.classes)
+        refuse_open(out)
+        lines = remove_former(request, style)
     if request.style:
-        style = polygon_style if request.is_polygons else raster_style
-        write_file(out.with_suffix(STYLE), style(labels.classes), follow=False)
+        write_file(out.with_suffix(STYLE), style, follow=False)
+    return lines
 
 
 def check_outputs(requests: Sequence[SceneRequest], *, force: bool) -> None:
     """Raises `OSError` for files that cannot be written; without `force`, also for those that no run has written."""
     for request in requests:
         out = Path(request.out)
+        refuse_open(out)
         check_output(out, None if force else partial(_other, request))
         check_output(request.out + ENDING, None if force else begins_with(rb'\{"key": '))
         if request.style:

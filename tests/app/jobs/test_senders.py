@@ -44,7 +44,7 @@ def test_a_command_that_was_interrupted_goes_on_with_its_job(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    words = [str(scene), "-o", str(tmp_path / "a.tif"), "--server", address, "--job"]
+    words = [str(scene), "-o", str(tmp_path / "a.tif"), "--server", address, "--job", "--scale", "0,1"]
     with monkeypatch.context() as patch:
         patch.setattr("cli.job._wait", interrupt)
         assert main(words) == 130
@@ -55,7 +55,8 @@ def test_a_command_that_was_interrupted_goes_on_with_its_job(
     assert main([*words, "--resume"]) == 0
     begin, end = capsys.readouterr().err.splitlines()
     assert re.fullmatch(rf"fcn-segment: job {job}: \w+, \d+%; it goes on: {address}/jobs/{job}", begin)
-    assert end == f"fcn-segment: job {job}: successful, 100%"
+    told = f"fcn-segment: job {job}: successful, 100%; its result is ready; the file: the scale 0 to 1 gives nearly all samples"
+    assert end.startswith(told)
     assert (tmp_path / "a.tif").stat().st_size
 
 

@@ -74,6 +74,12 @@ def test_infrared_that_the_file_calls_alpha_is_told_and_hides_nothing(
     assert (read(out) == classes(segmenter, PHOTO)).all()
 
 
+def test_a_scale_beside_the_samples_is_told(run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = write_scene(tmp_path / "a.tif", PHOTO)
+    assert run(scene, "-o", tmp_path / "out.tif", *TILE, "--scale", "0,1") == 0
+    assert f"{scene}: the scale 0 to 1 gives nearly all samples of band 1, 2, 3 few shades" in capsys.readouterr().err
+
+
 def test_the_service_s_answer_has_the_same_classes_also_beside_pixels_without_data(
     run: Segment, segmenter: Segmenter, tmp_path: Path
 ) -> None:

@@ -14,8 +14,10 @@ import numpy as np
 import pyogrio
 import pyogrio.raw
 import pytest
+import rasterio
 import shapely
 
+from imaging.georeferenced.layers import other_tables
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
@@ -111,6 +113,76 @@ def test_a_file_beside_the_result_that_no_run_wrote_is_kept(
     (tmp_path / name).write_text("<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n<qgis version=\"3.22.4\"/>")
     assert run(*words) == 2
     assert f"{name} holds what this command did not write, and is kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [(), ("--cog",)])
+def test_what_described_the_former_result_goes_with_it_and_is_told(
+    run: Segment, scene: str, tmp_path: Path, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GDAL and QGIS read facts, masks, smaller versions, values and styles beside a file with it."""
+    words = [scene, "-o", tmp_path / "out.tif", *TILE, *options]
+    assert run(*words, "--style") == 0
+    with rasterio.open(tmp_path / "out.tif") as file:
+        former = file.read(1), file.nodata
+    style, other = tmp_path / "out.qml", tmp_path / "out.tif.bak"
+    other.write_bytes(b"of a person")
+    capsys.readouterr()
+    assert run(*words) == 0
+    assert style.exists(), "it has the names of the same classes"
+    assert "removed" not in capsys.readouterr().err
+    style.write_text(style.read_text().replace("label=", 'label="former" name='))
+    (tmp_path / "OUT.tif.msk").write_bytes(Path(write_scene(tmp_path / "m.tif", np.zeros((200, 150), np.uint8))).read_bytes())
+    (tmp_path / "out.tif.ovr").write_bytes(b"II*\0")
+    facts = '<PAMDataset><PAMRasterBand band="1"><NoDataValue>1</NoDataValue></PAMRasterBand></PAMDataset>'
+    (tmp_path / "out.tif.aux.xml").write_text(facts)
+    assert run(*words) == 0
+    told = capsys.readouterr().err
+    for name in ("out.tif.aux.xml", "OUT.tif.msk", "out.tif.ovr", "out.qml"):
+        assert f"{tmp_path / name} " in told
+        assert not (tmp_path / name).exists()
+    assert other.exists()
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert (file.read(1) == former[0]).all()
+        assert file.nodata == former[1]
+
+
+def test_a_style_of_a_person_and_one_of_another_kind_stay(
+    run: Segment, scene: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    style = tmp_path / "out.qml"
+    assert run(scene, "-o", tmp_path / "out.tif", *TILE, "--style") == 0
+    style.write_text(style.read_text().replace('version="3.22"', 'version="3.40.1"'))
+    for name in ("out.geojson", "out.tif"):
+        capsys.readouterr()
+        assert run(scene, "-o", tmp_path / name, *TILE) == 0
+        assert (f"{style} stays" in capsys.readouterr().err) == (name == "out.tif")
+    assert style.exists()
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete", "exclusive"])
+def test_a_geopackage_that_another_program_has_open_is_refused(
+    run: Segment, scene: str, tmp_path: Path, mode: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a GIS edits it: in the journal of writes ahead, in a transaction, or with a lock alone."""
+    out = tmp_path / "out.gpkg"
+    assert run(scene, "-o", out, *TILE) == 0
+    with closing(sqlite3.connect(out, isolation_level=None)) as database:
+        if mode == "exclusive":
+            database.execute("PRAGMA journal_mode=MEMORY")
+        else:
+            database.execute(f"PRAGMA journal_mode={mode}")
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("CREATE TABLE mine (id INTEGER)")
+        if mode == "wal":
+            database.execute("COMMIT")
+        for again in ([], ["--force"]):
+            assert run(scene, "-o", out, *TILE, *again) == 2
+            assert f"{out} is open in another program" in capsys.readouterr().err
+        if mode != "wal":
+            database.execute("COMMIT")
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert run(scene, "-o", out, *TILE, "--force") == 0
+    assert other_tables(out, "objects") == ""
 
 
 @pytest.mark.parametrize("name", ["out.qml", "out.gpkg.rows", ".out.part.gpkg"])

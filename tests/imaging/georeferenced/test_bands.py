@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import rasterio
 from rasterio.enums import ColorInterp
 
 from imaging.band_scale import BandScale, parse_bands, parse_scale
 from imaging.georeferenced import bands as module
 from imaging.georeferenced.bands import choose_bands
-from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.errors import SceneError, SceneParameter
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import open_scene
 from imaging.georeferenced.whole import OF_IMAGES
@@ -163,6 +164,39 @@ def test_a_large_scene_without_overviews_is_sampled_by_spots(tmp_path: Path, mon
         for band, scale in enumerate(bands.scales):
             least, most = np.percentile(TWELVE[:, :, band], [2, 98])
             assert abs(scale.least - least) + abs(scale.most - most) < 0.1 * (most - least)
+
+
+@pytest.mark.parametrize(
+    ("scale", "units", "words"),
+    [
+        ("0,4080", (1, 0), ""),
+        ("0,1", (1, 0), "the scale 0 to 1 gives nearly all samples of band 1, 2, 3 few shades: they reach from"),
+        ("5000,9000", (1, 0), "few shades"),
+        ("-9,-2", (1, 0), "few shades"),
+        ("0,1000000", (1, 0), "few shades"),
+        ("0,1000000", (1e-4, 0), "few shades"),
+        ("0,0.4", (1e-4, 0), "!give 0,4000"),
+        ("-0.2,0.2", (1e-4, -0.2), "!give 0,4000"),
+        ("0,400000", (100, 0), "!give 0,4000"),
+        ("0,4000", (1e-4, 0), ""),
+    ],
+)
+def test_a_scale_beside_nearly_all_samples_is_told_and_one_in_the_file_s_units_is_refused(
+    tmp_path: Path, scale: str, units: tuple[float, float], words: str
+) -> None:
+    samples = TWELVE.copy()
+    samples[:30] = 0  # a black border
+    path = write_scene(tmp_path / "a.tif", samples)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = [units[0]] * 3, [units[1]] * 3
+    with open_scene(path) as scene:
+        if words.startswith("!"):
+            with pytest.raises(SceneParameter, match=words[1:]):
+                choose_bands(scene, None, parse_scale(scale))
+        else:
+            remark = choose_bands(scene, None, parse_scale(scale)).remark
+            assert words in remark
+            assert bool(words) == bool(remark)
 
 
 def test_a_scale_maps_its_ends_and_clips() -> None:

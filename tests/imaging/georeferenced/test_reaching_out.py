@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -258,21 +263,49 @@ def test_overviews_that_a_tiff_names_are_not_opened(outside: Outside, tmp_path: 
         read(scene.read_bytes() if of_bytes else str(scene), SAFE_DRIVERS)
 
 
-@pytest.mark.parametrize("kind", ["overviews", "grid", "escaped grid"])
+WKT = (
+    'PROJCS["{name}",GEOGCS["x",DATUM["y",SPHEROID["intl",6378388,297]{grid}],PRIMEM["Greenwich",0],UNIT["degree",0.0174]],'
+    'PROJECTION["Transverse_Mercator"],PARAMETER["central_meridian",9],PARAMETER["scale_factor",1],UNIT["metre",1]]'
+)
+
+
+def wkt(o: Outside, word: str = "PROJ4_GRIDS") -> str:
+    return WKT.format(name="a", grid=f',EXTENSION["{word}","{o.pipe}"]')
+
+
+@pytest.mark.parametrize("kind", ["overviews", "grid", "escaped grid", "second grid", "WKT", "small", "PROJJSON"])
 def test_what_side_files_name_is_not_opened(outside: Outside, tmp_path: Path, kind: str) -> None:
     path = write_scene(tmp_path / "a.tif", PHOTO, crs=None)
     address = f"/vsicurl/{outside.address}/a"
     grid = f"<SRS>{GRID}{outside.pipe}</SRS>"
-    text = {"overviews": overviews(address), "grid": grid, "escaped grid": grid.replace("nadgrids", "nad&#103;rids")}[kind]
+    bound = {"type": "BoundCRS", "transformation": {"parameters": [{"name": "difference file", "value": outside.pipe}]}}
+    text = {
+        "overviews": overviews(address), "grid": grid, "escaped grid": grid.replace("nadgrids", "nad&#103;rids"),
+        "second grid": grid.replace("nadgrids=", "nadgrids=@null,"), "WKT": f"<SRS>{escaped(wkt(outside))}</SRS>",
+        "small": f"<SRS>{escaped(wkt(outside, 'proj4_grids'))}</SRS>", "PROJJSON": f"<SRS>{json.dumps(bound)}</SRS>",
+    }[kind]  # fmt: skip
     (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{text}</PAMDataset>")
     with pytest.raises(SceneError, match=r"names a file (of overviews|in its coordinate system)"):
         read(path)
 
 
+@pytest.mark.parametrize("driver", ["GTiff", "HFA"])
+def test_a_grid_in_a_raster_s_own_system_is_not_opened(outside: Outside, tmp_path: Path, driver: str) -> None:
+    """GDAL would wait for the pipe when it opens the raster. The system is written over one with a long name."""
+    path, kinds = tmp_path / "a.tif", {"GEOTIFF_KEYS_FLAVOR": "ESRI_PE"} if driver == "GTiff" else {}
+    write_scene(path, PHOTO, driver=driver, crs=WKT.format(name="z" * 200, grid=""), **kinds)
+    data = path.read_bytes()
+    start = data.index(b"PROJCS[")
+    end = data.index(b"]]", data.index(b"UNIT[", data.index(b"PARAMETER[", start))) + 2
+    path.write_bytes(data[:start] + wkt(outside).encode().ljust(end - start) + data[end:])
+    with pytest.raises(SceneError, match="names a file in its coordinate system"):
+        read(str(path))
+
+
 def test_side_files_of_a_scene_are_read(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", PHOTO, crs=None, transform=None)
     (tmp_path / "a.tfw").write_text("0.5\n0\n0\n-0.5\n448000.25\n5411999.75\n")
-    system = 'LOCAL_CS["here",UNIT["metre",1],EXTENSION["PROJ4","+proj=merc +nadgrids=@null"]]'
+    system = 'LOCAL_CS["here",UNIT["metre",1],EXTENSION["PROJ4","+proj=merc +nadgrids=@null"],EXTENSION["PROJ4_GRIDS","@null"]]'
     (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset><SRS>{escaped(system)}</SRS></PAMDataset>")
     (tmp_path / "a.aux").write_text("of LaTeX")
     with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(path, "r+") as file:
@@ -380,6 +413,47 @@ def write_square(path: Path, driver: str) -> Path:
         path, outlines, [np.array(["a"], object)], ["class"], driver=driver, geometry_type="Polygon", crs="EPSG:4326"
     )  # fmt: skip
     return path
+
+
+def test_a_grid_in_a_geopackage_is_not_opened(outside: Outside, tmp_path: Path) -> None:
+    path = write_square(tmp_path / "a.gpkg", "GPKG")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE gpkg_spatial_ref_sys SET definition = ?, organization = 'NONE'", (" " * 4090 + wkt(outside),))
+    with pytest.raises(VectorError, match="names a file in its coordinate system"):
+        read_features(path)
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT 1 AS fid, class, geom FROM a, n WHERE i < 0"
+READERS = {
+    "fcn-import": "vectors.read_features(path, 'b', 'class')",
+    "fcn-segment": "layers.layer_key(path, 'b')",
+}
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_ctrl_c_ends_the_reading_of_a_view_without_an_end(tmp_path: Path, command: str) -> None:
+    path = write_square(tmp_path / "a.gpkg", "GPKG")
+    with closing(sqlite3.connect(path)) as database, database:
+        for table in ("gpkg_contents", "gpkg_geometry_columns"):
+            database.execute(f"CREATE TEMP TABLE t AS SELECT * FROM {table}")
+            database.execute("UPDATE t SET table_name = 'b'")
+            with suppress(sqlite3.OperationalError):
+                database.execute("UPDATE t SET identifier = 'b'")
+            database.execute(f"INSERT INTO {table} SELECT * FROM t")
+            database.execute("DROP TABLE t")
+        database.execute(f"CREATE VIEW b AS {ENDLESS}")
+    code = f"from imaging.georeferenced import layers, vectors; from pathlib import Path; path = Path({str(path)!r}); print(1, "
+    process = subprocess.Popen([sys.executable, "-c", f"{code}flush=True); {READERS[command]}"], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout
+        process.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(20) in (-signal.SIGINT, 130)
+        finally:
+            process.kill()
 
 
 def test_a_damaged_side_file_is_named(tmp_path: Path) -> None:

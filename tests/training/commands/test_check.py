@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.labels import voc_color
 from tests.support.images import Pixels
 from tests.support.imaging.samples import oriented
 from tests.support.training.data_sets import Ids, write_frame, write_mask
@@ -138,7 +139,35 @@ def test_the_page_shows_labels_and_crops_and_needs_nothing_else(data: Path, tmp_
     assert not re.search(r'(src|href)="(?!data:)', text)
     pictures = [base64.b64decode(url) for url in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)]
     sizes = [Image.open(io.BytesIO(picture)).size for picture in pictures]
-    assert sizes == [(128, 48)] * (int(shown) + 3) + [(128, 32)] * 9  # photos and labels side by side; nine crops of 64x32
+    # a frame with an error, photos and labels side by side, nine crops of 64x32
+    assert sizes == [(640, 240)] + [(128, 48)] * (int(shown) + 3) + [(128, 32)] * 9
+
+
+def test_frames_with_errors_are_on_the_page_as_far_as_they_can_be_read(data: Path, tmp_path: Path) -> None:
+    write_mask(data, "train/1", np.full((48, 64), 77, np.uint8))
+    write_mask(data, "train/3", np.ones((10, 64), np.uint8))
+    (data / "masks" / "train" / "4.png").write_bytes(b"no mask")
+    (data / "images" / "val" / "21.png").write_bytes(b"no image")
+    page = tmp_path / "page.html"
+    assert main([str(data), *NARROW, "--report", str(page)]) == 2
+    text = page.read_text()
+    assert "Errors of train: 3 of 3 frames" in text
+    assert "Errors of val: 1 of 1 frames" in text
+    figures = dict(re.findall('base64,([^"]+)"><figcaption>([^<]+)<', text)[:4])
+    for (url, caption), (words, left, right) in zip(
+        figures.items(),
+        [
+            ("1: .*ids \\[77\\]", None, voc_color(77)),
+            (r"3: .*the mask is \(10, 64\)", None, voc_color(1)),
+            ("4: .*are no PNG", None, (128, 128, 128)),
+            ("21: .*image", (128, 128, 128), None),
+        ],
+        strict=True,
+    ):
+        assert re.match(words, caption)
+        picture = Image.open(io.BytesIO(base64.b64decode(url)))
+        for place, color in ((3, left), (picture.width - 4, right)):
+            assert color is None or np.abs(np.subtract(picture.getpixel((place, 3)), color)).max() < 12
 
 
 def test_frames_of_remarks_come_first_on_the_page_and_each_class_is_shown(data: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import read_export
@@ -25,6 +26,7 @@ from tests.support.training.runs import TINY_RECIPE
 from training.commands.train import main
 from training.commands.train_arguments import check_arguments, parser
 from training.data.demo import write_demo_data
+from training.data.layouts import list_frames
 
 PROGRAM = [sys.executable, "-c", "import sys; from training.commands.train import main; sys.exit(main())"]
 
@@ -75,6 +77,25 @@ def test_a_class_map_trains_and_a_score_map_scores_fewer_classes(shapes: Path, t
     assert scores["classes"] == ["background", "circle"]
     matrix = evaluate(Segmenter(TorchRuntime(weights, "cpu")), split_of_shapes(shapes, "0=0,*=1"), Options())
     assert scores["mean_iou"] == matrix.scores()["mean_iou"]
+
+
+@pytest.mark.long
+def test_a_training_is_not_resumed_with_other_masks_of_val(
+    tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The best epoch would be chosen by scores of two different vals."""
+    write_demo_data(tmp_path / "data", train=8, val=3)
+    words = on_shapes(tmp_path / "data", tiny_recipe, tmp_path / "out")
+    assert main([*words, "--epochs", "1"]) == 0
+    assert main([*words, "--epochs", "2", "--score-map", "0=0,*=1"]) == 2
+    assert "a training with another recipe: epochs" not in (told := capsys.readouterr().err)
+    assert "checkpoint.pt belongs to a training with another score map; give another --out or remove it" in told
+    mask = list_frames(tmp_path / "data", "val").frames[0].mask
+    ids = np.asarray(Image.open(mask)).copy()
+    ids[:3] = 1 - ids[:3].clip(0, 1)
+    Image.fromarray(ids).save(mask)
+    assert main([*words, "--epochs", "2"]) == 2
+    assert "checkpoint.pt belongs to a training with another val; give another --out or remove it" in capsys.readouterr().err
 
 
 @pytest.mark.long

@@ -34,6 +34,7 @@ def test_labels_come_by_name_or_from_a_file(tmp_path: Path) -> None:
     assert read_labels("camvid") == camvid_labels()
     assert read(tmp_path, {"classes": FOUR.to_list(), "ignore_index": 200}) == numbered_labels(FOUR.names, 200)
     assert read(tmp_path, {"classes": FOUR.to_list()}).ignore_index == 255
+    assert read(tmp_path, FOUR.names) == read(tmp_path, {"classes": FOUR.names})
     expected = LabelSet((LabelClass(0, "soil", (16, 32, 48)), LabelClass(1, "leaf", (128, 0, 0))), 9)
     assert read(tmp_path, YAML, "classes.yaml") == read(tmp_path, YAML, "classes.yml") == expected
 
@@ -62,6 +63,11 @@ def test_names_alone_are_numbered_and_coloured_as_voc_does(tmp_path: Path) -> No
         ({"classes": [f"class {index}" for index in range(300)]}, "at most 255 classes"),
         ({"classes": [{"id": 0, "name": 7}]}, "classes.0.name: this must be a text, in YAML in quotes, got 7"),
         ({"classes": [" "]}, "classes.0.name: a name must be a line of text, got ''"),
+        (
+            {"classes": ["void", "leaf", "stem"], "ignore_index": 0},
+            "ignore_index 0 is a class's id: leave it out, and make that class void by --class-map 1=0,2=1, which names all",
+        ),
+        ([], "class ids must be 0 to n-1"),
         ({"classes": ["a\nb"]}, "classes.0.name: a name must be a line of text, got 'a\\nb'"),
     ],
 )

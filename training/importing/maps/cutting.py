@@ -21,6 +21,7 @@ from imaging.georeferenced.vectors import NOTHING, Burner
 from model.inference.scaling import LARGEST_FACTOR
 from model.preprocessing import RGB
 from training.data.problems import DataError, first_names
+from training.importing.classes import save_mask
 from training.importing.maps.layers import Layer
 from training.importing.objects import BACKGROUND
 
@@ -129,14 +130,20 @@ def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None
 
 
 def cut(
-    sources: Sequence[Source], labels: Layer, extent: Layer | None, ids: dict[str, int], side: int, folder: Path
+    sources: Sequence[Source],
+    labels: Layer,
+    extent: Layer | None,
+    ids: dict[str, int],
+    side: int,
+    folder: Path,
+    palette: bytes,
 ) -> Cutting:
     """Writes the tiles of scenes that have labels, `NAME.png` into `images/` and `masks/` of a folder.
 
     extent: outside of its polygons, nothing is labelled; without one, all of each tile is that shows a polygon. ids: the class
-    ids by name. side: of a tile, in pixels. Tiles lie on the grid of each scene, from its first pixel on; those at its right
-    and lower edge are smaller. A mask is 0 where there is no polygon, and void outside of the extent and where the scene has no
-    data. Raises `DataError` if no polygon labels a pixel, and `SceneError` for a damaged scene.
+    ids by name. side: of a tile, in pixels. palette: of the masks. Tiles lie on the grid of each scene, from its first pixel
+    on; those at its right and lower edge are smaller. A mask is 0 where there is no polygon, and void outside of the extent and
+    where the scene has no data. Raises `DataError` if no polygon labels a pixel, and `SceneError` for a damaged scene.
     """
     for part in ("images", "masks"):
         (folder / part).mkdir()
@@ -151,7 +158,7 @@ def cut(
             for window in tqdm(windows, desc=source.path.name, unit="tile", leave=False, disable=None):
                 if min(window.height, window.width) < NARROWEST:
                     result.narrow_tiles += 1
-                elif not _cut_tile(result, source, scene, window, burners, side, folder):
+                elif not _cut_tile(result, source, scene, window, burners, side, folder, palette):
                     result.bare_tiles += 1
         if len(result.tiles) > tiles and result.covered == covered:
             result.bare_scenes.append(source.path)
@@ -189,6 +196,7 @@ def _cut_tile(
     burners: tuple[Burner, Burner | None],
     side: int,
     folder: Path,
+    palette: bytes,
 ) -> bool:
     """Writes a tile, adds it to the result and counts what to tell; gives whether it has a label."""
     labels, extent = burners
@@ -210,6 +218,6 @@ def _cut_tile(
         Image.fromarray(data).save(image)
     else:
         write_tile(image, data, source.place.part(window), source.names)
-    Image.fromarray(mask).save(folder / "masks" / f"{name}.png")
+    save_mask(folder / "masks" / f"{name}.png", mask, palette)
     result.tiles.append(Tile(name, source, window, classes))
     return True

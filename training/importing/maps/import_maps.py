@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from training.data.label_files import alike_names
 from training.data.layouts import repeated
 from training.data.map_files import BANDS, TILES, common_gsd, write_bands
 from training.data.problems import DataError, first_names, raise_all
-from training.importing.classes import Classes, find_classes, write_classes
+from training.importing.classes import Classes, find_classes, mask_palette, write_classes
 from training.importing.coco import Document
 from training.importing.exports import split_name
 from training.importing.maps.blocks import Block, Division, divide
@@ -123,7 +124,7 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         bands = first_names(f"{source.path}: {', '.join(source.names)}" for source in sources)
         raise DataError(f"the scenes have bands of different names, and images need the same in all: {bands}")
     with parts_folder(out) as parts:
-        cutting = cut(sources, labels, extent, ids, how.tile, parts)
+        cutting = cut(sources, labels, extent, ids, how.tile, parts, mask_palette(out, classes.names))
         omissions.tell("pixels of polygons lie outside of the extent, and are void", cutting.beyond)
         bare = "scenes have no polygon inside of the extent, so their tiles are background alone"
         omissions.tell(bare, len(cutting.bare_scenes), cutting.bare_scenes)
@@ -164,8 +165,8 @@ def _find_classes(labels: Layer, out: Path) -> tuple[Classes, dict[str, int]]:
     return classes, {name: classes.ids[0][index] for index, name in enumerate(names)}
 
 
-def _order(name: str) -> tuple[bool, int, str]:
-    return (False, int(name), "") if name.isdecimal() else (True, 0, name)
+def _order(name: str) -> tuple[bool, float, str]:
+    return (False, float(name), name) if re.fullmatch(r"-?\d+(\.\d+)?", name) else (True, 0, name)
 
 
 def check_folder(out: Path, *, force: bool) -> list[Path]:

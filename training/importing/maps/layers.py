@@ -72,6 +72,9 @@ def read_layer(path: Path, layer: str | None, field: str | None, omissions: Omis
     """
     features = vectors.read_features(path, layer, field)
     name = f"{path}, layer {features.layer}"
+    if features.encoding:
+        cpg = path.with_suffix(".cpg").name
+        omissions.tell(f"shapefiles are not in UTF-8, but {features.encoding}; if names are wrong, write another into {cpg}")
     for index in np.flatnonzero(shapely.get_type_id(features.geometries) == shapely.GeometryType.GEOMETRYCOLLECTION):
         features.geometries[index] = _polygons_of(features.geometries[index], omissions)
     _require_polygons(name, features)

@@ -22,7 +22,7 @@ from tests.support.model.workers import channel
 
 pytestmark = pytest.mark.anyio
 AHEAD = 4
-PLAN, TILE, DONE = {"kind": "plan", "rows": 100}, {"kind": "tile", "shape": [96, 96, 3]}, {"kind": "done"}
+PLAN, TILE, DONE = {"kind": "plan", "rows": 100, "remark": ""}, {"kind": "tile", "shape": [96, 96, 3]}, {"kind": "done"}
 PIXELS = bytes(96 * 96 * 3)
 
 

@@ -125,6 +125,52 @@ def test_samples_of_sixteen_bits_get_the_scale_of_the_whole_scene(
     image = pictures(tmp_path / "data" / "images")["scene_r001_c000"]
     assert image[0, 0].tolist() == [round(float(ramp[TILE, 0, 0]) * 255 / 4000)] * 3
     assert json.loads((tmp_path / "data" / "tiles.geojson").read_text())["scenes"][0]["bands"] == [1, 1, 1]
+    assert "gives nearly all samples of band 1 few shades" in import_maps(scene, labels, "--scale", "0,9", "--force")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "cpg", "words"),
+    [
+        ("UTF-8", None, ""),
+        ("UTF-8", "UTF-8", ""),
+        ("GBK", "GBK", "shapefiles are not in UTF-8, but gbk; if names are wrong, write another into labels.cpg"),
+        ("GBK", "936", "shapefiles are not in UTF-8, but "),
+        ("ISO-8859-1", "88591", "but iso8859-1;"),
+        (
+            "GBK",
+            None,
+            "!labels.shp has texts that are not in utf-8; write their encoding, such as CP1252 or GBK, into labels.cpg",
+        ),
+        ("ISO-8859-1", None, "!has texts that are not in utf-8"),
+        ("GBK", "UTF-8", "!has texts that are not in utf-8"),
+        ("GBK", "klingon", "!labels.cpg names an unknown encoding, 'klingon'"),
+        ("GBK", "base64", "!labels.cpg names an unknown encoding"),
+    ],
+)
+def test_the_encoding_of_a_shapefile(
+    import_maps: ImportMaps, scene: Path, tmp_path: Path, encoding: str, cpg: str | None, words: str
+) -> None:
+    names = ["B\u00e4ume", "Wei\u00df"] if encoding == "ISO-8859-1" else ["\u623f\u5c4b", "\u6811"]
+    shapes = [square(5, 5, 20), square(100, 5, 20)]
+    labels = write_features(tmp_path / "labels.shp", shapes, names, kind="Polygon", encoding=encoding)
+    labels.with_suffix(".cpg").unlink()
+    if cpg:
+        labels.with_suffix(".cpg").write_text(cpg)
+    told = import_maps(scene, labels, status=2 if words.startswith("!") else 0)
+    assert words.removeprefix("!") in told
+    if not words.startswith("!"):
+        assert f"3 classes: background, {', '.join(sorted(names))}" in told
+        assert ("not in UTF-8" in told) == bool(words)
+
+
+def test_numbers_are_classes_in_their_order_and_a_zipped_shapefile_is_told(
+    import_maps: ImportMaps, scene: Path, tmp_path: Path
+) -> None:
+    values = [10.0, 2.5, 1.5, -1.0]
+    labels = write_features(tmp_path / "labels.gpkg", [square(5 + 64 * at, 5, 20) for at in range(4)], values)
+    assert "5 classes: background, -1, 1.5, 2.5, 10" in import_maps(scene, labels)
+    (tmp_path / "shape.zip").write_bytes(b"PK\3\4")
+    assert "shape.zip is an archive; unpack it" in import_maps(scene, tmp_path / "shape.zip", "--force", status=2)
 
 
 def test_a_later_import_replaces_the_tiles_of_an_earlier_one(
