@@ -127,6 +127,9 @@ class _Pipe(io.BytesIO):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return self._start + super().seek(offset - self._start, whence)  # raises `ValueError` for data that is gone
 
+    def close(self) -> None:
+        """Does nothing: a zip that is given up writes its end when it is collected, which may be after its file is."""
+
     def take(self) -> bytes:
         """Returns and forgets the data written since the last call."""
         data = self.getvalue()
