@@ -7,6 +7,7 @@ import { watchCutout } from "./formats.js";
 import { Legend, firstView } from "./legend.js";
 import { Names } from "./names.js";
 import { imageOf, photoOf } from "./photo.js";
+import { showReading } from "./reading.js";
 import { showState } from "./states.js";
 import { showSnippets, watchFormat } from "./snippets.js";
 import { Viewer } from "./viewer.js";
@@ -185,23 +186,10 @@ export class Result {
     if (this.segments) showSnippets(this.item, this.segments.classes);
   }
 
-  /** Shows the class, and the confidence if it is known, of the pixel that is pointed at. */
+  /** Reads the pixel that is pointed at, or none. */
   read(spot) {
     const pixel = spot && this.segments?.at(spot.column, spot.row);
-    $("reading").hidden = $("spot").hidden = !pixel;
     this.legend.point(pixel ? pixel.entry.id : null);
-    if (!pixel) return;
-    const confidence = pixel.confidence === null ? "" : percent(pixel.confidence);
-    $("reading-swatch").style.backgroundColor = pixel.entry.color;
-    $("reading-name").textContent = pixel.entry.name;
-    $("reading-sure").textContent = confidence;
-    const left = Math.min(spot.x + 14, $("stage").clientWidth - $("reading").offsetWidth - 6);
-    const top = spot.y > 60 ? spot.y - 44 : spot.y + 22;
-    $("reading").style.transform = `translate(${Math.max(6, left)}px, ${top}px)`;
-    $("spot").hidden = spot.how !== "keyboard";
-    $("spot").style.transform = `translate(${spot.x}px, ${spot.y}px)`;
-    if (spot.how === "keyboard") {
-      $("spoken").textContent = `${pixel.entry.name}${confidence && `, ${confidence}`}; column ${spot.column}, row ${spot.row}`;
-    }
+    showReading(spot, pixel);
   }
 }

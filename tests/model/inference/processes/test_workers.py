@@ -18,7 +18,8 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.harness.hostile import hostile, overlapping_strips
+from benchmarks.harness.hostile import overlapping_strips, png_with
+from benchmarks.harness.image_files import chunk
 from imaging.decoding import Limits, decode
 from imaging.errors import DamagedImage, ImageTooLarge, UnknownImageType
 from imaging.rendering import ANSWER_FORMATS, Rendering
@@ -246,13 +247,13 @@ async def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
 async def test_a_death_is_a_line_in_the_log_with_what_is_known_of_its_file(
     one: Asking, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = overlapping_strips(40), hostile("jpeg of comments")
+    data = overlapping_strips(40), png_with(chunk(b"aaAa", b"") * 2_000_000)
     for each in data:
         with pytest.raises(DamagedImage, match="needs more than"):
             await one.segment(each, OPTIONS)
     fields = [record.fields for record in caplog.records if record.message == "a worker process ended"]  # type: ignore[attr-defined]
     assert [(each["stage"], each["file"], each["reason"]) for each in fields] == [
-        ("decode", "TIFF", "processor_time"), ("plan", "JPEG", "processor_time"),
+        ("decode", "TIFF", "processor_time"), ("plan", "PNG", "processor_time"),
     ]  # fmt: skip
     assert [(each["bytes"], each["sha256"]) for each in fields] == [
         (len(each), hashlib.sha256(each).hexdigest()) for each in data
