@@ -136,6 +136,7 @@ def test_confidence_is_refused_or_asked_for_once_is_seen_on_warm_colours_and_tol
     assert color_at(result_page, 10, 50) == [0x3C, 0xA9, 0x51, 255]
     requests.clear()
     heat, wood = result_page.evaluate(HEAT), [(176, 98, 48)]
+    result_page.locator("#divider").fill("50")
     for _ in range(2):
         sure.click()
         expect(sure).to_have_attribute("aria-pressed", "true")
@@ -183,6 +184,7 @@ def opaque(page: Page) -> dict[str, bool]:
 
 def test_shown_classes_have_names_and_outlines_and_a_class_is_isolated_hidden_and_shown_again(result_page: Page) -> None:
     tags, colors = result_page.locator(".name-tag"), box(result_page, "#colors")
+    result_page.locator("#divider").fill("50")
     expect(tags.filter(visible=True)).to_have_count(1)  # the divider covers the leaf
     result_page.locator("#divider").press("Home")
     expect(tags.filter(visible=True)).to_have_count(2)
