@@ -112,5 +112,5 @@ def test_a_thousand_requests_and_ten_thousand_jobs_cost_no_square(clients: int) 
             pass
         return time.perf_counter() - start
 
-    seconds(1000)
-    assert seconds(10_000) <= 25 * seconds(1000)
+    few, many = (min(seconds(count) for _ in range(3)) for count in (1000, 10_000))
+    assert many <= 25 * few
