@@ -171,7 +171,7 @@ def test_an_option_that_there_is_not_is_refused(kind: Kind, name: str) -> None:
 
 def test_the_options_of_a_method_are_listed_with_the_nearest_one() -> None:
     with SegmentClient("http://service") as client:
-        with pytest.raises(TypeError, match=r"mean palette\? there are .*model, classes, alpha, image_format, palette, names"):
+        with pytest.raises(TypeError, match=r"mean palette\? there are .*classes, .*alpha, .*palette, names"):
             client.overlay(b"image", pallete="labels")  # type: ignore[call-arg]
-        with pytest.raises(TypeError, match=r"no option alpha; .*there are .*mask, classes, tolerance, topology"):
+        with pytest.raises(TypeError, match=r"no option alpha; .*there are .*mask, classes, .*tolerance, topology"):
             client.coco(b"image", alpha=0.5)  # type: ignore[call-arg]

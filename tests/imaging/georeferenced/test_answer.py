@@ -67,13 +67,14 @@ def test_without_confidence_it_is_null() -> None:
 
 def test_classes_and_uncertain_pixels() -> None:
     def classes(rendering: Rendering) -> list[str]:
-        document = json.loads(encode_scene(segmented(CLASS_MAP), PLACE, rendering))
+        document = json.loads(encode_scene(segmented(CLASS_MAP).shown(rendering), PLACE, rendering))
         return [feature["properties"]["class"] for feature in document["features"]]
 
     assert classes(Rendering("geojson", classes=("tree",))) == ["tree"]
     assert "background" in classes(Rendering("geojson", classes=("background",)))
     assert classes(Rendering("geojson", min_confidence=0.9)) == []
-    with MemoryFile(encode_scene(segmented(CLASS_MAP), PLACE, Rendering("geotiff", min_confidence=0.9))) as memory:
+    rendering = Rendering("geotiff", min_confidence=0.9)
+    with MemoryFile(encode_scene(segmented(CLASS_MAP).shown(rendering), PLACE, rendering)) as memory:
         assert (memory.open().read(1) == 255).all()
 
 
