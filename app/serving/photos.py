@@ -112,27 +112,27 @@ async def photo_outcomes(
         await places.acquire()
         return await segment_photo(service, task, index, uploads[index], names[index], reservations[index])
 
-    left = deque((asyncio.create_task(work(index)), reservation) for index, reservation in enumerate(reservations))
+    works = deque((asyncio.create_task(work(index)), reservation) for index, reservation in enumerate(reservations))
     try:
         for upload, reservation in zip(uploads, reservations, strict=True):
             reservation.callback(upload.body.close)
             if upload.is_on_disk:
                 reservation.add_file()
             reservation.set_body(0 if upload.is_on_disk else upload.body.length)
-        while left:
-            photo, reservation = left[0]
+        while works:
+            photo, reservation = works[0]
             outcome = await photo
             facts["failed"] += outcome.is_problem
             if not outcome.is_problem:
                 facts["sizes"] = f"{facts['sizes']} {outcome.row['width']}x{outcome.row['height']}".lstrip()
             yield outcome
             reservation.close()
-            left.popleft()
+            works.popleft()
             places.release()
     finally:
         if task.disconnect:
             task.disconnect.cancel()
-        for photo, reservation in left:
+        for photo, reservation in works:
             photo.cancel()
             photo.add_done_callback(lambda _, reservation=reservation: reservation.close())  # type: ignore[misc]
 

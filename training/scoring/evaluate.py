@@ -40,10 +40,10 @@ def frame_counts(
     """
     counts = []
     for index, (mask, class_map) in enumerate(predictions(segmenter, split, options)):
-        counts.append(frame_confusion(split, index, mask, classes(class_map), len(classes.names)))
+        prediction = classes(class_map)
+        counts.append(frame_confusion(split, index, mask, prediction, len(classes.names)))
         if boundaries and split.frames[index].set.labelled is None:
-            truth = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)  # a void id may be that of `OTHER`
-            boundaries.update(truth, classes(class_map))
+            boundaries.update(_class_ids(split, mask), prediction)
     return np.stack(counts)
 
 
@@ -53,14 +53,18 @@ def frame_confusion(split: Split, index: int, mask: ClassMap, prediction: ClassM
     mask: of the split (H, W), or rows of it. prediction: classes of the split, or `OTHER`. names: n, of the split's classes
     and `OTHER`, which a split that `is_partial` has.
     """
-    classes = len(split.labels)
-    truth = np.where(mask < classes, mask, VOID).astype(np.uint8)
+    truth = _class_ids(split, mask)
     if not split.is_partial:
         return confusion(truth, prediction, names)
     is_labelled = split.labelled(split.frames[index].set)
     truth[mask == split.rest_id] = names
-    own = np.where(np.append(is_labelled, [False])[prediction], prediction, classes).astype(np.uint8)
+    own = np.where(np.append(is_labelled, [False])[prediction], prediction, len(split.labels)).astype(np.uint8)
     return confusion(truth, prediction if is_labelled.all() else own, names, names + 1)
+
+
+def _class_ids(split: Split, mask: ClassMap) -> ClassMap:
+    """The mask with void at all that is no class of the split: its own void id may be that of `OTHER`."""
+    return np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
 
 
 def predictions(segmenter: Segmenter, split: Split, options: Options) -> Iterator[tuple[ClassMap, ClassMap]]:

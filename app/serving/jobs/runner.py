@@ -241,7 +241,9 @@ class JobRunner:
         else:
             if counts is None:
                 return False
-            message = f"its result is ready{'; ' if 'remark' in counts else ''}{counts.get('remark', '')}"
+            message = "its result is ready"
+            if remark := counts.get("remark"):
+                message = f"{message}; {remark}"
             if failures := counts.get("failed"):
                 message = f"{failures} of {counts['images']} photos failed; the result says why for each"
             self._end(job, "successful", message, counts)
