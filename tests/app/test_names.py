@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,19 +12,15 @@ from app.api.job_upload import MOST_FILES, JobUpload, _Form
 from app.serving.photos import NO_ROW, Outcome
 from app.serving.results import WRITERS, distinct_names
 from imaging.coco import HEAD
+from tests.support.costs import cpu_seconds
 
 LONG = "\U0001f600" * 251 + ".jpg"
 
 
 def assert_linear(work: Callable[[int], object]) -> None:
     """What takes the number of files takes at most 25 times as long for ten times as many."""
-
-    def seconds(count: int) -> float:
-        start = time.perf_counter()
-        work(count)
-        return time.perf_counter() - start
-
-    assert seconds(MOST_FILES) <= 25 * min(seconds(MOST_FILES // 10) for _ in range(3))
+    few, many = (cpu_seconds(lambda: work(count)) for count in (MOST_FILES // 10, MOST_FILES))
+    assert many <= 25 * few
 
 
 @pytest.mark.parametrize("numbered", [0, 2])
@@ -68,10 +63,5 @@ def test_a_name_has_no_folder_and_at_most_255_characters(tmp_path: Path, name: b
 
 def test_the_time_to_read_a_name_grows_with_its_length(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-
-    def part_seconds(length: int) -> float:
-        start = time.perf_counter()
-        form(tmp_path, b"a" * length)
-        return time.perf_counter() - start
-
-    assert min(part_seconds(4000) for _ in range(5)) <= 25 * min(part_seconds(400) for _ in range(5))
+    short, long = (cpu_seconds(lambda: form(tmp_path, b"a" * length), tries=5) for length in (400, 4000))
+    assert long <= 25 * short
