@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ LONG = "\U0001f600" * 251 + ".jpg"
 
 def assert_linear(work: Callable[[int], object]) -> None:
     """What takes the number of files takes at most 25 times as long for ten times as many."""
-    few, many = (cpu_seconds(lambda: work(count)) for count in (MOST_FILES // 10, MOST_FILES))
+    few, many = (cpu_seconds(partial(work, count)) for count in (MOST_FILES // 10, MOST_FILES))
     assert many <= 25 * few
 
 
@@ -63,5 +64,5 @@ def test_a_name_has_no_folder_and_at_most_255_characters(tmp_path: Path, name: b
 
 def test_the_time_to_read_a_name_grows_with_its_length(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-    short, long = (cpu_seconds(lambda: form(tmp_path, b"a" * length), tries=5) for length in (400, 4000))
+    short, long = (cpu_seconds(partial(form, tmp_path, b"a" * length), tries=5) for length in (400, 4000))
     assert long <= 25 * short
