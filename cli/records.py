@@ -109,7 +109,8 @@ def _record(outcomes: Iterable[Outcome], records: Records, summary: Summary, *, 
 class Ranking:
     """`--rank`: orders the images of a run by the mean confidence of their pixels, the lowest first. For one thread.
 
-    name: of the file or object to write, `-` for stdout. by: `background` puts the largest share of it first. The names stay in memory until `write`. Failed images are left out.
+    name: of the file or object to write, `-` for stdout. by: `background` puts the largest share of it first. The names stay in
+    memory until `write`. Failed images are left out.
     Raises `OSError` for a folder, a web address, a file that is one of the images, one that cannot be written, and without
     `force` for one that does not begin with the name of an image.
     """
@@ -142,7 +143,7 @@ class Ranking:
     def write(self) -> None:
         """Writes the names, one on each line. Equal images keep their order. Raises `OSError` if none has background."""
         if self._by == "background" and not any(value for value, _ in self._images):
-            raise OSError("--rank-by background: no image shows a class named background, so all are equal; leave --rank-by out")
+            raise OSError("--rank-by background: no image shows a class named background, so all are equal; leave it out")
         names = [name for _, name in sorted(self._images, key=lambda image: image[0])]
         data = b"".join(os.fsencode(name) + b"\n" for name in names)
         if self._name == STDIO:

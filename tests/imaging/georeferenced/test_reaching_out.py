@@ -289,9 +289,10 @@ def test_what_side_files_name_is_not_opened(outside: Outside, tmp_path: Path, ki
         "overviews": overviews(address), "grid": grid, "escaped grid": grid.replace("nadgrids", "nad&#103;rids"),
         "second grid": grid.replace("nadgrids=", "nadgrids=@null,"), "WKT": f"<SRS>{escaped(wkt(outside))}</SRS>",
         "small": f"<SRS>{escaped(wkt(outside, 'proj4_grids'))}</SRS>", "PROJJSON": f"<SRS>{json.dumps(bound)}</SRS>",
-        "escaped JSON": f"<SRS>{json.dumps(bound)}</SRS>".replace("CRS", r"C\u0052S"), "init": f"<SRS>+init={outside.pipe}:a</SRS>",
+        "escaped JSON": f"<SRS>{json.dumps(bound)}</SRS>".replace("CRS", r"C\u0052S"),
+        "init": f"<SRS>+init={outside.pipe}:a</SRS>",
         "triangles": f"<SRS>{escaped(wkt(outside, 'PROJ4').replace(outside.pipe, triangles))}</SRS>",
-        "geoid": f'<SRS>VERTCRS["a",VDATUM["b"],CS[vertical,1],AXIS["h",up],UNIT["m",1],GEOIDMODEL["PROJ {outside.pipe}"]]</SRS>',
+        "geoid": f'<SRS>VERTCRS["a",VDATUM["b"],CS[vertical,1],AXIS["h",up],GEOIDMODEL["PROJ {outside.pipe}"]]</SRS>',
     }[kind]  # fmt: skip
     (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{text}</PAMDataset>")
     with pytest.raises(SceneError, match=r"names a file (of overviews|in its coordinate system)"):
