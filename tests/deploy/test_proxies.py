@@ -10,18 +10,17 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.settings import Settings
 from model.inference.jobs.scene_process import PLAN_TIMEOUT_S
 from tests.support.deploy.proxies import ALL_PROXIES, PROXIES, Proxy, balanced
-from tests.support.images import encode, make_photo
+from tests.support.images import camera_photo as photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import Process, fcn_serve
 
@@ -39,13 +38,6 @@ def each(proxies: dict[str, Proxy]) -> pytest.MarkDecorator:
 
 
 each_proxy = each(PROXIES)
-
-
-@cache
-def photo(height: int = 900, width: int = 1200, noise: int = 24) -> bytes:
-    """A JPEG as a camera writes it, with noise: half a megabyte by default."""
-    grain = np.random.default_rng(0).integers(-noise, noise + 1, (height, width, 3))
-    return encode(np.clip(make_photo(height, width) + grain, 0, 255).astype(np.uint8), "JPEG", quality=91)
 
 
 def has_answered(service: Process) -> bool:

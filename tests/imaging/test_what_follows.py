@@ -75,7 +75,8 @@ DAMAGED = {
     "short chromaticities": (b"cHRM", b"\0" * 5),
     "a short resolution": (b"pHYs", b"\0"),
     "an unknown compression": (b"zTXt", b"a\0\7abc"),
-    "a control of a frame alone": (b"acTL", b"\0"),
+    "a control of an animation alone": (b"acTL", b"\0"),
+    "a short control of a frame": (b"fcTL", b"\0" * 10),
     "EXIF as a text of unknown compression": (b"zTXt", b"Raw profile type exif\0\7abc"),
 }
 CHECKED = {
