@@ -64,7 +64,7 @@ def test_a_jpeg_that_ends_early_is_damaged_whatever_follows(kind: str, trailer: 
     for count in (len(data) // 3, 400, *([1, 2, 3, 9, 40] if trailer in ("nothing", "fill bytes") else [])):
         for end in (b"", b"\xff\xd9") if count > 40 and kind != "progressive" else (b"",):
             if len(data) - 2 - count > start:
-                with pytest.raises(DamagedImage, match=r"is the file complete\?"):
+                with pytest.raises(DamagedImage, match=r"is the file complete\? .* jpegtran -copy all"):
                     decode(data[: -2 - count] + end + TRAILERS[trailer], LIMITS)
 
 
