@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from itertools import product
 from typing import Any
@@ -77,6 +78,7 @@ DAMAGED = {
     "an unknown compression": (b"zTXt", b"a\0\7abc"),
     "a control of an animation alone": (b"acTL", b"\0"),
     "a short control of a frame": (b"fcTL", b"\0" * 10),
+    "a first frame of a part": (b"fcTL", struct.pack(">5I2H2B", 0, 60, 40, 20, 10, 1, 1, 0, 0)),
     "EXIF as a text of unknown compression": (b"zTXt", b"Raw profile type exif\0\7abc"),
 }
 CHECKED = {

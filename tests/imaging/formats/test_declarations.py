@@ -195,14 +195,6 @@ def test_a_png_whose_pixels_do_not_fit_their_checksum_is_damaged(level: int, pos
         decode(bytes(data), LIMITS)
 
 
-@pytest.mark.parametrize("frame", [(67, 45, 0, 0), (1, 1, 0, 0), (67, 44, 0, 0), (66, 44, 1, 1), (0, 0, 0, 0)])
-def test_an_animated_png_whose_first_frame_does_not_cover_it_is_its_image(frame: tuple[int, ...]) -> None:
-    """As browsers show it: its image has all rows, so that what says otherwise is wrong."""
-    control = struct.pack(">5I2H2B", 0, *frame, 1, 1, 0, 0)
-    data = png(PICTURE, 8, 2, acTL=struct.pack(">II", 1, 0), fcTL=control)
-    assert np.array_equal(decode(data, LIMITS), PICTURE)
-
-
 @pytest.mark.parametrize("working", [None, (90, 134)], ids=["whole", "enlarged"])
 @pytest.mark.parametrize("transparent", [None, 3])
 def test_around_a_smaller_first_frame_of_a_gif_is_white(transparent: int | None, working: tuple[int, int] | None) -> None:
