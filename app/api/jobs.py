@@ -143,11 +143,12 @@ async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> JobPage:
     page = {"limit": LIMIT.default, "offset": OFFSET.default} | dict(
         with_values({}, request.query_params.multi_items(), "query", names, PAGE_MODEL)
     )
-    own, end = jobs.store.of(owner), page["offset"] + page["limit"]
+    own, count = jobs.store.page(owner, page["offset"], page["limit"])
+    end = page["offset"] + page["limit"]
     links = [_link(_address(request), "self")]
-    if end < len(own):
+    if end < count:
         links.append(_link(f"{_address(request)}?limit={page['limit']}&offset={end}", "next"))
-    return JobPage(jobs=[_status(request, job) for job in own[page["offset"] : end]], links=links)
+    return JobPage(jobs=[_status(request, job) for job in own], links=links)
 
 
 @router.get("/jobs/{id}", summary="The state of a job", responses=UNKNOWN_JOB)

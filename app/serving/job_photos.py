@@ -31,8 +31,11 @@ OWN_FAULTS = ("worker", "device_memory")
 
 
 def write_names(folder: Path, names: Sequence[str]) -> None:
-    """Keeps what the client calls the photos of a job. There may be megabytes, so that no `Job` has them."""
-    write_file(folder / WORK / NAMES, json.dumps(names), follow=False)
+    """Keeps what the client calls the photos of a job. There may be megabytes, so that no `Job` has them.
+
+    Each name has a line. One call for all of them would hold the interpreter, and with it the event loop, until it is done.
+    """
+    write_file(folder / WORK / NAMES, "[" + ",\n".join(map(json.dumps, names)) + "]", follow=False)
 
 
 async def segment_photos(
@@ -92,7 +95,8 @@ async def segment_photos(
 
 def _read_work(folder: Path, job: Job) -> tuple[Sequence[str], Sequence[str], list[int]]:
     """What the client calls the photos, what the result does, and the indices of those without a kept outcome."""
-    names = json.loads((folder / WORK / NAMES).read_bytes())
+    with (folder / WORK / NAMES).open(encoding="ascii") as lines:
+        names = [name for line in lines for name in json.loads("[" + line.strip("[],\n") + "]")]
     missing = [index for index in range(len(names)) if not part_of(folder, index).exists()]
     return names, result_names(names, job.output), missing
 
@@ -129,6 +133,6 @@ def _write_result(folder: Path, job: Job, images: int, end: threading.Event) -> 
             outcome = Outcome(**json.loads(facts) | {"body": body})
             failed += outcome.is_problem
             file.write(writer.add(outcome))
-        file.write(writer.end())
+        file.writelines(writer.rest())
         return {"images": images, "failed": failed}
     return {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -19,7 +19,10 @@ RESULTS = "results.jsonl"
 
 
 class Writer:
-    """Makes a result whose pieces are the file; here, a line of JSON for each image. Each call is linear in what it gets."""
+    """Makes a result whose pieces are the file; here, a line of JSON for each image. Each call is linear in what it gets.
+
+    What there is of each image is written by itself: one call for all would hold the interpreter until it is done.
+    """
 
     def add(self, outcome: Outcome) -> bytes:
         """The next piece. Outcomes come in the order of their images."""
@@ -27,7 +30,11 @@ class Writer:
 
     def end(self) -> bytes:
         """The last piece."""
-        return b""
+        return b"".join(self.rest())
+
+    def rest(self) -> Iterator[bytes]:
+        """The last piece, in parts."""
+        yield from ()
 
 
 class CocoDocument(Writer):
@@ -50,9 +57,13 @@ class CocoDocument(Writer):
         self._annotations += parts.number
         return head + comma + parts.annotations
 
-    def end(self) -> bytes:
-        lists = {b"images": b",".join(self._images), b"categories": self._categories, b"problems": b",".join(self._problems)}
-        return self._head + b"]" + b"".join(b',"%s":[%s]' % item for item in lists.items()) + b"}"
+    def rest(self) -> Iterator[bytes]:
+        yield self._head
+        for name, entries in (("images", self._images), ("categories", [self._categories]), ("problems", self._problems)):
+            yield b'],"%s":[' % name.encode()
+            for index, entry in enumerate(entries):
+                yield b"," * bool(index) + entry
+        yield b"]}"
 
 
 class Zip(Writer):
@@ -75,10 +86,11 @@ class Zip(Writer):
         self._rows.append(_joined(row, "problem", outcome.body if outcome.is_problem else b"null") + b"\n")
         return self._pipe.take()
 
-    def end(self) -> bytes:
-        self._archive.writestr(zipfile.ZipInfo(RESULTS), b"".join(self._rows))
+    def rest(self) -> Iterator[bytes]:
+        with self._archive.open(zipfile.ZipInfo(RESULTS), "w") as member:
+            member.writelines(self._rows)
         self._archive.close()
-        return self._pipe.take()
+        yield self._pipe.take()
 
 
 WRITERS: Mapping[str, type[Writer]] = {"zip": Zip, "coco": CocoDocument, "jsonl": Writer}

@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from pathlib import Path
 from app.serving.clients import Client, Clients
 from app.serving.errors import DiskFull, QueueFull
 from app.serving.jobs.folders import BLOCK_BYTES, erase, lock_folder, read_jobs, strip, usage
-from app.serving.jobs.job import STATUSES, WORK, Job
-from app.serving.jobs.shares import Lack, Shares, Use, minus
+from app.serving.jobs.job import WORK, Job
+from app.serving.jobs.shares import Lack, Ranking, Shares, Use, minus
+from app.serving.jobs.table import JobTable
 
 RESERVE_BYTES = 1 << 29  # of the disk that stay free
 RESERVE_FILES = 1 << 14  # the same, but at most a tenth of all
@@ -31,14 +31,13 @@ log = logging.getLogger("segment")
 
 @dataclass
 class _Holder:
-    """A job or an upload: whose share it takes, what it has, and the connection of an upload."""
+    """A job or an upload: whose share it takes, and what it has."""
 
     account: str
     use: Use
-    connection: Client | None = None
 
 
-class JobStore:
+class JobStore(JobTable):
     """The jobs of a folder, which one process at a time uses: it holds a lock (flock). Only for the event loop.
 
     most_bytes: that all jobs together may have on the disk. days: after which a job that has ended is removed. clients: whose
@@ -50,20 +49,22 @@ class JobStore:
     """
 
     def __init__(self, folder: Path, most_bytes: float, days: float, clients: Clients | None = None) -> None:
+        super().__init__()
         self.root, self._most = folder, Use(MOST_JOBS, int(most_bytes), MOST_FILES)
         self._days, self._clients = days, clients or Clients()
         self._lock = lock_folder(folder)
         self.is_loaded, self.turn = False, asyncio.Lock()
         self.end_job: Callable[[Job, str], Awaitable[None]]
-        self._open, self._ended = dict[str, Job](), dict[str, Job]()  # the oldest first; the first that ended first
         self._holders, self._shares = dict[str, _Holder](), Shares()
+        self._connections: dict[str, Client] = {}  # of uploads
 
     async def load(self) -> None:
         """Reads the jobs, in a thread. Raises `OSError`."""
         for job, use in await asyncio.to_thread(read_jobs, self.root, frozenset(self._holders)):
-            (self._open if job.is_open else self._ended)[job.id] = job
+            self._enter(job)
             self._holders[job.id] = _Holder(job.account, Use())
             self._count(job.id, use)
+            await asyncio.sleep(0)  # there may be thousands
         self.is_loaded = True
 
     def close(self) -> None:
@@ -72,26 +73,6 @@ class JobStore:
     def folder(self, job: Job) -> Path:
         return self.root / job.id
 
-    def open_jobs(self) -> list[Job]:
-        """The jobs that have not ended, the oldest first."""
-        return list(self._open.values())
-
-    def jobs(self) -> list[Job]:
-        """All jobs, the oldest first."""
-        return sorted([*list(self._open.values()), *list(self._ended.values())], key=lambda job: (job.created, job.id))
-
-    def of(self, owner: str) -> list[Job]:
-        """The jobs of an owner, the newest first."""
-        return [job for job in reversed(self.jobs()) if job.owner == owner]
-
-    def _has(self, id: str) -> bool:
-        return id in self._open or id in self._ended
-
-    def get(self, id: str, owner: str) -> Job | None:
-        """The job of this id; None if there is none, or if it belongs to another owner."""
-        job = self._open.get(id) or self._ended.get(id)
-        return job if job and job.owner == owner else None
-
     @asynccontextmanager
     async def upload(self, account: str, count: int, connection: Client | None = None) -> AsyncIterator[tuple[str, Path]]:
         """An id and a new folder for a job of this client. It is removed unless `add` gets the job.
@@ -99,13 +80,15 @@ class JobStore:
         count: bytes that the body is said to have, which are not counted before they arrive. Raises `QueueFull`, `DiskFull` or
         `OSError`.
         """
-        if sum(job.account == account for job in self._open.values()) >= MOST_OPEN:
+        if self._open_count(account) >= MOST_OPEN:
             raise QueueFull(f"{MOST_OPEN} jobs of yours wait, which is the limit", 60)
         said = self._shares.lack(self._limits(), account, Use(bytes=count), has_share=True)
         if said and said.giver in (None, account):
             raise self._refusal(said)
         id = secrets.token_hex(16)
-        self._holders[id] = _Holder(account, Use(), connection)
+        self._holders[id] = _Holder(account, Use())
+        if connection:
+            self._connections[id] = connection
         path = self.root / id
         try:
             await self.check_room(id, 0, 0)
@@ -113,8 +96,8 @@ class JobStore:
             (path / WORK).mkdir()
             yield id, path
         finally:
-            self._holders[id].connection = None
-            if not self._has(id):
+            self._connections.pop(id, None)
+            if not self._find(id):
                 await self._remove(id)
 
     async def check_room(self, id: str, count: int, files: int) -> None:
@@ -138,7 +121,7 @@ class JobStore:
         Returns why the job has to end; empty if it may go on.
         """
         use = await self._measure(job)
-        while self._has(job.id):
+        while self._find(job.id):
             more = minus(use, self._holders[job.id].use)
             lack = self._shares.lack(self._limits(more), job.account, more, has_share=False)
             if lack and (lack.giver == job.account or self._is_above(lack)):
@@ -156,18 +139,16 @@ class JobStore:
         has no job. Where something else has filled the disk, nobody gives.
         """
         is_place, account = lack.resource == "jobs", lack.giver or asker
-        if is_place and lack.giver:
-            account = max(counts := Counter(job.account for job in self._ended.values()), key=counts.__getitem__, default=asker)
         if self._is_above(lack) or (account == asker and not is_place):
             return False
-        jobs = [*self._ended.values(), *([] if is_place else reversed(self._open.values()))]
-        own = [job for job in jobs if job.account == account]
-        if job := max(own, key=lambda job: getattr(self._holders[job.id].use, lack.resource), default=None):
+        parts = self._shares.parts.get((account, lack.resource), Ranking())
+        largest = next(filter(None, (self._find(id) for _, id in parts.most())), None)
+        if job := self._first_ended(asker, is_own=not lack.giver) if is_place else largest:
             await (self.end_job(job, self._words(lack)) if job.is_open else self.remove(job))
             return True
-        for holder in self._holders.values():
-            if holder.account == account != asker and holder.connection:
-                holder.connection.close()
+        for id, connection in self._connections.items():
+            if self._holders[id].account == account != asker:
+                connection.close()
         return False
 
     def _is_above(self, lack: Lack) -> bool:
@@ -176,8 +157,8 @@ class JobStore:
 
     def _close_slow(self, lack: Lack, account: str) -> None:
         """Closes slow uploads of clients that have no less than this one, which waits for what they have."""
-        uses, holders = self._shares.uses[lack.resource], self._holders.values()
-        self._clients.close_slow(each.connection for each in holders if each.connection and uses[each.account] >= uses[account])
+        uses, holders = self._shares.uses[lack.resource], self._holders
+        self._clients.close_slow(each for id, each in self._connections.items() if uses[holders[id].account] >= uses[account])
 
     def _limits(self, written: Use = Use()) -> Use:  # noqa: B008 (cannot change)
         """What all jobs together may have: as it is set, or as the disk has it beside its reserve.
@@ -208,7 +189,7 @@ class JobStore:
     def _count(self, id: str, use: Use) -> None:
         """Counts what a job or an upload has now."""
         holder = self._holders[id]
-        self._shares.change(holder.account, minus(use, holder.use))
+        self._shares.change(holder.account, id, minus(use, holder.use))
         holder.use = use
 
     def used_bytes(self) -> int:
@@ -219,7 +200,7 @@ class JobStore:
         """Keeps a new job in its folder. Raises `OSError`."""
         self._count(job.id, await self._measure(job))
         job.save(self.folder(job))
-        self._open[job.id] = job
+        self._enter(job)
 
     def save(self, job: Job) -> None:
         """Writes a change of a job; one that a full disk does not take is logged, and counts until the next start.
@@ -227,8 +208,8 @@ class JobStore:
         A job that was removed meanwhile stays removed.
         """
         if not job.is_open and job.id in self._open:
-            self._ended[job.id] = self._open.pop(job.id)
-        if not self._has(job.id):
+            self._enter(job)
+        if not self._find(job.id):
             return
         try:
             job.save(self.folder(job))
@@ -240,17 +221,12 @@ class JobStore:
 
         A job that was removed meanwhile stays removed.
         """
-        if self._has(job.id):
+        if self._find(job.id):
             await asyncio.to_thread(strip, self.folder(job), job)
             self.save(job)
             use = await self._measure(job)
-            if self._has(job.id):
+            if self._find(job.id):
                 self._count(job.id, use)
-
-    def forget(self, job: Job) -> None:
-        """A job is no longer there; its files are until `remove`."""
-        self._open.pop(job.id, None)
-        self._ended.pop(job.id, None)
 
     async def remove(self, job: Job) -> None:
         """Removes a job with its files."""
@@ -278,13 +254,3 @@ class JobStore:
             if time.time() - datetime.fromisoformat(job.finished or job.created).timestamp() <= self._days * 86_400:
                 break
             await self.remove(job)
-
-    def counts(self) -> dict[str, int]:
-        """How many jobs have each status. Any thread may call it, as the next one."""
-        counts = Counter(job.status for job in [*list(self._open.values()), *list(self._ended.values())])
-        return {status: counts[status] for status in STATUSES}
-
-    def longest_wait(self) -> float:
-        """Seconds since the oldest job that waits was accepted; 0 if none waits."""
-        waiting = [job.created for job in list(self._open.values()) if job.status == "accepted"]
-        return time.time() - datetime.fromisoformat(min(waiting)).timestamp() if waiting else 0.0

@@ -16,12 +16,13 @@ from app.serving.errors import DiskFull
 from app.serving.jobs import runner, store
 from app.serving.jobs.job import WORK, Job, now
 from app.serving.jobs.runner import JobRunner, Tell
-from app.serving.jobs.shares import share
+from app.serving.jobs.shares import Ranking, Use, share
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
 from tests.support.app.exchanges import PHOTO, connect
 from tests.support.app.jobs import ended, submit, submit_photos
 from tests.support.app.services import Serve
+from tests.support.costs import cpu_seconds
 from tests.support.polling import wait_until, wait_until_async
 from tests.support.servers import over_http
 
@@ -44,7 +45,7 @@ def registry(serve: Serve) -> Iterator[Registry]:
     ids=str,
 )  # fmt: skip
 def test_a_client_may_have_half_of_what_the_others_leave_and_alone_all(uses: dict[str, int], most: int) -> None:
-    assert share(100, "a", uses) == most
+    assert share(100, "a", Ranking(uses)) == most
 
 
 def test_announced_bytes_keep_nobody_out(serve: Serve, tmp_path: Path) -> None:
@@ -169,6 +170,53 @@ def test_results_and_working_files_count_while_they_grow_and_the_client_with_mos
     assert most < LIMIT + 3 * MB
     for job in by_client.values():
         assert job.status == "successful" or "is 30 MB (SEGMENT_JOBS_MB), and yours have the most" in job.message
+
+
+def store_with(folder: Path, monkeypatch: pytest.MonkeyPatch, count: int, clients: int) -> JobStore:
+    """Jobs that have ended, of so many clients in turn."""
+    jobs = [
+        (Job(f"{i:032x}", "", f"{i % clients}", "zip", {}, "m", "0", "successful", now(), finished=now()), Use(1, 4096, 3))
+        for i in range(count)
+    ]
+    monkeypatch.setattr(store, "read_jobs", lambda *_: jobs)
+    table = JobStore(folder, 1e12, 1)
+    asyncio.run(table.load())
+    return table
+
+
+async def send(table: JobStore, client: str) -> None:
+    async with table.upload(client, 0) as (id, _):
+        await table.check_room(id, 4096, 1)
+
+
+@pytest.mark.parametrize("clients", [9, 10_000])
+def test_a_new_job_and_a_page_take_the_loop_no_longer_beside_ten_thousand_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: int
+) -> None:
+    def costs(count: int) -> list[float]:
+        table = store_with(tmp_path / str(count), monkeypatch, count, clients)
+        pages = cpu_seconds(lambda: [table.page("0", 0, 100) for _ in range(100)])
+        with asyncio.Runner() as loop:
+            seconds = cpu_seconds(lambda: loop.run(send(table, "new")), tries=9)
+        table.close()
+        return [pages, seconds]
+
+    for few, many in zip(costs(100), costs(10_000), strict=True):
+        assert many <= 5 * few
+
+
+def test_a_table_that_many_clients_have_filled_has_room_for_who_has_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MOST_JOBS", 4)
+    table = store_with(tmp_path, monkeypatch, 4, 4)
+    asyncio.run(send(table, "new"))
+    assert len({job.client for job in table.jobs()}) == 3
+    table.close()
+    table = store_with(tmp_path / "own", monkeypatch, 4, 2)
+    asyncio.run(send(table, "0"))  # its own oldest
+    assert [job.client for job in table.jobs()] == ["1", "0", "1"]
+    table.close()
 
 
 @pytest.mark.long
