@@ -28,6 +28,7 @@ from model.inference.tiling import parse_tile
 from model.weights_file import DEFAULT_WEIGHTS
 
 LOCAL = ("tile", "weights", "runtime", "device", "precision", "threads", "cpu_isa", "max_megapixels")
+ORDERS = ("confidence", "background")
 MOST_THREADS = 1024
 EXAMPLES = """examples:
   fcn-segment photo.jpg -o mask.png
@@ -84,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
     add_inputs(p)
     p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
     _add_file(p, "--rank", metavar="FILE", help="write the images' names to this file, the least certain first; - for stdout")
+    by = "what comes first in it: the least confidence (default), or the most background, which missed objects have"
+    p.add_argument("--rank-by", choices=ORDERS, help=by)
     p.add_argument(
         "--print-completion", action=_Print, choices=shtab.SUPPORTED_SHELLS, metavar="SHELL",
         help=f"print the completion script of a shell: {', '.join(shtab.SUPPORTED_SHELLS)}",

@@ -51,7 +51,6 @@ def segment_job(requests: Sequence[SceneRequest], args: argparse.Namespace) -> i
                     raise ServerError(f"{response.status_code} {detail_of(response)}")
                 with partial.open("wb") as file:
                     file.writelines(response.iter_bytes())
-                refuse_open(Path(request.out))
                 for line in remove_former(request):
                     tell(line)
         except httpx.HTTPError as error:

@@ -52,7 +52,7 @@ def _run(args: argparse.Namespace) -> int:
     listing, answers, document = _listing(args)
     if answers.file and answers.suffix == ".json" and is_path(args.out) and not (args.resume or args.force):
         check_output(args.out, begins_with(DOCUMENT))
-    ranking = Ranking(args.rank, listing, force=args.force) if args.rank is not None else None
+    ranking = Ranking(args.rank, listing, by=args.rank_by, force=args.force) if args.rank is not None else None
     with _backend(args) as backend:
         digest = None if answers.file else backend.settings_digest()
         if digest is None and args.resume and not answers.file:
@@ -103,6 +103,8 @@ def _check(args: argparse.Namespace) -> None:
         raise OSError("--model chooses a model of a service; give --server URL, or --weights instead")
     if args.server is None and args.api_key is not None:
         raise OSError("--api-key is for a service; give --server URL, or leave it out")
+    if args.rank_by is not None and args.rank is None:
+        raise OSError("--rank-by says the order of --rank FILE; give it as well, or leave --rank-by out")
     if args.rank is not None and (args.resume or args.shard):
         other, reason = ("--resume", "skips some") if args.resume else ("--shard", "does a part of them")
         raise OSError(f"--rank orders all images, and {other} {reason}; sort the rows of --results by mean_confidence instead")

@@ -14,10 +14,11 @@ from cli.image_names import ENDINGS
 from cli.input import STDIO
 from cli.inputs import Listing
 from cli.places import is_path, write_whole
-from cli.report import INTERRUPTED, Outcome, Summary, print_line, write_stdout
+from cli.report import INTERRUPTED, Outcome, Result, Summary, print_line, write_stdout
 from cli.resume import OTHER_SETTINGS, Journal
 from cli.table import Table, open_table
 from cli.web import is_web
+from imaging.classes import is_background
 from model.whole_file import begins_with, check_output
 
 RANKING = f"(?i)(stdin|https?://.*|.*({'|'.join(map(re.escape, ENDINGS))}))\r?\n".encode()  # a line that names an image
@@ -108,12 +109,13 @@ def _record(outcomes: Iterable[Outcome], records: Records, summary: Summary, *, 
 class Ranking:
     """`--rank`: orders the images of a run by the mean confidence of their pixels, the lowest first. For one thread.
 
-    name: of the file or object to write, `-` for stdout. The names stay in memory until `write`. Failed images are left out.
+    name: of the file or object to write, `-` for stdout. by: `background` puts the largest share of it first. The names stay in
+    memory until `write`. Failed images are left out.
     Raises `OSError` for a folder, a web address, a file that is one of the images, one that cannot be written, and without
     `force` for one that does not begin with the name of an image.
     """
 
-    def __init__(self, name: str, listing: Listing, *, force: bool = False) -> None:
+    def __init__(self, name: str, listing: Listing, *, by: str | None = None, force: bool = False) -> None:
         is_file = is_path(name) and name != STDIO
         if is_web(name) or (is_file and os.path.isdir(name)):
             raise OSError(f"--rank {name} must be a file or an object; give one, such as ranking.txt")
@@ -121,20 +123,27 @@ class Ranking:
             raise OSError(f"--rank {name} would overwrite an image; give another file")
         if is_file:
             check_output(name, None if force else begins_with(RANKING))
-        self._name = name
+        self._name, self._by = name, by
         self._images: list[tuple[float, str]] = []
 
     def passing(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        """The same outcomes; keeps the name and the confidence of each. Raises `OSError` for a network without confidence."""
+        """The same outcomes; keeps the name and the place of each. Raises `OSError` for a network without confidence."""
         for outcome in outcomes:
-            if outcome.result and outcome.result.mean_confidence is None:
-                raise OSError("--rank needs confidence, and this network gives class ids alone; leave --rank out")
-            if outcome.result and outcome.result.mean_confidence is not None:
-                self._images.append((outcome.result.mean_confidence, outcome.image.name))
+            if outcome.result:
+                self._images.append((self._value(outcome.result), outcome.image.name))
             yield outcome
 
+    def _value(self, result: Result) -> float:
+        if self._by == "background":
+            return -sum(share for name, share in result.shares.items() if is_background(name))
+        if result.mean_confidence is None:
+            raise OSError("--rank needs confidence, and this network gives class ids alone; give --rank-by background")
+        return result.mean_confidence
+
     def write(self) -> None:
-        """Writes the names, one on each line. Images of equal confidence keep their order."""
+        """Writes the names, one on each line. Equal images keep their order. Raises `OSError` if none has background."""
+        if self._by == "background" and not any(value for value, _ in self._images):
+            raise OSError("--rank-by background: no image shows a class named background, so all are equal; leave it out")
         names = [name for _, name in sorted(self._images, key=lambda image: image[0])]
         data = b"".join(os.fsencode(name) + b"\n" for name in names)
         if self._name == STDIO:

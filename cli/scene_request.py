@@ -26,7 +26,7 @@ OF_SCENES = ("bands", "scale", "gsd", "cog", "style")
 OF_JOBS = {"server", "api_key", "model"}
 ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 """How the names of scenes in folders end."""
-OF_PICTURES = ("rank", "results", "json", "shard", "from_file", "server", "api_key", "model")
+OF_PICTURES = ("rank", "rank_by", "results", "json", "shard", "from_file", "server", "api_key", "model")
 
 
 def read_requests(args: argparse.Namespace) -> list[SceneRequest]:

@@ -175,7 +175,8 @@ def _beside(scene: Scene, numbers: Sequence[int], alpha: Sequence[int], scale: B
             continue
         factor, offset = scene.units[number - 1]
         least, most = np.percentile(band, PERCENTILES).tolist()
-        if (factor, offset) != (1, 0) and factor and not _hides(scale, band * factor + offset):
+        is_usable = 0 < factor < math.inf and math.isfinite(offset)  # a negative one turns light into dark
+        if is_usable and (factor, offset) != (1, 0) and not _hides(scale, band * factor + offset):
             ends = sorted((end - offset) / factor for end in (scale.least, scale.most))
             raise SceneParameter(
                 f"the scale {scale.least:g} to {scale.most:g} is in the units of {scene.name}, and counts for its samples: "

@@ -51,9 +51,13 @@ KNOWN = frozenset(WORDS.split())
 SOURCE = "SourceFilename"
 HEAD_BYTES = 1024  # that GDAL looks at to choose a driver
 NO_FILE = r"@null\b(?!,)"
-GRIDS = re.compile(rf'PARAMETERFILE|PROJ4_GRIDS(?!\W+{NO_FILE})|grids\s*=\s*(?!{NO_FILE})|"BoundCRS"', re.IGNORECASE)
+GRIDS = re.compile(
+    rf'PARAMETERFILE|PROJ4_GRIDS(?!\W+{NO_FILE})|grids\s*=\s*(?!{NO_FILE})|"BoundCRS"|tinshift|defmodel|'
+    r"\binit\s*=\s*(?!(epsg|esri):)|GEOID_?MODEL\W+(name\W+)?PROJ\b", re.IGNORECASE,
+)  # fmt: skip
 """What names a file in the words of a coordinate system, or of an operation between two."""
-GRIDS_IN_BYTES = re.compile(rb"4_[Gg][Rr][Ii][Dd][Ss]\W+(?!@null\b(?!,)).{0,40}", re.DOTALL)
+JSON_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+GRIDS_IN_BYTES = re.compile(rb"4_[Gg][Rr][Ii][Dd][Ss]\W+(?!@null\b(?!,)).{0,40}|tinshift|defmodel", re.DOTALL)
 """The same in a file of another format than TIFF, whose words may lie anywhere."""
 TEXTS = (".aux.xml", ".hdr", ".prj")
 """Endings of files beside a file that say its coordinate system."""
@@ -258,6 +262,7 @@ def read_head(path: Path) -> bytes:
 
 def check_system(words: str, name: str) -> None:
     """Raises `SceneError` if the words of a coordinate system name a file of shifts, which PROJ would open."""
+    words = JSON_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), words)
     if match := GRIDS.search(words):
         text = words[match.start() : match.start() + 80].split("\n")[0]
         raise SceneError(f"{name} names a file in its coordinate system ({text!r}); give it another system")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from cli.input import Input
 from cli.inputs import list_inputs
 from cli.main import main
 from cli.records import Ranking
+from cli.report import Outcome, Result
 from tests.support.cli.folders import Segment, write_files
 from tests.support.images import encode, make_photo
 
@@ -29,6 +31,24 @@ def test_the_least_certain_image_comes_first(run: Segment, tmp_path: Path) -> No
     assert ranking.read_text().splitlines() == sorted(scores, key=lambda name: scores[name])
     assert len(scores) == 5
     assert run("--from-file", ranking, "-o", tmp_path / "again") == 0
+
+
+def test_the_other_order_begins_with_the_most_background(tmp_path: Path) -> None:
+    ranking = Ranking(str(tmp_path / "rank.txt"), list_inputs(["-"], "out"), by="background")
+    shares = {"a.png": {"background": 0.2, "sky": 0.8}, "b.png": {"_background_": 1.0}, "c.png": {"sky": 1.0}}
+    outcomes = [Outcome(Input(name, name, name), None, "done", result=Result(b"", shares=own)) for name, own in shares.items()]
+    assert list(ranking.passing(outcomes)) == outcomes
+    ranking.write()
+    assert (tmp_path / "rank.txt").read_text().split() == ["b.png", "a.png", "c.png"]
+
+
+def test_images_without_background_have_no_other_order(
+    run: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path, PHOTOS)
+    assert run(tmp_path / "in", "-o", tmp_path / "out", "--rank", tmp_path / "rank.txt", "--rank-by", "background") == 2
+    assert "no image shows a class named background" in capsys.readouterr().err
+    assert not (tmp_path / "rank.txt").exists()
 
 
 @pytest.mark.parametrize("name", ["in/a.PNG", "https://host/a?size=2", "stdin", "s3://b/\udcff.jpg"])

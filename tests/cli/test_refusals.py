@@ -50,6 +50,7 @@ OF_PLACES = [
     ("--from-file list.txt -o out --rank list.txt", "or to that of --from-file; give each its own"),
     ("in -o out --rank r.txt --resume", "--rank orders all images, and --resume skips some"),
     ("in -o out --rank r.txt --shard 0/2", "--rank orders all images, and --shard does a part of them"),
+    ("in -o out --rank-by background", "--rank-by says the order of --rank FILE"),
     ("in -o out --rank in", "must be a file or an object"),
     ("in -o out --rank in/0.png", "would overwrite an image"),
     ("in -o out --rank /dev/stdout --json", "--json and --rank /dev/stdout would both"),

@@ -119,7 +119,7 @@ def check_data(args: argparse.Namespace, labels: LabelSet, network: Sequence[str
         errors += pair_errors(*surveys)
         notes = pair_notes(*surveys)
     lacking = [
-        replace(split, frames=tuple(frame for frame in split.frames if frame not in survey.split.frames))
+        replace(split, frames=(*(frame for frame in split.frames if frame not in survey.split.frames), *split.incomplete))
         for split, survey in zip(splits, surveys, strict=True)
     ]
     return DataReport(args.data.resolve().name, surveys, errors, notes, unreadable=lacking)

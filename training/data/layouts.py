@@ -75,13 +75,14 @@ class Frame:
 
 @dataclass
 class FrameListing:
-    """The frames of a split, errors of frames whose files are missing, and notes for the user.
+    """The frames of a split, those that lack a file and their errors, and notes for the user.
 
     whole: frames that no list names all belong to the split.
     """
 
     folders: Folders = field(default_factory=Folders)
     frames: list[Frame] = field(default_factory=list)
+    incomplete: list[Frame] = field(default_factory=list)
     missing: list[DataError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     whole: bool = False
@@ -94,18 +95,21 @@ class FrameListing:
     def add(self, name: str, image: Path, *masks: Path) -> None:
         """Adds the frame of an image and the first of `masks` that exists; all paths are without endings.
 
-        A missing file, or two files of one name, is added to `missing`.
+        With a missing file, or two files of one name, it goes to `incomplete`, and an error to `missing`.
         """
         image_files = self.folders.find(image)
         mask_files = next((paths for mask in masks if (paths := self.folders.find(mask, MASK_ENDINGS))), [])
+        frame = Frame(name, [*image_files, image][0], [*mask_files, masks[0].with_name(f"{masks[0].name}.png")][0])
+        if len(image_files) == len(mask_files) == 1:
+            self.frames.append(frame)
+            return
+        self.incomplete.append(frame)
         if len(duplicates := image_files) > 1 or len(duplicates := mask_files) > 1:
             self.missing.append(DataError(f"{duplicates[0]} and {duplicates[1].name} are two files of one name; remove one"))
-        elif image_files and mask_files:
-            self.frames.append(Frame(name, image_files[0], mask_files[0]))
         elif image_files:
             # a hint takes time by the number of names; it is made only for the errors that a message shows
             hint = files.mask_hint(self.folders, masks[0]) if len(self.missing) < MOST else ""
-            self.missing.append(DataError(f"{masks[0]}.png: no such mask{hint}"))
+            self.missing.append(DataError(f"{frame.mask}: no such mask{hint}"))
         else:
             self.missing.append(DataError(f"{image}: no such image (with {', '.join(IMAGE_ENDINGS)})"))
 

@@ -32,7 +32,7 @@ class Split:
 
     mapping: from the masks' own classes (`source_labels`) to the split's (`labels`). colors: the class id of each mask colour.
     meaning, drawn_on: how all masks of the data set are read. notes: remarks on the files, printed before they are used.
-    missing: an error for each listed frame that lacks a file; a survey tells them with those of the other frames.
+    incomplete, missing: listed frames that lack a file, and their errors; a survey tells them with those of the other frames.
     bands: of the images; with more than three, they are georeferenced TIFFs. gsd: metres on the ground of a pixel, if the
     images are tiles of scenes whose pixels measure the same; else None. blocks: of ground, by the names of the
     frames that are tiles of scenes, which `fcn-import` has cut.
@@ -46,6 +46,7 @@ class Split:
     meaning: masks.Meaning = "ids"
     drawn_on: masks.DrawnOn = "upright"
     notes: tuple[str, ...] = ()
+    incomplete: tuple[Frame, ...] = ()
     missing: tuple[DataError, ...] = ()
     bands: tuple[str, ...] = RGB
     gsd: float | None = None
@@ -153,7 +154,8 @@ def get_split(
     is_published = labels == camvid_labels() and (root / camvid.COLORS).is_file()
     return Split(
         name=split,
-        frames=tuple(replace(each, name=_full_name(own, each.name), set=own) for own in sets for each in listings[own].frames),
+        frames=tuple(_of_set(each, own) for own in sets for each in listings[own].frames),
+        incomplete=tuple(_of_set(each, own) for own in sets for each in listings[own].incomplete),
         mapping=mapping or identity_mapping(labels),
         source_labels=labels,
         colors=camvid.published_colors(root) if is_published else masks.label_colors(labels),
@@ -165,6 +167,10 @@ def get_split(
         gsd=gsds.pop() if len(gsds) == 1 else None,
         blocks={_full_name(each, name): block for each in sets for name, block in read_blocks(each.folder).items()},
     )
+
+
+def _of_set(frame: Frame, own: FrameSet) -> Frame:
+    return replace(frame, name=_full_name(own, frame.name), set=own)
 
 
 def _full_name(frames: FrameSet, name: str) -> str:

@@ -6,10 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 
 WORD = re.compile(r"[^\W\d_a-z]+(?![a-z])|[^\W\d_a-z]?[^\W\d_A-Z]+")  # also of CamelCase
-ACROSS = (("left", "right"), ("l", "r"), ("links", "rechts"), ("gauche", "droite"), ("izquierda", "derecha"))
-ALONG = (("up", "down"), ("upper", "lower"), ("top", "bottom"), ("above", "below"), ("oben", "unten"), ("haut", "bas"))
-CHANGES = {"flip": ACROSS, "vertical_flip": ALONG, "quarter_turns": (*ACROSS, *ALONG)}
-"""The words that each change of crops exchanges, by the value of the recipe that has its share."""
+INSIDE = re.compile("(?i)(left|right|[左右上下])")  # also of `lefteye`: other parts of words have no counterpart
+SIDES = {
+    "left": "left l 左 links linke linker linkes gauche izquierda izquierdo sinistra sinistro esquerda esquerdo",
+    "right": "right r 右 rechts rechte rechter rechtes droite droit derecha derecho destra destro direita direito",
+    "upper": "upper up top above 上 oben obere oberer oberes haut superior superiore arriba",
+    "lower": "lower down bottom below 下 unten untere unterer unteres bas inferior inferiore abajo",
+}
+SIDE_OF = {word: side for side, words in SIDES.items() for word in words.split()}
+ACROSS, ALONG = {"left": "right", "right": "left"}, {"upper": "lower", "lower": "upper"}
+CHANGES = {"flip": ACROSS, "vertical_flip": ALONG, "quarter_turns": ACROSS | ALONG}
+"""The sides that each change of crops exchanges, by the value of the recipe that has its share."""
 
 
 def side_notes(names: Sequence[str], shares: Mapping[str, float]) -> list[str]:
@@ -17,10 +24,12 @@ def side_notes(names: Sequence[str], shares: Mapping[str, float]) -> list[str]:
 
     shares: of the crops that are changed, by name as in `CHANGES`.
     """
-    words = {name: sorted(word.casefold() for word in WORD.findall(name)) for name in names}
+    words = dict[str, list[str]]()
+    for name in names:
+        own = [word.casefold() for part in INSIDE.split(name) for word in WORD.findall(part)]
+        words[name] = sorted(SIDE_OF.get(word, word) for word in own)
     pairs, options = dict[tuple[str, str], None](), list[str]()
-    for change, opposites in CHANGES.items():
-        swap = {one: other for pair in opposites for one, other in (pair, pair[::-1])}
+    for change, swap in CHANGES.items():
         swapped = {name: sorted(swap.get(word, word) for word in own) for name, own in words.items()}
         of_change = [
             (name, other) for name in names for other in names if words[name] < words[other] and swapped[name] == words[other]

@@ -24,8 +24,9 @@ def remove_former(request: SceneRequest, style: str | None = None) -> list[str]:
     """Removes what is beside a result and describes the one that it replaces; gives a line for each file, also for those that
     stay. Call it before the result is replaced.
 
-    style: the one that the result would have, which may stay; None if that is not known. Raises `OSError`.
+    style: the one that the result would have, which may stay; None if that is not known. Raises `OSError` as `refuse_open`.
     """
+    refuse_open(Path(request.out))
     lines = []
     for out in {Path(request.out), Path(os.path.realpath(request.out))}:
         names = {(out.name + ending).lower() for ending in OF_GDAL} if request.kind == "raster" else set()

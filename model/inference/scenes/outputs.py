@@ -50,7 +50,6 @@ def write_output(
             else:
                 layers.write_geopackage(content, polygons, place, LAYER, facts)
         style = (polygon_style if request.is_polygons else raster_style)(labels.classes)
-        refuse_open(out)
         lines = remove_former(request, style)
     if request.style:
         write_file(out.with_suffix(STYLE), style, follow=False)

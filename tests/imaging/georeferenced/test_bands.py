@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,9 @@ def test_a_large_scene_without_overviews_is_sampled_by_spots(tmp_path: Path, mon
         ("-0.2,0.2", (1e-4, -0.2), "!give 0,4000"),
         ("0,400000", (100, 0), "!give 0,4000"),
         ("0,4000", (1e-4, 0), ""),
+        ("0,1", (math.nan, 0), "few shades"),
+        ("0,1", (1e-4, math.nan), "few shades"),
+        ("-0.4,0", (-1e-4, 0), "few shades"),
     ],
 )
 def test_a_scale_beside_nearly_all_samples_is_told_and_one_in_the_file_s_units_is_refused(

@@ -273,16 +273,26 @@ def wkt(o: Outside, word: str = "PROJ4_GRIDS") -> str:
     return WKT.format(name="a", grid=f',EXTENSION["{word}","{o.pipe}"]')
 
 
-@pytest.mark.parametrize("kind", ["overviews", "grid", "escaped grid", "second grid", "WKT", "small", "PROJJSON"])
+SIDE_WORDS = (
+    "overviews", "grid", "escaped grid", "second grid", "WKT", "small", "PROJJSON", "escaped JSON", "init", "triangles", "geoid"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SIDE_WORDS)
 def test_what_side_files_name_is_not_opened(outside: Outside, tmp_path: Path, kind: str) -> None:
     path = write_scene(tmp_path / "a.tif", PHOTO, crs=None)
     address = f"/vsicurl/{outside.address}/a"
     grid = f"<SRS>{GRID}{outside.pipe}</SRS>"
     bound = {"type": "BoundCRS", "transformation": {"parameters": [{"name": "difference file", "value": outside.pipe}]}}
+    triangles = f"+proj=tinshift +file={outside.pipe}"
     text = {
         "overviews": overviews(address), "grid": grid, "escaped grid": grid.replace("nadgrids", "nad&#103;rids"),
         "second grid": grid.replace("nadgrids=", "nadgrids=@null,"), "WKT": f"<SRS>{escaped(wkt(outside))}</SRS>",
         "small": f"<SRS>{escaped(wkt(outside, 'proj4_grids'))}</SRS>", "PROJJSON": f"<SRS>{json.dumps(bound)}</SRS>",
+        "escaped JSON": f"<SRS>{json.dumps(bound)}</SRS>".replace("CRS", r"C\u0052S"),
+        "init": f"<SRS>+init={outside.pipe}:a</SRS>",
+        "triangles": f"<SRS>{escaped(wkt(outside, 'PROJ4').replace(outside.pipe, triangles))}</SRS>",
+        "geoid": f'<SRS>VERTCRS["a",VDATUM["b"],CS[vertical,1],AXIS["h",up],GEOIDMODEL["PROJ {outside.pipe}"]]</SRS>',
     }[kind]  # fmt: skip
     (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{text}</PAMDataset>")
     with pytest.raises(SceneError, match=r"names a file (of overviews|in its coordinate system)"):

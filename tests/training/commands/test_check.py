@@ -148,19 +148,25 @@ def test_frames_with_errors_are_on_the_page_as_far_as_they_can_be_read(data: Pat
     write_mask(data, "train/3", np.ones((10, 64), np.uint8))
     (data / "masks" / "train" / "4.png").write_bytes(b"no mask")
     (data / "images" / "val" / "21.png").write_bytes(b"no image")
+    (data / "masks" / "train" / "5.png").unlink()
+    (data / "images" / "train" / "7.png").unlink()
+    for split, numbers in {"train": range(10), "val": range(20, 23)}.items():
+        (data / f"{split}.txt").write_text("".join(f"{split}/{number}\n" for number in numbers))
     page = tmp_path / "page.html"
     assert main([str(data), *NARROW, "--report", str(page)]) == 2
     text = page.read_text()
-    assert "Errors of train: 3 of 3 frames" in text
+    assert "Errors of train: 5 of 5 frames" in text
     assert "Errors of val: 1 of 1 frames" in text
-    figures = dict(re.findall('base64,([^"]+)"><figcaption>([^<]+)<', text)[:4])
+    figures = dict(re.findall('base64,([^"]+)"><figcaption>([^<]+)<', text)[:6])
     for (url, caption), (words, left, right) in zip(
         figures.items(),
         [
-            ("1: .*ids \\[77\\]", None, voc_color(77)),
-            (r"3: .*the mask is \(10, 64\)", None, voc_color(1)),
-            ("4: .*are no PNG", None, (128, 128, 128)),
-            ("21: .*image", (128, 128, 128), None),
+            ("train/1: .*ids \\[77\\]", None, voc_color(77)),
+            (r"train/3: .*the mask is \(10, 64\)", None, voc_color(1)),
+            ("train/4: .*are no PNG", None, (128, 128, 128)),
+            ("train/5: .*5.png: no such mask", None, (128, 128, 128)),
+            ("train/7: .*7: no such image", (128, 128, 128), voc_color(0)),
+            ("val/21: .*image", (128, 128, 128), None),
         ],
         strict=True,
     ):

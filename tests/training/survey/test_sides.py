@@ -22,6 +22,8 @@ TURNS = {"flip": 0.0, "vertical_flip": 0.0, "quarter_turns": 0.75}
         (["arm (Left)", "leg", "RIGHT arm"], SHARES, "'arm (Left)' and 'RIGHT arm'"),
         (["leftLane", "rightLane", "hand_l", "hand_r"], SHARES, "'leftLane' and 'rightLane', 'hand_l' and 'hand_r'"),
         (["links", "rechts"], SHARES, "--set flip=0.0,"),
+        (["linkes Auge", "rechtes Auge", "oeil gauche", "oeil droit"], SHARES, "'oeil gauche' and 'oeil droit'"),
+        (["目左", "目右", "lefteye", "Righteye"], SHARES, "'目左' and '目右', 'lefteye' and 'Righteye'"),
         (["left", "right"], TURNS, "--set quarter_turns=0.0,"),
         (["upper jaw", "lower jaw"], TURNS, "'lower jaw' and 'upper jaw'"),
         (["upper jaw", "lower jaw"], SHARES, ""),
