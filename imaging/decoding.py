@@ -30,7 +30,7 @@ from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, 
 from imaging.formats import heif, signatures
 from imaging.formats.boxes import read_webp_header
 from imaging.formats.declarations import check_header, check_pixels
-from imaging.formats.jpeg import LOSSLESS, check_closed, close_scans, read_jpeg_header
+from imaging.formats.jpeg import LOSSLESS, REPAIR, check_closed, close_scans, read_jpeg_header
 from imaging.formats.png import EMPTY_PIXELS, head_of, scale_transparency, with_pixels
 
 ENDINGS_OF_FORMATS = {
@@ -279,7 +279,8 @@ def _image_error(data: bytes, error: Exception) -> ImageError:
         reason = REASONS.get(format, text)
         return UnknownImageType(f"the image is of a kind that is not read ({reason}); save it as 8-bit RGB")
     problem = "the file ends early" if "truncated" in text.lower() else f"the {format} cannot be decoded"
-    return DamagedImage(f"the image is damaged: {problem}; is the file complete?")
+    advice = REPAIR if format == "JPEG" else "is the file complete?"
+    return DamagedImage(f"the image is damaged: {problem}; {advice}")
 
 
 def _unknown_type(data: bytes) -> UnknownImageType:

@@ -159,6 +159,8 @@ def run_python(answers: Path, url: str) -> None:
 def test_the_programs_of_the_python_page_run() -> None:
     program = "".join(blocks(page("python.md").split("## The client")[0], "python"))
     program += "\nassert segmentation.class_map.shape == confident.confidence.shape == (300, 451)\n"
+    program += 'photos = [segmenter(f"docs/photos/{name}.jpg").class_map for name in ("chelsea", "coffee", "chelsea")]\n'
+    program += "assert [(8 in class_map) for class_map in photos] == [True, False, True]\n"
     program += 'assert outer and cutout.mode == "RGBA" and cutout.width <= 451\n'
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

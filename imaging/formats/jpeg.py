@@ -34,6 +34,7 @@ COEFFICIENTS = 64
 # libjpeg's own progressive script has 10 scans, mozjpeg writes about a dozen, and libtiff also stops at 100
 MOST_SCANS = 100
 MOST_SEGMENTS = 10_000  # before, between and behind the scans; each takes time, however short it is
+REPAIR = "is the file complete? If it is, repair it with jpegtran -copy all; what is missing becomes grey"
 # bytes: of data without 0xFF that are worth a doubt, of each sample of them, in which their first byte is looked for
 DOUBTFUL, SAMPLE, WINDOW = 512, 4096, 1 << 18
 DOUBT = 15.0  # logarithm of the odds; how far from the most likely end of the coded data the last possible one is
@@ -115,7 +116,8 @@ def _segments(data: bytes, position: int = 2) -> Iterator[tuple[int, int, int]]:
     while marker != END and (match := MARKER.search(data, position)):
         count += 1
         if count > MOST_SEGMENTS:
-            raise DamagedImage(f"the image is damaged: it has more than {MOST_SEGMENTS} segments; save it again")
+            advice = "save it again, or keep its pixels alone with jpegtran -copy none"
+            raise DamagedImage(f"the image is damaged: it has more than {MOST_SEGMENTS} segments; {advice}")
         marker, position = data[match.end() - 1], match.end()
         if marker not in BARE:
             position += max(2, int.from_bytes(data[position : position + 2], "big"))
@@ -143,7 +145,7 @@ def check_closed(header: JPEGHeader, data: bytes) -> None:
     """Raises `DamagedImage` if a file that `close_scans` has closed ends early. Decodes it two to six times."""
     end = len(data) - len(END_MARKER)
     if _ends_early(data[:end], is_reduced=False) or _is_continued(header, data, end):
-        raise DamagedImage("the image is damaged: the file ends early; is the file complete?")
+        raise DamagedImage(f"the image is damaged: the file ends early; {REPAIR}")
 
 
 def check_jpeg(header: JPEGHeader, data: bytes) -> None:
@@ -189,7 +191,7 @@ def _check_restarts(header: JPEGHeader, data: bytes) -> None:
     end = data.find(END_MARKER, header.scan_start)
     count = sum(1 for _ in RESTART.finditer(data, header.scan_start, end if end >= 0 else len(data)))
     if count < total:
-        raise DamagedImage(f"the image is damaged: {count} of {total} restart markers are there; is the file complete?")
+        raise DamagedImage(f"the image is damaged: {count} of {total} restart markers are there; {REPAIR}")
 
 
 def check_scans(header: JPEGHeader, image: Image.Image, data: bytes) -> None:
@@ -203,12 +205,12 @@ def check_scans(header: JPEGHeader, image: Image.Image, data: bytes) -> None:
     if missing:
         raise DamagedImage(
             f"the image is damaged: its scans lack coefficients of {missing} of its {len(header.components)} components; "
-            "is the file complete?"
+            f"{REPAIR}"
         )
     may_lack_units = header.process in SEQUENTIAL and (not header.interleaved or _is_middle_grey(image))
     is_doubtful = header.process not in ARITHMETIC and data[end - DOUBTFUL : end].isascii()  # such as text or zeros
     if (may_lack_units and _ends_early(data[:end], is_reduced=True)) or (is_doubtful and _is_continued(header, data, end)):
-        raise DamagedImage("the image is damaged: its coded data ends before its last rows; is the file complete?")
+        raise DamagedImage(f"the image is damaged: its coded data ends before its last rows; {REPAIR}")
 
 
 def _is_continued(header: JPEGHeader, data: bytes, end: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import zlib
 from collections.abc import Iterator
 
@@ -34,24 +33,12 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         start = end
 
 
-def check_first_frame(data: bytes) -> None:
-    """Raises `DamagedImage` if an animated PNG's first frame does not cover the image (section 11.3.6.2)."""
-    for kind, start, _ in png_chunks(data):
-        if kind == b"IDAT":
-            return
-        if kind == b"fcTL" and data[start + 12 : start + 28] != data[16:24] + bytes(8):
-            (width, height), size = struct.unpack_from(">2I", data, start + 12), struct.unpack_from(">2I", data, 16)
-            frame = f"{width}x{height} of {size[0]}x{size[1]}"
-            raise DamagedImage(f"the image is damaged: its first frame covers {frame}; save it again")
-
-
 def head_of(data: bytes) -> tuple[bytes, bool]:
     """The chunks before the pixels that decide about these, and the colour profile and EXIF, wherever they stand.
 
     Of each kind of the latter the first counts, if Pillow can read it. All other chunks are left out, so that damage in them is
-    without effect. With it: whether EXIF is left out. Raises as `check_first_frame`.
+    without effect. With it: whether EXIF is left out.
     """
-    check_first_frame(data)
     head, has_pixels, others = bytearray(data[:8]), False, dict[bytes, bytes]()
     for kind, start, end in png_chunks(data):
         has_pixels = has_pixels or kind == b"IDAT"

@@ -128,6 +128,9 @@ def test_a_threshold_leaves_out_what_is_less_sure(live_url: str, photo: Image.Im
     scores = sorted(shape.score for shape in function.detect(Context(), photo))
     best = function.detect(Context(conf_threshold=scores[-1]), photo)
     assert [shape.score for shape in best] == scores[-1:]
+    with Image.open(PHOTO.with_name("coffee.jpg")) as other:
+        labels = [{shape.label_id for shape in function.detect(Context(), image)} for image in (other, photo, other)]
+    assert labels[0] == labels[2] != labels[1]
 
 
 @pytest.mark.parametrize(("kind", "means"), [("mask", ""), ("polygon", "by the context"), ("polygon", "by the argument")])

@@ -16,14 +16,15 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from tests.support.app.exchanges import PHOTO
 from tests.support.deploy.files import JOBS
 from tests.support.deploy.proxies import PROXIES, balanced
+from tests.support.images import camera_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import Process, fcn_serve
 
 pytestmark = pytest.mark.long
 HIDDEN = "/metrics"
+PHOTO = camera_photo(2000, 3100, 85)  # 5 MB, as of a phone
 PAGES = {"/", "/docs", "/docs/static/swagger-ui.css", "/openapi.json", "/static/page.js", "/static/samples/LICENSE.md"}
 SPELLINGS = r"""
     {path} {path}? {path}?x=1 {path}/ {path}// {path}/. {path}/x/.. {path};x {path};x=1 {path}%3b {path}%3fx {path}%00
@@ -67,7 +68,7 @@ def target(request: pytest.FixtureRequest, narrow_file: Path, tmp_path_factory: 
     folder = tmp_path_factory.mktemp(request.param)
     settings = {"log_level": "debug", "log_format": "json", "trusted_proxies": "127.0.0.1", "jobs_dir": folder / "jobs"}
     with ExitStack() as stack:
-        service = stack.enter_context(fcn_serve(narrow_file, folder, **settings))
+        service = stack.enter_context(fcn_serve(narrow_file, folder, tile=512, **settings))
         url = stack.enter_context(balanced(request.param, service, service, folder))
         yield Target(url, service, folder / "proxy.log")
 
@@ -109,7 +110,7 @@ def test_the_routes_of_clients_are_open_as_they_are(target: Target) -> None:
             assert (through.status_code, through.headers["x-request-id"] != "") == (direct.status_code, True), path
         through = client.get(f"{target.url}/classes?x=%2e%2e/metrics")
         assert through.status_code == client.get(f"{target.service.url}/classes?x=1").status_code
-        assert client.post(f"{target.url}/segment?format=json", content=PHOTO).json()["image"]
+        assert client.post(f"{target.url}/segment?format=json", content=PHOTO).json()["image"]["width"] == 3100
 
 
 def test_other_paths_are_closed_also_where_the_service_has_them_one_day(target: Target) -> None:

@@ -93,7 +93,7 @@ def test_scans_are_bounded_by_number_and_by_pixels(format: str) -> None:
     assert decode(scan_bomb(100, 64, format), LIMITS).shape == (64, 64, 3)
     with pytest.raises(DamagedImage, match=r"101 scans .*64x64.* 100 "):
         read_size(scan_bomb(101, 64, format), LIMITS)
-    with pytest.raises(DamagedImage, match="more than 10000 segments"):
+    with pytest.raises(DamagedImage, match=r"more than 10000 segments; .* jpegtran -copy none"):
         read_size(scan_bomb(3, 64, format).replace(b"\xff\xda", b"\xff\xfe\0\2" * 5_000 + b"\xff\xda"), LIMITS)
     data = scan_bomb(21, 64, format)
     start = data.index(b"\xff\xc2") + 5

@@ -118,12 +118,13 @@ def test_a_job_that_was_dismissed_raises() -> None:
 
 
 def test_the_commands_of_the_page_send_a_scene_and_fetch_its_classes(serve: Serve, tmp_path: Path) -> None:
-    write_scene(tmp_path / "scene.tif", make_photo(60, 90))
     with serve(jobs_dir=tmp_path / "jobs") as client, over_http(client) as port:
-        for block in blocks((ROOT / "docs" / "jobs.md").read_text())[1:]:  # the first installs and starts the service
-            run(block.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{port}"), tmp_path)
-    with rasterio.open(tmp_path / "classes.tif") as result:
-        assert result.shape == (60, 90)
+        for shape in ((60, 90), (40, 70)):
+            write_scene(tmp_path / "scene.tif", make_photo(*shape))
+            for block in blocks((ROOT / "docs" / "jobs.md").read_text())[1:]:  # the first installs and starts the service
+                run(block.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{port}"), tmp_path)
+            with rasterio.open(tmp_path / "classes.tif") as result:
+                assert result.shape == shape
 
 
 @pytest.mark.parametrize("status", ["failed", "dismissed", None])

@@ -195,17 +195,6 @@ def test_a_png_whose_pixels_do_not_fit_their_checksum_is_damaged(level: int, pos
         decode(bytes(data), LIMITS)
 
 
-@pytest.mark.parametrize("frame", [(1, 1, 0, 0), (67, 44, 0, 0), (66, 44, 1, 1)])
-def test_an_animated_png_whose_first_frame_does_not_cover_it_is_damaged(frame: tuple[int, ...]) -> None:
-    def of(size_and_place: tuple[int, ...]) -> bytes:
-        control = struct.pack(">5I2H2B", 0, *size_and_place, 1, 1, 0, 0)
-        return png(PICTURE, 8, 2, acTL=struct.pack(">II", 1, 0), fcTL=control)
-
-    assert np.array_equal(decode(of((67, 45, 0, 0)), LIMITS), PICTURE)
-    with pytest.raises(DamagedImage, match=rf"{frame[0]}x{frame[1]} of 67x45"):
-        read_size(of(frame), LIMITS)
-
-
 @pytest.mark.parametrize("working", [None, (90, 134)], ids=["whole", "enlarged"])
 @pytest.mark.parametrize("transparent", [None, 3])
 def test_around_a_smaller_first_frame_of_a_gif_is_white(transparent: int | None, working: tuple[int, int] | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +138,6 @@ def of_16_bits(color_type: int, samples: int) -> bytes:
 
 
 ROWS = b"".join(b"\0" + row.tobytes() for row in PLAIN)
-SHORT_FRAME = {"acTL": struct.pack(">II", 1, 0), "fcTL": struct.pack(">5I2H2B", 0, 4, 1, 0, 1, 1, 1, 0, 0)}
 REFUSED: dict[str, tuple[bytes, str]] = {
     "a colour of no class": (encoded(Image.new("RGB", (2, 2), (1, 2, 3))), r"colours \['#010203'\] stand for no class, or for"),
     "black and white in RGB are no void": (encoded(Image.fromarray(PLAIN % 2 * 255).convert("RGB")), "#ffffff"),
@@ -150,7 +148,6 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "LA of 16 bits": (of_16_bits(4, 2), "a mask of 16 bits must be grey, got mode"),
     # Pillow leaves the last rows at 0, which is a class
     "without its last rows": (png_of(4, 2, 8, 0, ROWS[:5]), "damaged: its rows take 10 bytes, and its stream ends after 5"),
-    "a first frame of a part": (png_of(4, 2, 8, 0, ROWS[:5], **SHORT_FRAME), "damaged: its first frame covers 4x1 of 4x2"),
     "EXIF turns it": (oriented(PLAIN, "PNG", 6), r"EXIF turns the mask itself \(orientation 6\)"),
     "EXIF may turn it": (with_chunk(encoded(Image.fromarray(PLAIN)), b"eXIf", b"MM\0*", checksum=0), "its EXIF cannot be read"),
     # Pillow shows an index beyond the palette black, which is a class
