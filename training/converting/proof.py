@@ -122,9 +122,8 @@ def prove(
         height, width = picture.shape[:2]
         plan = plan_tiles((height, width), runtime.manifest.preprocessing.tile)
         tile = plan.cut(picture, 0, 0)  # extended as the service extends it
-        theirs = _original_logits(
-            runtime, original, whole or output, extended(tile, original.input.sides, max(output.multiple, UNIT))
-        )
+        extended_tile = extended(tile, original.input.sides, max(output.multiple, UNIT))
+        theirs = original_logits(original, whole or output, extended_tile, len(runtime.manifest.labels))
         if whole is None or whole.stride == output.stride:
             ours = runtime.logits([tile])[0]
             theirs = theirs[:, : ours.shape[1], : ours.shape[2]]
@@ -164,12 +163,12 @@ def _pictures(photographs: Iterable[Pixels], tile: Size) -> Iterator[Pixels]:
         yield np.ascontiguousarray(corner[:height, :width])
 
 
-def _original_logits(runtime: Runtime, original: Original, output: NetworkOutput, pixels: Pixels) -> Array:
+def original_logits(original: Original, output: NetworkOutput, pixels: Pixels, classes: int) -> Array:
     """The logits (classes, rows, columns) that an output of the original means, for sides that the original takes."""
     values = channels_first(original(pixels)[output.name], output.layout)
     if not np.isfinite(values).all():
         raise ConversionError("the network gives values that are not finite, on a photograph")
-    return to_logits(output.unscaled(values), output.kind, len(runtime.manifest.labels))
+    return to_logits(output.unscaled(values), output.kind, classes)
 
 
 def extended(pixels: Pixels, sides: tuple[int | None, int | None], multiple: int) -> Pixels:
