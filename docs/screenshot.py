@@ -22,6 +22,7 @@ def main(url: str, target: Path = DOCS / "page.jpg") -> None:
         page.set_input_files("#file", PHOTOS)
         page.wait_for_selector('.thumb[data-state="done"] >> nth=2')
         page.locator("#opacity").fill("75")
+        page.locator("#divider").fill("50")
         box = page.locator("#stage").bounding_box()
         assert box
         page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.5)

@@ -29,7 +29,7 @@ from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import SideError, check_scene_side, check_side, working_size
 from model.inference.segmentation import Pixels, SegmentationBuilder, require_confidence
 from model.inference.small_regions import small_region_bytes, without_small_regions
-from model.inference.tiling import Size, TilingError, plan_tiles, tile_shapes
+from model.inference.tiling import Size, TilingError, photo_shapes, plan_tiles
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import View, ViewAverage, average_bytes, plan_views
 from model.labels import LabelSet
@@ -267,8 +267,8 @@ class Segmenter:
             yield from self.runtime.logits([tile, *islice(tiles, most - 1)])
 
     def warm_up(self, tile: Size | None = None) -> None:
-        """Runs the network once for every tile shape that plans can have. tile: as in `Options`. Raises `TilingError`."""
-        for height, width in tile_shapes(self.tile(tile)):
+        """Runs the network once for each tile shape that usual photos have. tile: as in `Options`. Raises `TilingError`."""
+        for height, width in photo_shapes(self.tile(tile)):
             self.runtime.logits([np.zeros((height, width, self.channels), np.uint8)])
 
     def tile(self, tile: Size | None) -> Size:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 UNIT = 32
 AUTO = "auto"  # stands for the tile size that the weights advise
-FINE, COARSE = 8, 2  # how many sides to choose from: for a region with one full side, and for a smaller region
+FINE, COARSE = 16, 2  # steps of an axis: for a region with one full side, and for a smaller region
+PHOTO_RATIOS = 1, 4 / 3, 3 / 2, 16 / 9
 Blend = Literal["mean", "hann"]
 Size = tuple[int, int]
 Pixels = npt.NDArray[np.uint8]
@@ -96,23 +97,34 @@ def check_tile(tile: Size) -> None:
 
 
 @cache
-def tile_sides(limit: int, count: int) -> tuple[int, ...]:
-    """The sides that a region may have on an axis with tiles of side `limit`: at most `count`, evenly spaced."""
-    step = UNIT * ceil(limit / (count * UNIT))
-    return tuple(sorted({*range(step, limit, step), limit}))
+def tile_sides(limit: int, steps: int) -> tuple[int, ...]:
+    """The sides that a region may have on an axis with tiles of side `limit`, which is divided into `steps` or fewer.
+
+    From the half on, each step is a side. Below it, where few photos are, every second one is.
+    """
+    step = UNIT * ceil(limit / (steps * UNIT))
+    sides = [*range(step, limit, step), limit]
+    narrow = [side for side in sides if 2 * side < limit]
+    return (*narrow[1::2], *sides[len(narrow) :])
 
 
-def tile_shapes(tile: Size) -> list[Size]:
-    """Every (height, width) that tiles can have for this tile size. Runtimes are warmed up with them.
+@cache
+def tile_shapes(tile: Size) -> frozenset[Size]:
+    """Every (height, width) that tiles can have for this tile size.
 
     There are few shapes, because runtimes keep code and buffers for each shape, and because batches of one shape fill sooner.
-    Padding changes scores, so regions with one full side, which are the most common, can choose from more sides than smaller
-    ones.
+    Padding takes time and changes scores, so regions with one full side, which are the most common, can choose from more sides
+    than smaller ones.
     """
     height, width = tile
-    full = [(height, side) for side in tile_sides(width, FINE)] + [(side, width) for side in tile_sides(height, FINE)]
-    small = [(h, w) for h in tile_sides(height, COARSE) for w in tile_sides(width, COARSE)]
-    return sorted({*full, *small})
+    full = {(height, side) for side in tile_sides(width, FINE)} | {(side, width) for side in tile_sides(height, FINE)}
+    return frozenset(full | {(h, w) for h in tile_sides(height, COARSE) for w in tile_sides(width, COARSE)})
+
+
+def photo_shapes(tile: Size) -> list[Size]:
+    """The (height, width) of the regions of photos with usual ratios, lying and upright, whose longer side is the tile's."""
+    sizes = [size for ratio in PHOTO_RATIOS for size in ((int(tile[0] / ratio), tile[1]), (tile[0], int(tile[1] / ratio)))]
+    return sorted({plan_tiles(size, tile).tile for size in sizes})
 
 
 def plan_tiles(size: Size, tile: Size, overlap: float = 0.25, blend: Blend = "mean") -> TilePlan:
@@ -127,24 +139,24 @@ def plan_tiles(size: Size, tile: Size, overlap: float = 0.25, blend: Blend = "me
         raise TilingError(f"an image needs sides of at least 1, got {size[0]}x{size[1]}")
     if not 0 <= overlap <= 0.5:
         raise TilingError(f"overlap must be between 0 and 0.5, got {overlap}")
-    count = FINE if any(_side(length, side, FINE) == side for length, side in zip(size, tile, strict=True)) else COARSE
-    height, tops = _axis(size[0], tile[0], overlap, count)
-    width, lefts = _axis(size[1], tile[1], overlap, count)
+    steps = FINE if any(_side(length, side, FINE) == side for length, side in zip(size, tile, strict=True)) else COARSE
+    height, tops = _axis(size[0], tile[0], overlap, steps)
+    width, lefts = _axis(size[1], tile[1], overlap, steps)
     return TilePlan(size, (height, width), tops, lefts, overlap, blend)
 
 
-def _axis(length: int, side: int, overlap: float, count: int) -> tuple[int, tuple[int, ...]]:
+def _axis(length: int, side: int, overlap: float, steps: int) -> tuple[int, tuple[int, ...]]:
     """The side of all regions on this axis, and their origins."""
     if length <= side:
-        return _side(length, side, count), (0,)
+        return _side(length, side, steps), (0,)
     rounded_length = ceil(length / UNIT) * UNIT
     step = max(UNIT, side - UNIT * int(side * overlap / UNIT + 0.5))
     return side, (*range(0, rounded_length - side, step), rounded_length - side)
 
 
-def _side(length: int, limit: int, count: int) -> int:
+def _side(length: int, limit: int, steps: int) -> int:
     """The smallest of `tile_sides` that is at least `length`; `limit` if none is."""
-    return next((side for side in tile_sides(limit, count) if side >= length), limit)
+    return next((side for side in tile_sides(limit, steps) if side >= length), limit)
 
 
 def _axis_weights(origins: tuple[int, ...], side: int, blend: Blend) -> list[npt.NDArray[np.float32]]:

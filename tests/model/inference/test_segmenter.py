@@ -18,7 +18,7 @@ from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
 from model.inference.segmenter import BATCH, Segmenter
-from model.inference.tiling import TilingError, tile_shapes
+from model.inference.tiling import TilingError, photo_shapes
 from model.weights_file import Weights
 from tests.support.images import Pixels, encode, make_photo
 from tests.support.model.doubles import Delegating
@@ -243,7 +243,7 @@ def test_tiles_are_cut_when_they_are_asked_for(segmenter: Segmenter) -> None:
     assert count == len(plan.tile_plan)
 
 
-def test_warm_up_runs_each_shape_that_plans_can_have_once(segmenter: Segmenter) -> None:
+def test_warm_up_runs_each_shape_of_usual_photos_once(segmenter: Segmenter) -> None:
     recording = Recording(segmenter.runtime)
-    Segmenter(recording).warm_up((96, 64))
-    assert recording.calls == [[(height, width, 3)] for height, width in tile_shapes((96, 64))]
+    Segmenter(recording).warm_up((256, 192))
+    assert recording.calls == [[(height, width, 3)] for height, width in photo_shapes((256, 192))]

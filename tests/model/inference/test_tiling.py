@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.inference.tiling import COARSE, FINE, TilePlan, TilingError, parse_tile, plan_tiles, tile_shapes, tile_sides
+from model.inference.scaling import working_size
+from model.inference.tiling import (
+    COARSE,
+    FINE,
+    TilePlan,
+    TilingError,
+    parse_tile,
+    photo_shapes,
+    plan_tiles,
+    tile_shapes,
+    tile_sides,
+)
 
 TILES = st.integers(1, 6).map(lambda units: 32 * units)
 OVERLAPS = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5]) | st.floats(0, 0.5)
@@ -110,10 +121,11 @@ def test_every_tile_is_a_window_of_the_extended_image(plan: TilePlan) -> None:
     ("limit", "fine", "coarse"),
     [
         (32, [32], [32]),
-        (96, [32, 64, 96], [64, 96]),
-        (256, [32, 64, 96, 128, 160, 192, 224, 256], [128, 256]),
-        (288, [64, 128, 192, 256, 288], [160, 288]),
-        (512, [64, 128, 192, 256, 320, 384, 448, 512], [256, 512]),
+        (96, [64, 96], [64, 96]),
+        (256, [64, 128, 160, 192, 224, 256], [128, 256]),
+        (288, [64, 128, 160, 192, 224, 256, 288], [160, 288]),
+        (512, [64, 128, 192, *range(256, 513, 32)], [256, 512]),
+        (640, [128, 256, *range(320, 641, 64)], [320, 640]),
     ],
 )
 def test_an_axis_has_a_few_fixed_sides(limit: int, fine: list[int], coarse: list[int]) -> None:
@@ -123,11 +135,19 @@ def test_an_axis_has_a_few_fixed_sides(limit: int, fine: list[int], coarse: list
 
 @settings(deadline=None, max_examples=150)
 @given(PLANS, st.tuples(TILES, TILES))
-def test_every_plan_has_one_of_the_few_shapes_that_are_warmed_up(plan: TilePlan, tile: tuple[int, int]) -> None:
+def test_every_plan_has_one_of_the_few_shapes(plan: TilePlan, tile: tuple[int, int]) -> None:
     shapes = tile_shapes(tile)
     assert plan_tiles(plan.size, tile, plan.overlap).tile in shapes
-    assert len(shapes) <= 27
-    assert shapes == sorted(set(shapes))
+    assert len(shapes) <= 30
+    assert shapes >= {*photo_shapes(tile)}
+
+
+@pytest.mark.parametrize(("width", "height"), [(1024, 1024), (4000, 3000), (6000, 4000), (3840, 2160), (2160, 3840)])
+def test_a_usual_photo_has_less_than_a_unit_of_padding_and_a_shape_that_is_warmed_up(width: int, height: int) -> None:
+    size = working_size((height, width), 512, (512, 512))
+    tile = plan_tiles(size, (512, 512)).tile
+    assert all(0 <= side - length < 32 for side, length in zip(tile, size, strict=True))
+    assert tile in photo_shapes((512, 512))
 
 
 @pytest.mark.parametrize(
