@@ -64,12 +64,15 @@ class Original:
         if not self._names:
             raise ConversionError("the network gives no array of numbers")
 
-    def __call__(self, tile: Pixels) -> dict[str, Array]:
+    def __call__(self, tile: Pixels, size: Size | None = None) -> dict[str, Array]:
         """The outputs that are arrays of numbers, by name, for RGB pixels (height, width, 3).
 
+        size: (height, width), to which the network's own zeros extend them below and at the right, as its convolutions do.
         Raises `ConversionError` if the network fails.
         """
         values: Array = self.normalisation.apply(tile).astype(self.input.dtype)
+        if size:
+            values = np.pad(values, ((0, size[0] - tile.shape[0]), (0, size[1] - tile.shape[1]), (0, 0)))
         batch = values[None] if self.input.layout == "NHWC" else np.ascontiguousarray(values.transpose(2, 0, 1))[None]
         try:
             outputs = dict(zip(self._names, self._session.run(self._names, {self.input.name: batch}), strict=True))
@@ -163,9 +166,9 @@ def _pictures(photographs: Iterable[Pixels], tile: Size) -> Iterator[Pixels]:
         yield np.ascontiguousarray(corner[:height, :width])
 
 
-def original_logits(original: Original, output: NetworkOutput, pixels: Pixels, classes: int) -> Array:
-    """The logits (classes, rows, columns) that an output of the original means, for sides that the original takes."""
-    values = channels_first(original(pixels)[output.name], output.layout)
+def original_logits(original: Original, output: NetworkOutput, pixels: Pixels, classes: int, size: Size | None = None) -> Array:
+    """The logits (classes, rows, columns) that an output of the original means, for pixels as `Original` takes them."""
+    values = channels_first(original(pixels, size)[output.name], output.layout)
     if not np.isfinite(values).all():
         raise ConversionError("the network gives values that are not finite, on a photograph")
     return to_logits(output.unscaled(values), output.kind, classes)

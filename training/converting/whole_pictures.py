@@ -15,7 +15,7 @@ from model.inference.upsampling import Ids, LogitsUpsampler
 from training.converting.endings import Ending
 from training.converting.graph import ConversionError, RunError, reason
 from training.converting.outputs import NetworkOutput
-from training.converting.proof import LEAST_AGREEMENT, Original, Pixels, extended, original_logits
+from training.converting.proof import LEAST_AGREEMENT, Original, Pixels, original_logits
 from training.converting.reach import describe_reach
 from training.converting.samples import MULTIPLES, SEED, Sample, noise
 from training.converting.wrapping import UNIT
@@ -69,17 +69,17 @@ def least_multiple(original: Original, output: NetworkOutput) -> int:
 
 def own_classes(original: Original, output: NetworkOutput, picture: Pixels, multiple: int, classes: int) -> Ids:
     """The ids (height, width) that the network itself gives for a picture. Raises `ConversionError` if it fails."""
-    size, fixed = picture.shape[:2], original.input.sides
-    if any(side and side < length for side, length in zip(fixed, size, strict=True)):
+    (height, width), fixed = picture.shape[:2], original.input.sides
+    size = fixed[0] or -(-height // multiple) * multiple, fixed[1] or -(-width // multiple) * multiple
+    if size[0] < height or size[1] < width:
         raise ConversionError(f"the network takes {original.input.size} alone, so it has no classes of its own there")
-    pixels = extended(picture, fixed, multiple)
-    logits = original_logits(original, output, pixels, classes)
+    logits = original_logits(original, output, picture, classes, size)
     cells = logits.shape[1:]
-    if (cells[0] * output.stride, cells[1] * output.stride) != pixels.shape[:2]:
-        raise RunError(f"the network gives {cells[1]}x{cells[0]} cells for {pixels.shape[1]}x{pixels.shape[0]} pixels")
-    enlarged = LogitsUpsampler(cells, output.stride, output.grid, pixels.shape[:2], pixels.shape[:2])
+    if (cells[0] * output.stride, cells[1] * output.stride) != size:
+        raise RunError(f"the network gives {cells[1]}x{cells[0]} cells for {size[1]}x{size[0]} pixels")
+    enlarged = LogitsUpsampler(cells, output.stride, output.grid, size, size)
     rows = enlarged.push(Band(0, np.ascontiguousarray(logits.transpose(1, 2, 0))))
-    return np.concatenate([each.class_ids() for each in rows])[: size[0], : size[1]]
+    return np.concatenate([each.class_ids() for each in rows])[:height, :width]
 
 
 def _compare(segmenter: Segmenter, picture: Pixels, own: Ids, options: Options) -> tuple[float, str]:
