@@ -144,6 +144,7 @@ def _check(args: argparse.Namespace) -> None:
 def _run_child(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     """The exit status of the process that converts. If a signal ended it, one line says so."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    former = args.target.stat().st_ino if args.target.exists() else None
     with TemporaryDirectory() as folder:  # what the child leaves there when it dies goes with it
         environment = os.environ | {"TMPDIR": folder}
         child = subprocess.Popen([sys.executable, "-c", CHILD, *arguments], env=environment)
@@ -162,8 +163,10 @@ def _run_child(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         "SIGPROF": f"it took more than {args.cpu_seconds} s of processor time: --cpu-seconds gives it more",
         "SIGKILL": "the system ended it, as it does where memory runs out",
     }.get(name, f"{name}, as where a library fails on a damaged network or has no memory (--memory-mb {args.memory_mb})")
-    print(f"fcn-convert: the process that ran the network ended: {reason}; nothing was written", file=sys.stderr)
-    return FAILED
+    is_written = args.target.exists() and args.target.stat().st_ino != former  # it ended while it compared whole pictures
+    outcome = f"{args.target} is written, and was not compared on all whole pictures" if is_written else "nothing was written"
+    print(f"fcn-convert: the process that ran the network ended: {reason}; {outcome}", file=sys.stderr)
+    return 0 if is_written else FAILED
 
 
 def child() -> int:
@@ -178,8 +181,8 @@ def _convert(args: argparse.Namespace) -> None:
     # before the limits: what libraries take for themselves is not the network's
     from google.protobuf.message import EncodeError
 
-    from training.converting.conversion import convert
-    from training.converting.graph import RunError
+    from training.converting.conversion import compare, convert
+    from training.converting.graph import RunError, reason
     from training.converting.pixels import UNIT, Normalisation
     from training.converting.request import ConversionRequest
     from training.publishing.onnx_files import write_imported_card
@@ -196,7 +199,7 @@ def _convert(args: argparse.Namespace) -> None:
         check_output(path)
     limit(args.memory_mb << 20, args.cpu_seconds)
     try:
-        manifest = convert(request, _tell)
+        manifest, ending = convert(request, _tell)
     except (MemoryError, EncodeError) as error:  # protobuf says so when a message finds no memory for its bytes
         raise ValueError(
             f"the network takes more than {args.memory_mb} MB: --memory-mb allows it more, a smaller --tile needs less"
@@ -204,7 +207,11 @@ def _convert(args: argparse.Namespace) -> None:
     except RunError as error:
         raise ValueError(f"{error}; if it needs more memory than --memory-mb {args.memory_mb}, allow it more") from error
     write_imported_card(request.target, manifest)
-    print_lines([f"wrote {request.target} ({request.target.stat().st_size / 1e6:.1f} MB) and {card_path}"])
+    _tell(f"wrote {request.target} ({request.target.stat().st_size / 1e6:.1f} MB) and {card_path}")
+    try:
+        compare(request, ending, _tell)
+    except (MemoryError, RuntimeError, ValueError) as error:
+        _tell(f"        not compared on all whole pictures: {reason(error)}")
 
 
 def _tell(line: str) -> None:

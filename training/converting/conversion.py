@@ -13,6 +13,7 @@ import onnx
 from model.imported_network import ImportedNetwork
 from model.inference.runtime import RuntimeUnavailable
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
+from model.inference.segmenter import Segmenter
 from model.labels import LabelSet, numbered_labels
 from model.manifest import Manifest, WeightsError
 from model.preprocessing import Preprocessing
@@ -25,6 +26,7 @@ from training.converting.outputs import NetworkOutput
 from training.converting.pixels import QUESTION, Normalisation, read_class_names, read_normalisation, refuse_other_tasks
 from training.converting.proof import LEAST_AGREEMENT, Original, Proof, photographs, prove
 from training.converting.request import ConversionRequest
+from training.converting.whole_pictures import compare_whole
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
 from training.data.layouts import repeated
@@ -36,8 +38,8 @@ SIDE = (32, 1024)  # pixels; the longer side at which a network works that says 
 IDENTITY = Normalisation((0, 0, 0), (1, 1, 1), 1.0, source="the network takes uint8 pixels")
 
 
-def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest:
-    """Writes the converted file and gives its document. tell: takes lines about what was read and measured.
+def convert(request: ConversionRequest, tell: Callable[[str], None]) -> tuple[Manifest, Ending]:
+    """Writes the converted file; gives its document, and where it ends. tell: takes lines about what was read and measured.
 
     Runs the network: call it in a process that may die. Raises `ConversionError`, `LabelError` and `OSError`; then no file is
     written, and one that was there stays.
@@ -57,7 +59,12 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> Manifest
     may_be_resized = ending.whole is None and ending.output.kind != "masks"
     if may_be_resized and _is_converted(replace(request, before_resize=True), original, manifest):
         tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
-    return manifest
+    return manifest, ending
+
+
+def compare(request: ConversionRequest, ending: Ending, tell: Callable[[str], None]) -> None:
+    """Tells how much of the original's classes the file that `convert` has written gives on whole pictures."""
+    compare_whole(Segmenter(_runtime(request.target)), ending, list(photographs(request.photos)), tell)
 
 
 def _read(request: ConversionRequest, data: bytes, tell: Callable[[str], None]) -> Original:

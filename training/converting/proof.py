@@ -64,12 +64,15 @@ class Original:
         if not self._names:
             raise ConversionError("the network gives no array of numbers")
 
-    def __call__(self, tile: Pixels) -> dict[str, Array]:
+    def __call__(self, tile: Pixels, size: Size | None = None) -> dict[str, Array]:
         """The outputs that are arrays of numbers, by name, for RGB pixels (height, width, 3).
 
+        size: (height, width), to which the network's own zeros extend them below and at the right, as its convolutions do.
         Raises `ConversionError` if the network fails.
         """
         values: Array = self.normalisation.apply(tile).astype(self.input.dtype)
+        if size:
+            values = np.pad(values, ((0, size[0] - tile.shape[0]), (0, size[1] - tile.shape[1]), (0, 0)))
         batch = values[None] if self.input.layout == "NHWC" else np.ascontiguousarray(values.transpose(2, 0, 1))[None]
         try:
             outputs = dict(zip(self._names, self._session.run(self._names, {self.input.name: batch}), strict=True))
@@ -122,9 +125,8 @@ def prove(
         height, width = picture.shape[:2]
         plan = plan_tiles((height, width), runtime.manifest.preprocessing.tile)
         tile = plan.cut(picture, 0, 0)  # extended as the service extends it
-        theirs = _original_logits(
-            runtime, original, whole or output, extended(tile, original.input.sides, max(output.multiple, UNIT))
-        )
+        extended_tile = extended(tile, original.input.sides, max(output.multiple, UNIT))
+        theirs = original_logits(original, whole or output, extended_tile, len(runtime.manifest.labels))
         if whole is None or whole.stride == output.stride:
             ours = runtime.logits([tile])[0]
             theirs = theirs[:, : ours.shape[1], : ours.shape[2]]
@@ -164,12 +166,12 @@ def _pictures(photographs: Iterable[Pixels], tile: Size) -> Iterator[Pixels]:
         yield np.ascontiguousarray(corner[:height, :width])
 
 
-def _original_logits(runtime: Runtime, original: Original, output: NetworkOutput, pixels: Pixels) -> Array:
-    """The logits (classes, rows, columns) that an output of the original means, for sides that the original takes."""
-    values = channels_first(original(pixels)[output.name], output.layout)
+def original_logits(original: Original, output: NetworkOutput, pixels: Pixels, classes: int, size: Size | None = None) -> Array:
+    """The logits (classes, rows, columns) that an output of the original means, for pixels as `Original` takes them."""
+    values = channels_first(original(pixels, size)[output.name], output.layout)
     if not np.isfinite(values).all():
         raise ConversionError("the network gives values that are not finite, on a photograph")
-    return to_logits(output.unscaled(values), output.kind, len(runtime.manifest.labels))
+    return to_logits(output.unscaled(values), output.kind, classes)
 
 
 def extended(pixels: Pixels, sides: tuple[int | None, int | None], multiple: int) -> Pixels:

@@ -28,7 +28,7 @@ def converted(
     common: dict[str, Any] = {"labels": numbered_labels(NAMES[:classes]), "normalisation": NORMALISATION}
     target = source.with_name("converted.onnx")
     told: list[str] = [] if lines is None else lines
-    manifest = convert(ConversionRequest(source, target, **(common | changes)), told.append)
+    manifest, _ = convert(ConversionRequest(source, target, **(common | changes)), told.append)
     return manifest, OpenVINORuntime(target, threads=1)
 
 

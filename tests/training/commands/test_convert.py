@@ -52,6 +52,7 @@ def test_a_converted_file_is_served_like_our_own(tmp_path: Path, classes: Path, 
     assert (status, err) == (0, "")
     assert "1.00000 of the classes are the original's, on 6 pictures that show 3 classes" in out
     assert f"wrote {target}" in out
+    assert "of the network's own classes on a photo of 500x333 (worst: " in out
     card = target.with_suffix(".md").read_text()
     assert "A network of 3 classes, converted from `net.onnx`. Licence: MIT." in card
     assert "0 background, 1 leaf, 2 stem" in card
@@ -132,6 +133,20 @@ def test_a_network_that_takes_too_much_ends_its_own_process(
     assert "Traceback" not in err
     assert limit[0] in err.splitlines()[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.json", "net.onnx"]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")
+@pytest.mark.parametrize("limit", [["--memory-mb", "2500"], ["--cpu-seconds", "25"]])
+def test_whole_pictures_that_take_too_much_do_not_undo_the_file(
+    tmp_path: Path, classes: Path, limit: list[str], fcn_convert: Convert
+) -> None:
+    source, target = foreign_network(tmp_path / "net.onnx", width=512), tmp_path / "plants.onnx"
+    status, out, err = fcn_convert(source, "--classes", classes, *IMAGENET, "-o", target, *limit)
+    assert status == 0
+    assert f"wrote {target}" in out
+    assert "not compared" in out + err
+    assert read_export(target).manifest.training["proof"]["agreement"] >= 0.999
 
 
 @pytest.fixture
