@@ -11,4 +11,4 @@ PHOTOS = ("chelsea", "astronaut")
 
 if __name__ == "__main__":
     files = [str(ROOT / "docs" / "photos" / f"{name}.jpg") for name in PHOTOS]
-    raise SystemExit(main([*files, "-o", str(Path(__file__).parent), "--device", "cpu", "--precision", "float32"]))
+    raise SystemExit(main([*files, "-o", str(Path(__file__).parent), "--force", "--device", "cpu", "--precision", "float32"]))
