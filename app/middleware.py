@@ -31,6 +31,9 @@ TRACEPARENT = re.compile(
 POLLED_PATHS = {"/health", "/health/live", "/health/ready", "/metrics"}
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 TWO_LENGTHS = "the request has both Content-Length and Transfer-Encoding, which may disagree; send one of them"
+MOST_HEADERS = 100  # of a head, and parameters of its target
+PARSED, PARSED_BYTES = ("accept", "accept-encoding", "content-type", "if-none-match", "range"), 1024
+"""Headers that are taken apart, which takes time, and the most bytes of each."""
 VERSION = "the version must be HTTP/1.1 or HTTP/1.0"
 TARGET = "the request's target must be a path, or an address http://HOST/PATH, without #"
 log = logging.getLogger("segment")
@@ -54,6 +57,7 @@ class RequestTelemetry:
             await self.app(scope, receive, send)
             return
         headers, state = MutableHeaders(scope=scope), scope.setdefault("state", {})
+        state["method"] = scope["method"]
         request_id = headers.get(REQUEST_ID, "")
         if not SANE_ID.fullmatch(request_id):
             request_id = f"{random.getrandbits(128):032x}"
@@ -167,6 +171,10 @@ def check_head(scope: Scope) -> str:
     headers, root = Headers(scope=scope), scope.get("root_path", "")
     if scope.get("http_version", "1.1") not in ("1.0", "1.1"):
         raise BadRequest(VERSION)
+    if len(scope["headers"]) > MOST_HEADERS or scope["query_string"].count(b"&") >= MOST_HEADERS:
+        raise BadRequest(f"the request has too many headers or parameters: the limit is {MOST_HEADERS} of each")
+    if long := [name for name in PARSED if sum(map(len, headers.getlist(name))) > PARSED_BYTES]:
+        raise BadRequest(f"the header {long[0]} is too long: the limit is {PARSED_BYTES} bytes")
     if "transfer-encoding" in headers and "content-length" in headers:
         raise BadRequest(TWO_LENGTHS)
     if b"#" in scope["raw_path"] + scope["query_string"]:

@@ -125,8 +125,14 @@ def plain_address(host: str) -> str:
 
 
 def excerpt(value: object) -> str:
-    """The value's `repr`, cut to `VALUE_LENGTH` characters and `...`."""
-    return printable(repr(value), VALUE_LENGTH)
+    """The value's `repr`, cut to `VALUE_LENGTH` characters and `...`. Long texts and lists are cut first."""
+    return printable(repr(_cut(value)), VALUE_LENGTH)
+
+
+def _cut(value: object) -> object:
+    if isinstance(value, list):
+        return [_cut(each) for each in value[:VALUE_LENGTH]]
+    return value[: VALUE_LENGTH + 1] if isinstance(value, str | bytes) else value
 
 
 def time_of(record: logging.LogRecord) -> str:

@@ -134,7 +134,9 @@ class RequestBody:
                 checked_count, checked_frames = count, frames
             self._check_size(count)
             self.set_memory(memory_bytes(count))
+            before = asyncio.get_running_loop().time()
             yield chunk
+            start += asyncio.get_running_loop().time() - before  # in which the sender was not waited for
 
     def _check_size(self, count: int) -> None:
         if count > self.limit:

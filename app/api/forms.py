@@ -25,6 +25,7 @@ FIELDS = ("file", "image")
 LONGEST_NAME = 255  # characters of a file's name, as on file systems; only the end of a longer name is used
 MAX_FILES = 100
 MAX_FIELDS, FIELD_BYTES = 40, 4096  # limits on form fields that are not files: parameters, and what is not read
+MOST_OPTIONS = 64  # of a part's header; names of files may have semicolons
 TEXT_BYTES = 1024  # of a field for an image that is checked for being text, which no image is
 SPOOL_BYTES = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
 CUT_OFF = "it is cut off: its closing boundary is missing"
@@ -52,7 +53,11 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
 
     async def whole() -> AsyncGenerator[bytes, None]:
         chunks = body.chunks(lambda count: min(IMAGE_COPIES * count, MAX_FILES * spool_bytes))
+        delimiter, delimiters = delimiter_of(boundary), 0
         async for chunk in from_first_boundary(chunks, boundary):
+            # the parser takes its time for what begins as one
+            if (delimiters := delimiters + chunk.count(delimiter)) > MAX_FILES + MAX_FIELDS + 1:
+                raise MultiPartException(f"it has more than {MAX_FILES + MAX_FIELDS} parts")
             yield chunk
         if not parser.has_ended:
             raise MultiPartException(CUT_OFF)
@@ -120,6 +125,21 @@ def boundary_of(request: Request) -> bytes:
     raise unreadable("it names no boundary")
 
 
+def delimiter_of(boundary: bytes) -> bytes:
+    """What stands before each part of a form but the first (RFC 2046, section 5.1.1)."""
+    return b"\r\n--" + boundary
+
+
+def part_options(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """The value of a part's header, and its options. Raises `BadRequest` for more of them than a part has.
+
+    Reading them takes the square of their number.
+    """
+    if header.count(b";") > MOST_OPTIONS:
+        raise unreadable(f"a header of a part has more than {MOST_OPTIONS} semicolons")
+    return parse_options_header(header)
+
+
 async def from_first_boundary(chunks: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
     """The chunks of a form without the preamble before its first boundary (RFC 2046, section 5.1.1)."""
     delimiter = re.compile(rb"\n(--%b(?:\r\n|--))" % re.escape(boundary))
@@ -164,7 +184,7 @@ class _Parser(MultiPartParser):
         super().on_header_value(data, start, end)
 
     def on_header_end(self) -> None:
-        disposition, options = parse_options_header(self._value)
+        disposition, options = part_options(self._value)
         is_image = options.get(b"name", b"").decode("latin-1") in FIELDS
         self._files += disposition == b"form-data" and (is_image or b"filename" in options)
         check_number(self._files)

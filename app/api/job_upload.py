@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, closing
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser
 
 from app.api.body import DEFAULT_NAME, RequestBody, media_type
 from app.api.errors import BadRequest, EmptyBody, TooLarge
@@ -22,8 +22,10 @@ from app.api.forms import (
     MAX_FIELDS,
     MEDIA_TYPE,
     boundary_of,
+    delimiter_of,
     file_name,
     from_first_boundary,
+    part_options,
     unreadable,
 )
 from app.serving.jobs.job import upload_path
@@ -45,23 +47,31 @@ class JobUpload(NamedTuple):
 
 
 async def receive_upload(
-    body: RequestBody, folder: Path, check_room: Callable[[int, int], Awaitable[None]], turn: asyncio.Lock
+    body: RequestBody,
+    folder: Path,
+    check_room: Callable[[int, int], Awaitable[None]],
+    turn: Callable[[], AbstractAsyncContextManager[None]],
 ) -> JobUpload:
     """Writes the files of the body below the job's folder, as `upload_path` names them.
 
-    check_room: raises if there is no room for so many bytes and files. turn: of all uploads. One is written at a time, for at
-    most half of a core: a form of many files takes the interpreter, which requests need. Raises as `RequestBody`; `BadRequest`
-    for a broken form, `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what `check_room` raises.
+    check_room: raises if there is no room for so many bytes and files. turn: of the client at writing. One upload is written
+    at a time, for at most half of a core: a form of many files takes the interpreter, which requests need. Raises as
+    `RequestBody`; `BadRequest` for a broken form, `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what
+    `check_room` raises.
     """
     upload = JobUpload([], [])
-    chunks, pieces, count, delimiter = body.chunks(lambda _: MEMORY_BYTES), bytearray(), 0, b""
+    chunks, pieces, delimiter = body.chunks(lambda _: MEMORY_BYTES), bytearray(), b""
+    count = delimiters = 0
     writer: _Form | BinaryIO
 
     async def write() -> None:
-        nonlocal count
+        nonlocal count, delimiters
         count, parts = count + len(pieces), pieces.count(delimiter) if delimiter else 0
+        delimiters += parts
+        if delimiters > MOST_FILES + MAX_FIELDS + 1:
+            raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send several jobs")
         await check_room(count, min(MOST_FILES, len(upload.names) + parts))
-        async with turn:
+        async with turn():
             await asyncio.sleep(await asyncio.to_thread(timed_write, bytes(pieces)))
         pieces.clear()
 
@@ -73,7 +83,7 @@ async def receive_upload(
     try:
         if media_type(body.request) == MEDIA_TYPE:
             boundary = boundary_of(body.request)
-            delimiter = b"--" + boundary  # before each part
+            delimiter = delimiter_of(boundary)
             chunks, writer = from_first_boundary(chunks, boundary), _Form(boundary, folder, upload)
         else:
             upload.names.append(DEFAULT_NAME)
@@ -119,7 +129,7 @@ class _Form:
         self._header += data[start:end]
 
     def _end_header(self) -> None:
-        disposition, options = parse_options_header(self._header)
+        disposition, options = part_options(self._header)
         if disposition == b"form-data":
             self._options = options
         self._header = b""

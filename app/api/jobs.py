@@ -117,7 +117,9 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
         _check(query, service)
     count = int(length) if length.isdecimal() else 0
     async with jobs.store.upload(owner or client, count, request.state.client) as (id, folder):
-        names, fields, size = await receive_upload(body, folder, partial(jobs.store.check_room, id), jobs.store.turn)
+        turn = partial(jobs.store.uploads.turn, owner or client)
+        names, fields, size = await receive_upload(body, folder, partial(jobs.store.check_room, id), turn)
+        body.set_memory(0)  # it is on the disk
         query = form_values(query, fields, NAMES, JOB_MODEL)
         _check(query, service)
         with service.registry.using(query.get("model")) as model:
@@ -178,6 +180,7 @@ class ResultResponse(FileResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         value, size = Headers(scope=scope).get("range", ""), self.headers["content-length"]
+        scope = {**scope, "method": scope["state"]["method"]}  # of a HEAD, no byte is read
 
         async def send_checked(message: Message) -> None:
             if message.get("status") == 416:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
@@ -68,7 +68,6 @@ def _text(parameter: Parameter) -> Any:
 QUERY_FIELDS: dict[str, Any] = {name: field_of(parameter) for name, parameter in QUERY_PARAMETERS.items()}
 QueryModel = create_model("QueryModel", __doc__="Query parameters of `/segment`.", **QUERY_FIELDS)
 """Checks the parameters of a query, a form or JSON."""
-SCHEMAS: dict[str, Mapping[str, Any]] = QueryModel.model_json_schema()["properties"]
 
 
 async def query_parameters(request: Request) -> Query:
@@ -171,11 +170,17 @@ def make_options(settings: Settings, query: Query, file_name: str, picture: str 
 
 def _wrong_values(errors: ValidationError, source: str, model: type[BaseModel]) -> Iterable[str]:
     """For each wrong value, what is accepted and what came."""
-    schemas = model.model_json_schema()["properties"]
+    schemas = _schemas(model)
     for name, value in {str(error["loc"][0]): error["input"] for error in errors.errors()}.items():
         value_text = words(schemas[name])
         advice = f"; write {excerpt(','.join(map(str, value)))}" if isinstance(value, list) and "text" in value_text else ""
         yield f"{source} {name}: must be {value_text}, got {excerpt(value)}{advice}"
+
+
+@cache
+def _schemas(model: type[BaseModel]) -> Mapping[str, Mapping[str, Any]]:
+    properties: Mapping[str, Mapping[str, Any]] = model.model_json_schema()["properties"]
+    return properties
 
 
 def words(schema: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ Request headers select the answer (RFC 9110): its format, its compression, and w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Annotated
 
@@ -141,15 +141,16 @@ def format_from_accept(accept: str) -> str:
 
 def _best(accept: str, offers: Mapping[str, str]) -> str:
     """Of the media type that the header prefers, the first of equal ones, what `offers` calls it; empty if it allows none."""
-    weights = {media_type: _quality(accept, media_type) for media_type in offers}
+    entries = list(_weights(accept if accept.strip() else "*/*"))
+    weights = {media_type: _quality(entries, media_type) for media_type in offers}
     best = max(weights, key=lambda media_type: weights[media_type])
     return offers[best] if weights[best][0] > 0 else ""
 
 
-def _quality(accept: str, media_type: str) -> tuple[float, int]:
+def _quality(entries: Iterable[tuple[str, float]], media_type: str) -> tuple[float, int]:
     """Weight and specificity (0 to 2) of the most specific range that matches the type; zeros if none does."""
     ranges = ["*/*", f"{media_type.split('/')[0]}/*", media_type]
-    matches = [(ranges.index(name), weight) for name, weight in _weights(accept if accept.strip() else "*/*") if name in ranges]
+    matches = [(ranges.index(name), weight) for name, weight in entries if name in ranges]
     specificity, weight = max(matches, default=(0, 0.0))
     return weight, specificity
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from app.serving.errors import NotServing, UnknownModel
+from app.serving.errors import NotServing, QueueFull, UnknownModel
 from app.serving.fair_queue import FairQueue
+from app.serving.fair_turns import FairTurns
 from app.serving.jobs.job import Job, now
 from app.serving.jobs.store import NO_ROOM, JobStore
 from app.serving.registry import Model, Registry
@@ -21,6 +23,7 @@ from model.inference.jobs.scene_process import REFUSALS
 TURN_S = 20.0  # after which the next client's job has its turn, if another waits, once a tile or photo of this turn is kept
 LONGEST_START_S = {True: 300.0, False: 900.0}  # the same, if none is; by whether the job is of a scene
 MOST_PLANS = 2  # scenes that are planned at once, of different clients
+MOST_OWN_PLANS = 8  # scenes of a client that wait for it; each holds a place
 CHECK_S = 0.5  # between two looks at what may end a turn
 PAUSE_S = 1.0  # until a new try, while the service starts
 MOST_CRASHES = 3  # of a job's process, or of the service while it is in work, without progress in between
@@ -51,7 +54,7 @@ class JobRunner:
         self.store, self._registry, self._work, self._is_ending = store, registry, work, is_ending
         store.end_job = self._fail
         self._queue = FairQueue[Job]()  # of all that have not ended
-        self._plans, self._planning = FairQueue[tuple[str, asyncio.Event]](), 0
+        self._plans, self._plan_counts = FairTurns(MOST_PLANS), Counter[str]()
         self._own_plans: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of each client with scenes to plan
         self._wake = asyncio.Event()
         self._running: tuple[Job, asyncio.Task[bool]] | None = None
@@ -71,29 +74,24 @@ class JobRunner:
 
     @asynccontextmanager
     async def planning(self, client: str) -> AsyncIterator[None]:
-        """Waits until a scene of this client may be planned: one of each client at a time, and `MOST_PLANS` in all."""
-        time = asyncio.get_running_loop().time
-        plan, start = (client, asyncio.Event()), time()
-        async with self._own_plans.setdefault(client, asyncio.Lock()):
-            self._plans.add(client, plan)
-            self._begin_plans()
-            try:
-                await plan[1].wait()
-                start = time()
-                yield
-            finally:
-                self._plans.remove(client, plan)
-                if plan[1].is_set():
-                    self._planning -= 1
-                    for queue in (self._plans, self._queue):
-                        queue.charge(client, time() - start)
-                self._begin_plans()
+        """Waits until a scene of this client may be planned: one of each client at a time, and `MOST_PLANS` in all.
 
-    def _begin_plans(self) -> None:
-        while self._planning < MOST_PLANS and (plan := self._plans.first):
-            self._planning += 1
-            self._plans.remove(plan[0], plan)
-            plan[1].set()
+        Raises `QueueFull` if `MOST_OWN_PLANS` of the client wait.
+        """
+        time = asyncio.get_running_loop().time
+        if self._plan_counts[client] >= MOST_OWN_PLANS:
+            raise QueueFull(f"{MOST_OWN_PLANS} scenes of yours wait to be opened, which is the limit", 10)
+        self._plan_counts[client] += 1
+        try:
+            async with self._own_plans.setdefault(client, asyncio.Lock()), self._plans.turn(client):
+                start = time()
+                try:
+                    yield
+                finally:
+                    self._queue.charge(client, time() - start)
+        finally:
+            self._plan_counts[client] -= 1
+            self._plan_counts += Counter()  # drops those without any
 
     async def submit(self, job: Job) -> None:
         """Keeps a new job, and runs it in its turn. Raises `OSError`."""

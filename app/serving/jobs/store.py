@@ -15,6 +15,7 @@ from pathlib import Path
 
 from app.serving.clients import Client, Clients
 from app.serving.errors import DiskFull, QueueFull
+from app.serving.fair_turns import FairTurns
 from app.serving.jobs.folders import BLOCK_BYTES, erase, lock_folder, read_jobs, strip, usage
 from app.serving.jobs.job import WORK, Job
 from app.serving.jobs.shares import Lack, Ranking, Shares, Use, minus
@@ -53,7 +54,7 @@ class JobStore(JobTable):
         self.root, self._most = folder, Use(MOST_JOBS, int(most_bytes), MOST_FILES)
         self._days, self._clients = days, clients or Clients()
         self._lock = lock_folder(folder)
-        self.is_loaded, self.turn = False, asyncio.Lock()
+        self.is_loaded, self.uploads = False, FairTurns(1)
         self.end_job: Callable[[Job, str], Awaitable[None]]
         self._holders, self._shares = dict[str, _Holder](), Shares()
         self._connections: dict[str, Client] = {}  # of uploads

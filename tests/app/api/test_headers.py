@@ -115,3 +115,22 @@ def test_the_header_s_lines_are_one_list_and_format_beats_it(client: TestClient)
     assert response.headers["content-type"] == "image/png"
     assert "Accept" in response.headers["vary"].split(", ")
     assert_problem(post(client, headers={"Accept": "text/csv"}), 406, "text/csv", "image/png", "application/json")
+
+
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [
+        ([("Accept", "," * 2000)], ""),
+        ([("Accept", "image/png"), ("Accept", "a" * 1020)], ""),
+        ([("Accept-Encoding", "gzip," * 300)], ""),
+        ([("Content-Type", 'a/b;"' * 300)], ""),
+        ([("X", "")] * 101, ""),
+        ([], "a&" * 101),
+    ],
+    ids=["long", "long in sum", "codings", "a long type", "many headers", "many parameters"],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/segment"), ("GET", "/health/live")])
+def test_what_would_take_long_to_take_apart_is_refused(
+    client: TestClient, method: str, path: str, headers: list[tuple[str, str]], query: str
+) -> None:
+    assert_problem(client.request(method, f"{path}?{query}", headers=headers, content=PHOTO), 400, "the limit is")

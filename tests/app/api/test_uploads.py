@@ -64,6 +64,8 @@ BROKEN_FORMS = {
     "another charset": form("; boundary*=utf-8''%ff"),
     "long": form("; boundary=" + "x" * 300),
     "empty": form("; boundary=x") | {"content": b""},
+    "many beginnings of parts": parts((PART, 200 * b"\r\n--xy")),
+    "many options": form("; boundary=x", PART + 100 * "; a"),
     "no form": form("; boundary=x") | {"content": b"--y\r\nnonsense"},
     "no name": form("; boundary=x", "form-data"),
     "a broken name": form("; boundary=x", "form-data; name*=utf-8''%ff; filename=\"a\""),

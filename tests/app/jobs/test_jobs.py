@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -154,10 +155,13 @@ def test_forms_that_are_broken_are_400(client: TestClient) -> None:
         ({"Content-Type": "multipart/form-data"}, b"--b--\r\n"),
         (kind, part + b'; filename="a"\r\n\r\nabc'),
         (kind, b"abc"),
-        ({"Content-Type": "multipart/form-data; boundary=" + "X" * 20_000}, b"--X"),
+        ({"Content-Type": "multipart/form-data; boundary=" + "X" * 900}, b"--X"),
+        (kind, part + b"; a" * 100 + b"\r\n\r\nabc\r\n--b--"),
     ):
         response = client.post("/jobs", params={"output": "zip"}, content=body, headers=headers)
-        assert_problem(response, 400, "the form cannot be read")
+        assert_problem(response, 400, "the form ")
+    many = part + b'; filename="a"\r\n\r\n' + b"\r\n--bx" * 11_000
+    assert_problem(client.post("/jobs", params={"output": "zip"}, content=many, headers=kind), 413, "more than 10000 files")
     text = part + b"\r\n\r\nabc\r\n--b--\r\n"
     assert_problem(client.post("/jobs", params={"output": "zip"}, content=text, headers=kind), 400, "came as a text")
     assert_problem(client.post("/jobs", params={"output": "zip"}, files={"file": ("a", b"text")}), 415, "none of the files")
@@ -185,6 +189,13 @@ def test_a_result_comes_in_parts_if_it_has_them_and_has_an_entity_tag(client: Te
         assert_problem(client.get(address, headers={"Range": value}), 400, "Range: bytes=")
     for value in ("rows=1-2", "1-2"):  # has no meaning here
         assert client.get(address, headers={"Range": value}).content == whole
+
+
+def test_the_head_of_a_result_costs_no_reading(client: TestClient) -> None:
+    id = submit_photos(client, PHOTOS, output="zip")
+    result_of(client, id)
+    os.truncate(next(jobs_folder(client).glob(f"{id}/*.zip")), 1 << 40)  # bytes that take minutes to read
+    assert client.head(f"/jobs/{id}/results").headers["content-length"] == str(1 << 40)
 
 
 def test_a_form_may_have_a_preamble(client: TestClient) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from app.serving.errors import QueueFull
 from app.serving.jobs import runner
 from app.serving.jobs.job import Job, now
-from app.serving.jobs.runner import JobRunner, Tell, Work
+from app.serving.jobs.runner import MOST_OWN_PLANS, JobRunner, Tell, Work
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
 from tests.support.app.services import Serve
@@ -157,8 +158,10 @@ def test_a_client_plans_one_scene_at_a_time_and_holds_no_other_s(tmp_path: Path,
                 order.append(client)
                 await (end.wait() if client == "flood" else asyncio.sleep(0.01))
 
-        flood = [asyncio.create_task(plan("flood")) for _ in range(5)]
+        flood = [asyncio.create_task(plan("flood")) for _ in range(MOST_OWN_PLANS)]
         await asyncio.sleep(0)
+        with pytest.raises(QueueFull, match="of yours wait to be opened"):
+            await plan("flood")
         await asyncio.gather(*(plan(client) for client in ["one", "two", "one", "three"]))
         for task in flood[1:3]:  # one waits for its client's turn
             task.cancel()
@@ -168,4 +171,8 @@ def test_a_client_plans_one_scene_at_a_time_and_holds_no_other_s(tmp_path: Path,
         jobs.store.close()
 
     asyncio.run(run())
-    assert (order[0], sorted(order[1:5]), order[5:]) == ("flood", ["one", "one", "three", "two"], ["flood", "flood", "last"])
+    assert (order[0], sorted(order[1:5]), order[5:]) == (
+        "flood",
+        ["one", "one", "three", "two"],
+        ["flood"] * (MOST_OWN_PLANS - 3) + ["last"],
+    )
