@@ -180,8 +180,11 @@ class JobRunner:
             return len(self._queue) > 1 and time() >= start + (TURN_S if has_progress else LONGEST_START_S[job.is_scene])
 
         def tell(share: float) -> bool:
-            nonlocal has_progress
-            has_progress, progress = True, min(99, int(100 * share))
+            nonlocal has_progress, start
+            progress = min(99, int(100 * share))
+            # kept rows of a scene are told anew; what comes before the first tile is not of the turn
+            if not has_progress and not (job.is_scene and 0 < progress <= job.progress):
+                has_progress, start = True, time()
             if progress > job.progress:
                 job.crashes, job.progress = 1, progress
                 self.store.save(job)

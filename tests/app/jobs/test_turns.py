@@ -81,6 +81,24 @@ def test_a_turn_lasts_until_something_is_done_that_is_kept(tmp_path: Path, regis
     assert done == {"a": 3, "b": 3}
 
 
+def test_a_turn_is_counted_from_its_first_progress(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a scene whose kept rows take longer than a turn to copy would do one tile in each."""
+    monkeypatch.setattr(runner, "TURN_S", 1.0)
+    steps: list[str] = []
+
+    async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> dict[str, int] | None:
+        await asyncio.sleep(1.2)
+        while steps.count(job.client) < 4:
+            steps.append(job.client)
+            if not tell(0.0):
+                return None
+            await asyncio.sleep(0.01)
+        return {}
+
+    run_jobs(tmp_path, registry, work, ["a", "b"])
+    assert steps[:4] == ["a"] * 4
+
+
 def test_a_job_that_does_nothing_leaves_its_turn_to_others(
     tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
