@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from app.api import body as request_body
+from app.api.body import RequestBody
 from app.serving.admission import Admission
-from app.serving.clients import Clients
+from app.serving.clients import Client, Clients
 from app.settings import Settings
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
@@ -68,6 +72,30 @@ def test_bodies_without_a_length_are_counted_as_well(client: TestClient) -> None
     assert "retry-after" not in never.headers
     assert_problem(client.post("/segment", content=chunks(10)), 415)
     assert_idle(service_of(client))
+
+
+def test_the_time_in_which_nobody_reads_a_body_is_not_the_sender_s(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a job's upload that waits for its turn. The sender's second piece comes a moment after it is asked for."""
+    monkeypatch.setattr(request_body, "UPLOAD_GRACE_S", 1.0)
+    pieces = iter((b"a", b"b", b""))
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.01)
+        piece = next(pieces)
+        return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+
+    async def read() -> bytes:
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "headers": [], "path": "/segment", "state": {}}
+        service, received = service_of(client), b""
+        own = Client(lambda: 0, lambda: None)
+        with service.admission.acquire(own, "", service.deadline()) as reservation:
+            scope["state"] = {"client": own, "reservation": reservation}
+            async for chunk in RequestBody(Request(scope, receive), service, 1).chunks(lambda count: count):
+                received += chunk
+                await asyncio.sleep(1.2)
+        return received
+
+    assert asyncio.run(read()) == b"ab"
 
 
 def test_an_upload_that_comes_too_slowly_is_408(client: TestClient, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
