@@ -108,7 +108,6 @@ def tile_sides(limit: int, steps: int) -> tuple[int, ...]:
     return (*narrow[1::2], *sides[len(narrow) :])
 
 
-@cache
 def tile_shapes(tile: Size) -> frozenset[Size]:
     """Every (height, width) that tiles can have for this tile size.
 

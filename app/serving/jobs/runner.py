@@ -91,7 +91,8 @@ class JobRunner:
                     self._queue.charge(client, time() - start)
         finally:
             self._plan_counts[client] -= 1
-            self._plan_counts += Counter()  # drops those without any
+            if not self._plan_counts[client]:
+                del self._plan_counts[client]
 
     async def submit(self, job: Job) -> None:
         """Keeps a new job, and runs it in its turn. Raises `OSError`."""
