@@ -81,7 +81,7 @@ def test_a_mask_is_no_larger_than_its_photo(data: Path, photo: str, capsys: pyte
         (data / "images" / "train" / "b.png").write_bytes(b"no image")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     out = errors(data, capsys)
-    reason = "its image (24, 32); both need one size" if photo == "sound" else "no image of more than 100 megapixels is read"
+    reason = "its image (24, 32); both need one size" if photo == "sound" else "at most 100 megapixels are accepted"
     assert f"{mask}: the mask is (12000, 12000)" in out
     assert reason in out
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000  # KiB
