@@ -98,8 +98,8 @@ def with_measurement(
     """The manifest with the scores and the temperature of one precision.
 
     runtime: ran the file in this precision. split: the name of the split. scores: by name, without the precision, as a weights
-    file stores them. calibration: None if no temperature was fitted. sums_fit: as `sums_fit_16_bits` says of an int8 file, whose scores
-    then hold for every processor.
+    file stores them. calibration: None if no temperature was fitted. sums_fit: as `sums_fit_16_bits` says of an int8 file; its
+    scores then hold for every processor.
 
     If a measured export has replaced an earlier one, the scores and the temperature of the earlier one are removed. A recorded
     temperature for int8 is not replaced by one that was fitted on a processor without VNNI or AMX.
