@@ -130,8 +130,6 @@ def library_classes(net: torch.nn.Module) -> npt.NDArray[Any]:
         ("torchvision", "", "", torchvision_network, "--before-resize"),
         ("torchvision", "next(iter(output.values()))", 'output["out"].argmax(1, keepdim=True)', torchvision_network, ""),
         ("segmentation_models.pytorch", "", "", smp_network("Unet"), ""),
-        ("segmentation_models.pytorch", "smp.Unet", "smp.FPN", smp_network("FPN"), ""),
-        ("segmentation_models.pytorch", "smp.Unet", "smp.Segformer", smp_network("Segformer"), ""),
         ("Hugging Face", "", "", segformer, ""),
     ],
 )
