@@ -11,25 +11,28 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 import torch
 from PIL import Image
 
 from benchmarks.harness.serving import Server, service
+from model.inference.segmenter import Segmenter
 from tests.support.checkout import ROOT, run
 from tests.support.environments.__main__ import install
 from tests.support.environments.page_commands import Environment
 from tests.support.images import Pixels, encode, make_photo
 from tests.support.pages import blocks
 from tests.support.polling import HANG_S
-from tests.support.training.conversions import imagenet_pixels
+from tests.support.training.conversions import imagenet_pixels, original_output
+from tests.support.training.foreign_networks import foreign_network
 from tests.support.training.query_networks import SIDE, query_network
 from tests.support.training.query_networks import library_classes as library_classes_of_masks
 
@@ -53,12 +56,6 @@ def torchvision_network() -> torch.nn.Module:
     return deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=5)
 
 
-def torchvision_fcn() -> torch.nn.Module:
-    from torchvision.models.segmentation import fcn_resnet50
-
-    return fcn_resnet50(weights=None, weights_backbone=None, num_classes=5)
-
-
 def smp_network(name: str) -> Callable[[], torch.nn.Module]:
     def build() -> torch.nn.Module:
         import segmentation_models_pytorch as smp
@@ -77,6 +74,12 @@ def segformer() -> torch.nn.Module:
 def section(heading: str) -> str:
     """A section's text. Its networks are seeded, so that the test can build the same."""
     return PAGE.split(f"### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
+
+
+def program_of(heading: str) -> str:
+    """The page's program with the network of a section."""
+    network, *_ = blocks(section(heading), "python")[0].split("\n\n\n")
+    return "\n\n\n".join([network, *blocks(section("torchvision"), "python")[0].split("\n\n\n")[1:]])
 
 
 def export(program: str, folder: Path) -> None:
@@ -125,11 +128,8 @@ def library_classes(net: torch.nn.Module) -> npt.NDArray[Any]:
     [
         ("torchvision", "", "", torchvision_network, ""),
         ("torchvision", "", "", torchvision_network, "--before-resize"),
-        ("torchvision", '["out"]', '["out"].argmax(1, keepdim=True)', torchvision_network, ""),
-        ("torchvision", "deeplabv3_mobilenet_v3_large", "fcn_resnet50", torchvision_fcn, "--before-resize"),
+        ("torchvision", "next(iter(output.values()))", 'output["out"].argmax(1, keepdim=True)', torchvision_network, ""),
         ("segmentation_models.pytorch", "", "", smp_network("Unet"), ""),
-        ("segmentation_models.pytorch", "smp.Unet", "smp.FPN", smp_network("FPN"), ""),
-        ("segmentation_models.pytorch", "smp.Unet", "smp.Segformer", smp_network("Segformer"), ""),
         ("Hugging Face", "", "", segformer, ""),
     ],
 )
@@ -142,8 +142,8 @@ def test_a_network_of_another_library_gives_that_library_s_classes(
     build: Callable[[], torch.nn.Module],
     options: str,
 ) -> None:
-    export(blocks(section(heading), "python")[0].replace(former or "\0", latter), checkout)
-    command = f"{blocks(section(heading))[0].strip()} {options}"
+    export(program_of(heading).replace(former or "\0", latter), checkout)
+    command = f"{blocks(section(heading) + section('torchvision'))[0].strip()} {options}"
     convert(command, environment, checkout)
     torch.manual_seed(0)
     theirs = library_classes(build().eval())
@@ -182,6 +182,55 @@ def test_a_network_that_classifies_masks_gives_its_library_s_classes(
     assert len(classes) >= 3
 
 
+FOREGROUND: dict[str, tuple[Sequence[int | str], Sequence[str], str]] = {
+    "u2net.onnx": ((320, 320), [str(number) for number in range(1959, 1966)], "sigmoid"),
+    "isnet-general-use.onnx": ((1024, 1024), ["output", "second", "third"], "sigmoid"),
+    "BiRefNet-general-epoch_244.onnx": ((1024, 1024), ["output_image"], "logits"),
+    "modnet.onnx": (("height", "width"), ["output"], "sigmoid"),
+}
+"""Of the page's networks: the sides of photos, the outputs, and how they end."""
+
+
+def write_foreground(path: Path, sides: Sequence[int | str], names: Sequence[str], ending: str) -> None:
+    """A small network in the form of that of the page: its first output is a map of the object, the others its opposite."""
+    model = onnx.load(foreign_network(path, classes=1, sides=sides, ending=ending, width=2))
+    (last,), graph = model.graph.output, model.graph
+    for index, name in enumerate(names):
+        inputs, operator = (["one", last.name], "Sub") if index else ([last.name], "Identity")
+        graph.node.append(onnx.helper.make_node(operator, inputs, [name]))
+    graph.initializer.extend([onnx.numpy_helper.from_array(np.array(1, np.float32), "one")][: len(names) - 1])
+    graph.output.extend(onnx.ValueInfoProto(name=name, type=last.type) for name in names)
+    graph.output.remove(last)
+    onnx.save(model, path)
+
+
+@pytest.mark.long
+def test_networks_of_any_foreground_cut_out_their_own_objects(checkout: Path, environment: Path) -> None:
+    """A photo of the network's sides has the network's own mask, from the page's commands as they are."""
+    *conversions, cut = blocks(section("Any foreground"), "text")[0].splitlines()
+    (checkout / "foreground.yaml").write_text(re.findall(r"`(classes: .*?)`", section("Any foreground"))[0])
+    for line, (name, (sides, names, ending)) in zip(conversions, FOREGROUND.items(), strict=True):
+        source, target = checkout / name, target_of(line)
+        write_foreground(source, sides, names, ending)
+        if len(names) > 1 and "--output" not in line:
+            with pytest.raises(AssertionError, match=f"say which: --output {names[0]}"):
+                run(f"{environment}/{line}", checkout)
+            line += f" --output {names[0]}"
+        run(f"{environment}/{line}", checkout)
+        mean, std = (np.array(re.findall(rf"--{each} (\S+)", line)[0].split(","), float) for each in ("mean", "std"))
+        side = int(re.findall(r"--side (\d+)", line)[0])
+        photo = make_photo(side, side)
+        values = original_output(source, ((photo / 255 - mean) / std).transpose(2, 0, 1)[None].astype(np.float32))
+        own = values[0, 0] > (0 if ending == "logits" else 0.5)
+        assert 0.05 < own.mean() < 0.95
+        assert (Segmenter.from_weights(checkout / target, threads=1)(photo).class_map == own).mean() >= 0.999
+        if target in cut:
+            (checkout / "product.jpg").write_bytes(encode(photo))
+            run(f"{environment}/{cut}", checkout)
+            opacity = np.asarray(Image.open(checkout / "product.png"))[..., 3]
+            assert ((opacity > 127) == own).mean() >= 0.9  # the edge lies on the photo's edges
+
+
 @pytest.mark.long
 def test_the_page_s_networks_are_all_in_the_test() -> None:
     assert re.findall(r"^### (.*)$", PAGE, re.MULTILINE) == [
@@ -189,6 +238,7 @@ def test_the_page_s_networks_are_all_in_the_test() -> None:
         "segmentation_models.pytorch",
         "Hugging Face",
         "Mask classification",
+        "Any foreground",
         "Others",
         "QGIS",
     ]
