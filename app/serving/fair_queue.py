@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -50,7 +51,12 @@ class FairQueue(Generic[T]):
     @property
     def first(self) -> T | None:
         """What is next. It stays."""
-        client = min(self._waiting, key=self._clocks.__getitem__, default=None)
+        return self.first_but(())
+
+    def first_but(self, clients: Collection[str]) -> T | None:
+        """What is next of others than these clients."""
+        others = (client for client in self._waiting if client not in clients)
+        client = min(others, key=self._clocks.__getitem__, default=None)
         return None if client is None else next(iter(self._waiting[client]))
 
     def charge(self, client: str, cost: float) -> None:
