@@ -196,7 +196,7 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_a_larger_body(service: Servi
 
         return min(asyncio.run(read()) for _ in range(3))
 
-    assert longest(16_000_000) <= 5 * longest(1_000_000)
+    assert longest(16_000_000) <= 5 * longest(2_000_000)
 
 
 URL = "https://images.example/cat.jpg"
