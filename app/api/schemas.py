@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, get_args
 from fastapi import FastAPI, Query, Response
 from pydantic import BaseModel, Field
 
+from app.api.body import EXAMPLE
 from app.api.errors import BATCH_PROBLEMS, MEDIA_TYPE, SEGMENT_PROBLEMS, Problem, Unauthorized, document
-from app.api.json_body import EXAMPLE
 from app.api.query import QueryModel
 from imaging.encoding import ImageFormat
 from imaging.object_facts import OBJECT_HEADERS

@@ -16,9 +16,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api import forms
-from app.api.body import RequestBody, media_type
+from app.api.body import RequestBody, media_type, read_image
 from app.api.errors import NotAcceptable, PreconditionFailed, Unavailable
-from app.api.json_body import read_image
 from app.api.query import Parameters, make_options
 from app.api.schemas import REMARK, SEGMENT_ROUTE
 from app.api.security import check_key

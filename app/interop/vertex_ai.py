@@ -14,10 +14,9 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request, Response
 
 from app.api.batch import image_outcomes
-from app.api.body import DEFAULT_NAME, RequestBody, media_type
+from app.api.body import DEFAULT_NAME, JSON_COPIES, JsonBody, RequestBody, media_type, read_json
 from app.api.errors import BadRequest, TooLarge, to_problem
 from app.api.forms import check_number
-from app.api.json_body import JSON_COPIES, JsonBody, read_json
 from app.api.query import Parameters, json_values, make_options
 from app.api.schemas import SEGMENT_ROUTE, upload_body
 from app.api.segment import AnswerResponse, Ready, segment_image, while_connected

@@ -1,8 +1,11 @@
-"""A queue that is fair to clients by what each has cost: of images in a lane, of jobs, and of scenes to plan."""
+"""A queue that is fair to clients by what each has cost: of images in a lane, of jobs, of scenes to plan, of bodies to read."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -78,3 +81,43 @@ class FairQueue(Generic[T]):
         """The clock of a client that waits, or would wait from now on."""
         clock = self._clocks.get(client, self._now)
         return clock if client in self._waiting else max(clock, self._now)
+
+
+class FairTurns:
+    """Turns at one kind of work: at most `most` at once, of different clients. Who has cost the fewest seconds is next.
+
+    counts: how many turns each client has or waits for. Only for the event loop.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.counts = Counter[str]()
+        self._most, self._running = most, set[str]()
+        self._waiting = FairQueue[tuple[str, asyncio.Event]]()
+
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[None]:
+        """Waits until the client has a turn, which lasts as long as the block."""
+        time = asyncio.get_running_loop().time
+        item, start = (client, has_come := asyncio.Event()), time()
+        self.counts[client] += 1
+        self._waiting.add(client, item)
+        self._begin()
+        try:
+            await has_come.wait()
+            start = time()
+            yield
+        finally:
+            self._waiting.remove(client, item)
+            if has_come.is_set():
+                self._running.remove(client)
+                self._waiting.charge(client, time() - start)
+            self.counts[client] -= 1
+            if not self.counts[client]:
+                del self.counts[client]
+            self._begin()
+
+    def _begin(self) -> None:
+        while len(self._running) < self._most and (item := self._waiting.first_but(self._running)):
+            self._running.add(item[0])
+            self._waiting.remove(item[0], item)
+            item[1].set()

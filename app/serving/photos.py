@@ -151,8 +151,9 @@ async def segment_photo(
             upload.body, task.options_of(upload.name), service.limits, log_fields=log_fields, is_background=task.is_background
         )
         answer, facts = await service.segment(image, task.model, reservation)
-        data = answer.body.read(answer.body.length)
-        answer.body.close()
+        body = answer.body  # there may be hundreds of megabytes
+        data = body.data if body.descriptor is None else await asyncio.to_thread(body.read, body.length)
+        body.close()
         height, width = answer.size
         row = {"width": width, "height": height, "classes": answer.shares, "mean_confidence": answer.mean_confidence}
         return Outcome(index, name, rendering.suffix, DONE, facts, row, data)

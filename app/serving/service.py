@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from app.serving.admission import Admission, Reservation
 from app.serving.clients import Clients
 from app.serving.errors import NotServing, QueueFull
-from app.serving.fair_turns import FairTurns
+from app.serving.fair_queue import FairTurns
 from app.serving.jobs.job import STATUSES
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Registry

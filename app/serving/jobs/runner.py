@@ -10,8 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from app.serving.errors import NotServing, QueueFull, UnknownModel
-from app.serving.fair_queue import FairQueue
-from app.serving.fair_turns import FairTurns
+from app.serving.fair_queue import FairQueue, FairTurns
 from app.serving.jobs.job import Job, now
 from app.serving.jobs.store import NO_ROOM, JobStore
 from app.serving.registry import Model, Registry

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from app.serving.clients import Client, Clients
 from app.serving.errors import DiskFull, QueueFull, ResultMissing
-from app.serving.fair_turns import FairTurns
+from app.serving.fair_queue import FairTurns
 from app.serving.jobs.folders import BLOCK_BYTES, erase, lock_folder, read_jobs, strip, usage
 from app.serving.jobs.job import WORK, Job
 from app.serving.jobs.shares import Lack, Ranking, Shares, Use, minus

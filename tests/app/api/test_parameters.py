@@ -13,10 +13,9 @@ import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 
-from app.api.body import RequestBody
+from app.api.body import RequestBody, read_image
 from app.api.errors import BadParameter, BadRequest
 from app.api.forms import read_form_image
-from app.api.json_body import read_image
 from app.api.query import with_values
 from app.serving.clients import Client
 from app.serving.service import Service
@@ -150,9 +149,9 @@ ESCAPES = str.maketrans({"+": "\\u002B", "/": "\\/", "=": "\\u003D"})
 
 @pytest.mark.parametrize("piece", [11, 1000, 1 << 18])
 def test_json_is_read_in_pieces_wherever_they_end(client: TestClient, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr("app.api.json_body.PIECE", piece)
+    monkeypatch.setattr("app.api.body.PIECE", piece)
     text, expected = (TEXT, post(client)) if piece == 11 else (LONG, post(client, base64.b64decode(LONG)))
-    monkeypatch.setattr("app.api.json_body.LONG", 50)
+    monkeypatch.setattr("app.api.body.LONG", 50)
     more = '"parameters": {"side": "\\\\\\"' + "c" * 90 + '"}'
     for inputs in (text, text.translate(ESCAPES), "data:image/png;base64," + text):
         answer = client.post("/segment", content=f'{{"inputs": "{inputs}"}}', headers=AS_JSON)
