@@ -138,7 +138,7 @@ class RequestBody:
 
     async def keep(self, pieces: AsyncGenerator[bytes, None]) -> Blob:
         """What the pieces are together, which the reservation closes. Raises `Unavailable`."""
-        blob, first, size = Blob(), bytearray(), 0
+        blob, first, size = Blob.of(b""), bytearray(), 0
         self.reservation.callback(blob.close)
         try:
             async for piece in pieces:

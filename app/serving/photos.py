@@ -7,6 +7,7 @@ import json
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from app.serving.admission import Reservation
@@ -151,9 +152,9 @@ async def segment_photo(
             upload.body, task.options_of(upload.name), service.limits, log_fields=log_fields, is_background=task.is_background
         )
         answer, facts = await service.segment(image, task.model, reservation)
-        body = answer.body  # there may be hundreds of megabytes
-        data = body.data if body.descriptor is None else await asyncio.to_thread(body.read, body.length)
-        body.close()
+        read = partial(answer.body.read, answer.body.length)  # there may be hundreds of megabytes
+        data = read() if answer.body.descriptor is None else await asyncio.to_thread(read)
+        answer.body.close()
         height, width = answer.size
         row = {"width": width, "height": height, "classes": answer.shares, "mean_confidence": answer.mean_confidence}
         return Outcome(index, name, rendering.suffix, DONE, facts, row, data)
