@@ -28,6 +28,7 @@ MAX_FIELDS, FIELD_BYTES = 40, 4096  # limits on form fields that are not files: 
 MOST_OPTIONS = 64  # of a part's header; names of files may have semicolons
 TEXT_BYTES = 1024  # of a field for an image that is checked for being text, which no image is
 SPOOL_BYTES = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
+TOO_MANY = f"it has more than {MAX_FILES + MAX_FIELDS} parts"
 CUT_OFF = "it is cut off: its closing boundary is missing"
 log = logging.getLogger("segment")
 
@@ -53,8 +54,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
 
     async def whole() -> AsyncGenerator[bytes, None]:
         chunks = body.chunks(lambda count: min(IMAGE_COPIES * count, MAX_FILES * spool_bytes))
-        most = MAX_FILES + MAX_FIELDS
-        async for chunk in from_first_boundary(chunks, boundary, most, unreadable(f"it has more than {most} parts")):
+        async for chunk in from_first_boundary(chunks, boundary, MAX_FILES + MAX_FIELDS, lambda: unreadable(TOO_MANY)):
             yield chunk
         if not parser.has_ended:
             raise MultiPartException(CUT_OFF)
@@ -147,7 +147,7 @@ def part_options(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
 
 
 async def from_first_boundary(
-    chunks: AsyncGenerator[bytes, None], boundary: bytes, most_parts: int, error: Problem
+    chunks: AsyncGenerator[bytes, None], boundary: bytes, most_parts: int, error: Callable[[], Problem]
 ) -> AsyncGenerator[bytes, None]:
     """The chunks of a form without the preamble before its first boundary (RFC 2046, section 5.1.1).
 
@@ -163,7 +163,7 @@ async def from_first_boundary(
         if has_begun:
             count += data.count(delimiter)
             if count > most_parts:
-                raise error
+                raise error()
             yield chunk
 
 

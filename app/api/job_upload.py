@@ -82,7 +82,7 @@ async def receive_upload(
         if media_type(body.request) == MEDIA_TYPE:
             boundary = boundary_of(body.request)
             delimiter = delimiter_of(boundary)
-            chunks = from_first_boundary(chunks, boundary, MOST_FILES + MAX_FIELDS, TooLarge(TOO_MANY))
+            chunks = from_first_boundary(chunks, boundary, MOST_FILES + MAX_FIELDS, lambda: TooLarge(TOO_MANY))
             writer = _Form(boundary, folder, upload)
         else:
             upload.names.append(DEFAULT_NAME)
