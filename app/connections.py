@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -40,6 +41,7 @@ class Connections:
         self._clients = clients
         # connections that wait for a head: since when, and what ends it; the longest wait first
         self._waiting: dict[Connection, tuple[float, asyncio.TimerHandle]] = {}
+        self._unparsed = deque[tuple[Connection, bytes]]()
 
     def protocol(self, *args: Any, **kwargs: Any) -> Connection:
         """Makes the protocol of a new connection. This is uvicorn's `http` setting."""
@@ -72,6 +74,18 @@ class Connections:
         if connection in self._waiting:
             self._waiting.pop(connection)[1].cancel()
 
+    def parse_in_turn(self, connection: Connection, data: bytes) -> None:
+        """Has what costs much parsed later: of one connection in each pass of the loop, whatever their number."""
+        self._unparsed.append((connection, data))
+        if len(self._unparsed) == 1:
+            asyncio.get_running_loop().call_soon(self._parse_next)
+
+    def _parse_next(self) -> None:
+        connection, data = self._unparsed.popleft()
+        if self._unparsed:
+            asyncio.get_running_loop().call_soon(self._parse_next)
+        connection.parse(data)
+
 
 class Connection(asyncio.BufferedProtocol):
     """A client's connection, with a deadline for each request's head. Only for the event loop.
@@ -80,7 +94,7 @@ class Connection(asyncio.BufferedProtocol):
     `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next byte that arrives. That byte must
     arrive within `KEEP_ALIVE_S` seconds. Else the connection is closed.
     At most `HEAD_READ_BYTES`, `CHUNKS_READ_BYTES` or `READ_BYTES` are read at a time, so that others have their turn.
-    request_bytes: that have arrived since the current request began, with the framing of its body's chunks.
+    request_bytes: that were parsed since the current request began, with the framing of its body's chunks.
     """
 
     def __init__(self, connections: Connections, http: asyncio.Protocol) -> None:
@@ -111,24 +125,31 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         data, is_full = bytes(memoryview(self._buffer)[:nbytes]), nbytes == len(self._buffer)
         self._buffer = bytearray()  # none while nothing arrives
-        self.request_bytes += nbytes
         self._body_bytes -= nbytes
-        if self.exchange and self.exchange.is_last:
-            return  # to what follows the connection's last request, `http` would answer 400
         if not self.exchange and not self._head_in_flight:
             if not (data := data.lstrip(b"\r\n")):  # empty lines before a request are ignored (RFC 9112, section 2.2)
                 return
             self._head_in_flight = True
             self._connections.begin_wait(self, HEAD_S)
+        is_chunked = self.exchange and not self.exchange.body_length and not self.exchange.body_complete
+        if (is_full or is_chunked) and self._body_bytes < 0:
+            self.tcp.pause_reading()
+            self._connections.parse_in_turn(self, data)
+        else:
+            self.parse(data)
+
+    def parse(self, data: bytes) -> None:
+        """Parses what has arrived. From then on more is read, unless uvicorn has enough."""
+        if self.tcp.is_closing() or (self.exchange and self.exchange.is_last):
+            return  # to what follows the connection's last request, `http` would answer 400
+        self.request_bytes += len(data)
         current_connection.set(self)
+        if not self.tcp.is_reading():
+            self.tcp.resume_reading()
         try:
             self.http.data_received(data)
         except h11.LocalProtocolError:  # it would answer 400 to the rest of a body, after or in the midst of another answer
             self.tcp.abort()
-        # uvloop would read on before the application runs; uvicorn pauses reading only when it gets more data
-        if is_full and self._body_bytes < 0 and self.tcp.is_reading():
-            self.tcp.pause_reading()
-            asyncio.get_running_loop().call_soon(self.tcp.resume_reading)
 
     def eof_received(self) -> bool:
         """Returns whether the connection stays open for writing after its client has stopped sending.
@@ -249,7 +270,7 @@ class Exchange:
         return connection.request_bytes + self._sent_bytes - connection.tcp.get_write_buffer_size() if connection else 0
 
     def _close(self) -> None:
-        self._scope["state"].get("log_fields", {})["closed"] = "slow"  # for the request's log line
+        self._scope["state"].get("log_fields", {})["closed"] = self.client.reason  # for the request's log line
         if self._connection:
             self._connection.tcp.abort()
 

@@ -17,7 +17,7 @@ from app.api.errors import BadRequest, explain
 from app.api.forms import MEDIA_TYPE, SPOOL_BYTES, read_form
 from app.api.query import Parameters, Query, make_options
 from app.api.schemas import BATCH_ROUTE
-from app.api.segment import Ready, disconnection
+from app.api.segment import Ready
 from app.serving.jobs.job import MEDIA_TYPES
 from app.serving.photos import Outcomes, PhotoTask, Upload, photo_outcomes
 from app.serving.results import WRITERS, Writer, result_names
@@ -69,8 +69,7 @@ def image_outcomes(
     """
     state, options = request.state, make_options(service.settings, query, DEFAULT_NAME)
     state.answer_fields = {"format": query["format"], "images": len(uploads), "failed": 0, "sizes": ""}
-    explained, disconnect = partial(explain, service, state.request_id), asyncio.create_task(disconnection(request))
-    task = PhotoTask(options, query.get("model"), state.log_fields, explained, disconnect)
+    task = PhotoTask(options, query.get("model"), state.log_fields, partial(explain, service, state.request_id))
     return photo_outcomes(service, task, uploads, names, state.reservation, state.answer_fields)
 
 

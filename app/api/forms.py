@@ -13,8 +13,8 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, RequestBody
-from app.api.errors import BadRequest, TooLarge, Unavailable
+from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, PIECE, RequestBody
+from app.api.errors import BadRequest, Problem, TooLarge, Unavailable
 from app.api.query import Query, form_values
 from app.serving.photos import Upload
 from model.inference.processes.blob import Blob
@@ -28,6 +28,7 @@ MAX_FIELDS, FIELD_BYTES = 40, 4096  # limits on form fields that are not files: 
 MOST_OPTIONS = 64  # of a part's header; names of files may have semicolons
 TEXT_BYTES = 1024  # of a field for an image that is checked for being text, which no image is
 SPOOL_BYTES = 1 << 16  # a batch's files of up to this many bytes are kept in memory, larger ones on disk
+TOO_MANY = f"it has more than {MAX_FILES + MAX_FIELDS} parts"
 CUT_OFF = "it is cut off: its closing boundary is missing"
 log = logging.getLogger("segment")
 
@@ -53,11 +54,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
 
     async def whole() -> AsyncGenerator[bytes, None]:
         chunks = body.chunks(lambda count: min(IMAGE_COPIES * count, MAX_FILES * spool_bytes))
-        delimiter, delimiters = delimiter_of(boundary), 0
-        async for chunk in from_first_boundary(chunks, boundary):
-            # the parser takes its time for what begins as one
-            if (delimiters := delimiters + chunk.count(delimiter)) > MAX_FILES + MAX_FIELDS + 1:
-                raise MultiPartException(f"it has more than {MAX_FILES + MAX_FIELDS} parts")
+        async for chunk in from_first_boundary(chunks, boundary, MAX_FILES + MAX_FIELDS, lambda: unreadable(TOO_MANY)):
             yield chunk
         if not parser.has_ended:
             raise MultiPartException(CUT_OFF)
@@ -93,12 +90,21 @@ async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Uplo
         blob = Blob(b"", os.dup(part.file.fileno()), size)
         body.reservation.callback(blob.close)
     else:
-        blob = body.keep(await part.read())
+        blob = await body.keep(_pieces(part, body))
     text = "" if part.filename or size > TEXT_BYTES else blob.read(size).decode(errors="replace")
     if text and not {"\0", "\ufffd"} & {*text}:
         message = f"the form's field for the image came as the text {excerpt(text)}, and not as a file"
         raise BadRequest(f"{message}; send the file itself, with curl: -F file=@photo.jpg")
     return Upload(blob, name, is_on_disk)
+
+
+async def _pieces(part: UploadFile, body: RequestBody) -> AsyncGenerator[bytes, None]:
+    while True:
+        async with body.turn():
+            piece = await part.read(PIECE)
+        if not piece:
+            return
+        yield piece
 
 
 def file_name(text: str) -> str:
@@ -140,17 +146,25 @@ def part_options(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     return parse_options_header(header)
 
 
-async def from_first_boundary(chunks: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
-    """The chunks of a form without the preamble before its first boundary (RFC 2046, section 5.1.1)."""
-    delimiter = re.compile(rb"\n(--%b(?:\r\n|--))" % re.escape(boundary))
-    tail, match = b"\n", None  # a line feed, because the body's start is the start of a line
+async def from_first_boundary(
+    chunks: AsyncGenerator[bytes, None], boundary: bytes, most_parts: int, error: Callable[[], Problem]
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of a form without the preamble before its first boundary (RFC 2046, section 5.1.1).
+
+    Raises `error` for more parts, before a parser sees them: it takes its time for what begins as one.
+    """
+    first, delimiter = re.compile(rb"\n(--%b(?:\r\n|--))" % re.escape(boundary)), delimiter_of(boundary)
+    tail, count, has_begun = b"\n", -1, False  # the body's start is the start of a line; the form's end is a delimiter, too
     async for chunk in chunks:
-        if match:
+        data = tail + chunk
+        if not has_begun and (match := first.search(data)):
+            has_begun, chunk, data = True, data[match.start(1) :], data[match.start(1) :]
+        tail = data[has_begun - len(delimiter) :]  # these bytes may begin a delimiter
+        if has_begun:
+            count += data.count(delimiter)
+            if count > most_parts:
+                raise error()
             yield chunk
-        elif match := delimiter.search(tail + chunk):
-            yield (tail + chunk)[match.start(1) :]
-        else:
-            tail = (tail + chunk)[-len(boundary) - 4 :]  # these bytes may begin a delimiter
 
 
 def unreadable(reason: str) -> BadRequest:

@@ -32,6 +32,7 @@ from app.serving.jobs.job import upload_path
 from model.printable import VALUE_LENGTH, printable
 
 MOST_FILES = 10_000  # of a form
+TOO_MANY = f"the form has more than {MOST_FILES} files, which is the limit; send several jobs"
 WRITE_BYTES = 1 << 20  # that are written at once
 MEMORY_BYTES = 4 << 20  # of an upload, whatever its size
 MOST_S = 86_400.0  # that an upload may take; its rate has a limit besides
@@ -60,15 +61,12 @@ async def receive_upload(
     """
     upload = JobUpload([], [])
     chunks, pieces, delimiter = body.chunks(lambda _: MEMORY_BYTES), bytearray(), b""
-    count = delimiters = 0
+    count = 0
     writer: _Form | BinaryIO
 
     async def write() -> None:
-        nonlocal count, delimiters
+        nonlocal count
         count, parts = count + len(pieces), pieces.count(delimiter) if delimiter else 0
-        delimiters += parts
-        if delimiters > MOST_FILES + MAX_FIELDS + 1:
-            raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send several jobs")
         await check_room(count, min(MOST_FILES, len(upload.names) + parts))
         async with turn():
             await asyncio.sleep(await asyncio.to_thread(timed_write, bytes(pieces)))
@@ -83,7 +81,8 @@ async def receive_upload(
         if media_type(body.request) == MEDIA_TYPE:
             boundary = boundary_of(body.request)
             delimiter = delimiter_of(boundary)
-            chunks, writer = from_first_boundary(chunks, boundary), _Form(boundary, folder, upload)
+            chunks = from_first_boundary(chunks, boundary, MOST_FILES + MAX_FIELDS, lambda: TooLarge(TOO_MANY))
+            writer = _Form(boundary, folder, upload)
         else:
             upload.names.append(DEFAULT_NAME)
             writer = upload_path(folder, 0).open("wb")
@@ -142,7 +141,7 @@ class _Form:
             raise BadRequest("the form's field for a file came as a text; send the file itself: -F file=@scene.tif")
         if self._name in FIELDS and name is not None:
             if len(names) >= MOST_FILES:
-                raise TooLarge(f"the form has more than {MOST_FILES} files, which is the limit; send several jobs")
+                raise TooLarge(TOO_MANY)
             self._part = upload_path(self._folder, len(names)).open("wb")
             names.append(file_name(name.decode(errors="replace")))
         else:

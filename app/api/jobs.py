@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from stat import S_ISREG
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import Headers
@@ -41,12 +41,13 @@ from app.api.job_schemas import (
 from app.api.job_upload import MOST_S, receive_upload
 from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, with_values
 from app.api.security import check_key
-from app.api.segment import Ready, join_values
+from app.api.segment import Ready, join_values, while_connected
 from app.serving.errors import NotServing, ResultMissing
 from app.serving.job_photos import write_names
 from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, Job, available_outputs, now, upload_path
 from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.scenes import plan_scene, scene_request
+from app.serving.jobs.store import GONE
 from app.serving.photos import PhotoTask
 from app.serving.registry import Model
 from app.serving.service import Service
@@ -78,7 +79,7 @@ async def jobs_off() -> None:
     raise NotFound("jobs are off; the operator can turn them on: set SEGMENT_JOBS_DIR to a folder for them")
 
 
-def jobs_of(request: Request) -> JobRunner:
+async def jobs_of(request: Request) -> JobRunner:
     """The jobs of the service. Raises `NotServing` until they are read."""
     jobs: JobRunner = request.app.state.jobs
     if not jobs.store.is_loaded:
@@ -86,7 +87,7 @@ def jobs_of(request: Request) -> JobRunner:
     return jobs
 
 
-def owner_of(request: Request) -> str:
+async def owner_of(request: Request) -> str:
     """Whose jobs a client may see. Raises `Unauthorized`."""
     return check_key(request, request.app.state.service.registry.api_keys)
 
@@ -95,7 +96,7 @@ Jobs = Annotated[JobRunner, Depends(jobs_of)]
 Owner = Annotated[str, Depends(owner_of)]
 
 
-def own_job(id: str, jobs: Jobs, owner: Owner) -> Job:
+async def own_job(id: str, jobs: Jobs, owner: Owner) -> Job:
     """The job of this id, if the client may see it. Raises `Unauthorized` or `NotFound`."""
     if job := jobs.store.get(id, owner):
         return job
@@ -126,10 +127,8 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
             parameters = {name: value for name, value in query.items() if name not in ANY}
             sha256 = model.segmenter.runtime.identity.sha256
             job = Job(id, owner, client, query["output"], parameters, model.name, sha256, created=now())
-            if job.is_scene:
-                await _check_scene(job, folder, names, jobs, service.settings, model)
-            else:
-                await _check_photos(job, folder, names, model)
+            scene = job.is_scene and _check_scene(job, folder, names, jobs, service.settings, model)
+            await while_connected(request, scene or _check_photos(job, folder, names, model))
         await jobs.submit(job)
     request.state.answer_fields = {"job": job.id, "output": job.output, "files": len(names), "bytes": size}
     response.headers["Location"] = f"{_address(request)}/{job.id}"
@@ -171,16 +170,26 @@ async def job_results(request: Request, job: OwnJob, jobs: Jobs) -> Response:
     path, name = jobs.store.folder(job) / job.result, f"{PROCESS}-{job.id[:8]}{suffix}"
     with suppress(FileNotFoundError):
         if S_ISREG((status := path.lstat()).st_mode):  # a process that a scene took over could have written a link
-            return ResultResponse(path, headers={"ETag": tag}, media_type=media_type, filename=name, stat_result=status)
-    raise ResultMissing("the job's result is no longer there; send the job again")
+            reading = jobs.store.reading(job, request.state.client)
+            headers = {"ETag": tag}
+            return ResultResponse(reading, path, headers=headers, media_type=media_type, filename=name, stat_result=status)
+    raise ResultMissing(GONE)
 
 
 class ResultResponse(FileResponse):
-    """Sends a file, or parts of it. Raises a problem for a part that it does not have."""
+    """Sends a file, or parts of it. Raises a problem for a part that it does not have, and for a file that is gone.
+
+    reading: lasts as long as it.
+    """
+
+    def __init__(self, reading: AbstractContextManager[None], path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._reading = reading
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         value, size = Headers(scope=scope).get("range", ""), self.headers["content-length"]
         scope = {**scope, "method": scope["state"]["method"]}  # of a HEAD, no byte is read
+        starts = list[Message]()  # which waits until the file is open
 
         async def send_checked(message: Message) -> None:
             if message.get("status") == 416:
@@ -188,11 +197,17 @@ class ResultResponse(FileResponse):
                 raise RangeNotSatisfiable(detail, {"Content-Range": f"bytes */{size}"})
             if message.get("status") == 400:
                 raise BadRequest(f"Range: {value} cannot be read; send bytes=FIRST-LAST, such as bytes=0-99, or leave it out")
-            await send(message)
+            starts.append(message)
+            while message["type"] == "http.response.body" and starts:
+                await send(starts.pop(0))
 
         if value.partition("=")[0].strip().lower() != "bytes":  # such a range has no meaning (RFC 9110, section 14.2)
             scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
-        await super().__call__(scope, receive, send_checked)
+        with self._reading:
+            try:
+                await super().__call__(scope, receive, send_checked)
+            except FileNotFoundError as error:
+                raise ResultMissing(GONE) from error
 
 
 @router.delete(
@@ -231,7 +246,7 @@ def _check(query: Query, service: Service) -> None:
 def photo_task(service: Service, job: Job) -> PhotoTask:
     """What a job asks of its photos. Raises as `make_options`."""
     options = make_options(service.settings, {"format": FORMATS[job.output], **job.parameters}, DEFAULT_NAME)
-    return PhotoTask(options, job.model, {"job": job.id}, partial(explain, service, job.id))
+    return PhotoTask(options, job.model, {"job": job.id}, partial(explain, service, job.id), is_background=True)
 
 
 async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRunner, settings: Settings, model: Model) -> None:

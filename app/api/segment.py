@@ -6,12 +6,13 @@ Request headers select the answer (RFC 9110): its format, its compression, and w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api import forms
@@ -30,6 +31,7 @@ from model.inference.processes.protocol import ImageRequest
 ACCEPTED_FORMATS = {"image/png": "png", "application/json": "json"}
 PICTURES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 STAGES = ("decode", "queue", "inference", "encode")
+T = TypeVar("T")
 router = APIRouter()
 
 
@@ -68,12 +70,9 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     options = make_options(service.settings, query, upload.name, _best(accept, PICTURES) or "png")
     gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
     image = ImageRequest(upload.body, options, service.limits, gzip, request.state.log_fields | {"format": query["format"]})
-    disconnect = asyncio.create_task(disconnection(request))
     check = partial(check_precondition, request.headers)
-    try:
-        answer, facts = await service.segment(image, query.get("model"), request.state.reservation, disconnect, check)
-    finally:
-        disconnect.cancel()
+    work = service.segment(image, query.get("model"), request.state.reservation, check)
+    answer, facts = await while_connected(request, work)
     milliseconds = {stage: round(answer.seconds[stage] * 1000, 1) for stage in STAGES}
     request.state.answer_fields = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": query["format"], **milliseconds}
     headers = {
@@ -108,6 +107,21 @@ async def disconnection(request: Request) -> None:
     """Waits until the request's client disconnects. The body has been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives. It ends once the client, whose body has been read, disconnects. Raises `ClientDisconnect`."""
+    task, end = asyncio.create_task(work), asyncio.create_task(disconnection(request))
+    try:
+        await asyncio.wait((task, end), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
+    finally:
+        task.cancel()
+        end.cancel()
+        await asyncio.wait((task, end))
+        del task  # breaks the cycle of a task, its error and this frame, which would keep the image's memory
 
 
 def check_precondition(headers: Headers, tag: str) -> None:

@@ -122,8 +122,8 @@ def info(request: Request, model: Model = None) -> dict[str, Any]:
     responses=problem_responses([Unauthorized]),
     dependencies=KEY_CHECK,
 )
-def metrics(request: Request) -> Response:
-    return Response(_service(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(request: Request) -> Response:
+    return Response(await _service(request).metrics.scrape(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _service(request: Request) -> Service:

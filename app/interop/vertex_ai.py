@@ -14,12 +14,12 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request, Response
 
 from app.api.batch import image_outcomes
-from app.api.body import DEFAULT_NAME, JSON_COPIES, RequestBody, decode_base64, media_type
+from app.api.body import DEFAULT_NAME, JSON_COPIES, JsonBody, RequestBody, media_type, read_json
 from app.api.errors import BadRequest, TooLarge, to_problem
 from app.api.forms import check_number
 from app.api.query import Parameters, json_values, make_options
 from app.api.schemas import SEGMENT_ROUTE, upload_body
-from app.api.segment import AnswerResponse, Ready, segment_image
+from app.api.segment import AnswerResponse, Ready, segment_image, while_connected
 from app.api.state import READINESS, ready
 from app.serving.photos import Outcome, Outcomes, Upload, json_bytes
 from app.settings import Settings
@@ -39,18 +39,19 @@ async def predict(request: Request, service: Ready, query: Parameters) -> Respon
     if media_type(request) != "application/json":
         return await segment_image(request, service, query)
     body = RequestBody(request, service, min(MOST_MB, service.settings.max_upload_mb))
-    document = body.parse(await body.read(JSON_COPIES), EXAMPLE)
-    instances = document.get("instances")
+    document = await read_json(body, content := await body.read(JSON_COPIES), EXAMPLE)
+    instances = document.values.get("instances")
     if not isinstance(instances, list) or not instances:
         raise BadRequest(f"the JSON has no list `instances` of images; send {json.dumps(EXAMPLE)}")
     check_number(len(instances))
-    query = json_values(query, document.get("parameters"))
+    query = json_values(query, document.values.get("parameters"))
     query = {"format": "json", **query}
     rendering = make_options(service.settings, query, DEFAULT_NAME).rendering  # raises before any image is worked on
-    uploads = [Upload(body.keep(_image(index, instance))) for index, instance in enumerate(instances)]
+    uploads = [Upload(await _image(document, index, instance)) for index, instance in enumerate(instances)]
+    content.close()
     del document, instances  # an attacker decides what else they hold
     outcomes = image_outcomes(request, service, query, uploads, [DEFAULT_NAME] * len(uploads))
-    predictions = await _predictions(outcomes, body, is_json=rendering.is_json)
+    predictions = await while_connected(request, _predictions(outcomes, body, is_json=rendering.is_json))
     body.set_memory(0)
     body.reservation.release(len(predictions))
     return AnswerResponse(Blob(predictions, length=len(predictions)), "application/json", headers={})
@@ -98,7 +99,7 @@ def _as_text(outcome: Outcome) -> bytes:
     return json_bytes({"b64": base64.b64encode(outcome.body).decode()} | box)
 
 
-def _image(index: int, instance: object) -> bytes:
+async def _image(document: JsonBody, index: int, instance: object) -> Blob:
     """The bytes of an instance's image. Raises `BadRequest`."""
     value = instance
     if isinstance(value, dict):
@@ -108,6 +109,6 @@ def _image(index: int, instance: object) -> bytes:
     if not isinstance(value, str):
         raise BadRequest(f"instances[{index}]: no image; write it as {FORMS}")
     try:
-        return decode_base64(value)
+        return await document.image(value)
     except ValueError as error:
         raise BadRequest(f"instances[{index}]: its text is not base64: {error}; write the image as {FORMS}") from error

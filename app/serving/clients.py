@@ -15,14 +15,15 @@ class Client:
     """A client whose request is in progress.
 
     moved_bytes: returns how many bytes it has sent and read so far. abort: closes its connection. uploading: whether its body
-    has yet to arrive. Its rate counts only the time in which the service waits for it.
+    has yet to arrive. reason: why its connection is closed, for the log. Its rate counts only the time in which the service
+    waits for it.
     """
 
     def __init__(
         self, moved_bytes: Callable[[], int], abort: Callable[[], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.uploading = False
-        self.is_closed = False
+        self.is_closed, self.reason = False, "slow"
         self.moved_bytes, self._abort, self._clock = moved_bytes, abort, clock
         self._waits = 0  # calls that wait for it now
         self._since = self._waited_s = 0.0  # since when, and how long before that

@@ -1,7 +1,11 @@
-"""A queue that is fair to clients by what each has cost: of images in a lane, of jobs, and of scenes to plan."""
+"""A queue that is fair to clients by what each has cost: of images in a lane, of jobs, of scenes to plan, of bodies to read."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -50,7 +54,12 @@ class FairQueue(Generic[T]):
     @property
     def first(self) -> T | None:
         """What is next. It stays."""
-        client = min(self._waiting, key=self._clocks.__getitem__, default=None)
+        return self.first_but(())
+
+    def first_but(self, clients: Collection[str]) -> T | None:
+        """What is next of others than these clients."""
+        others = (client for client in self._waiting if client not in clients)
+        client = min(others, key=self._clocks.__getitem__, default=None)
         return None if client is None else next(iter(self._waiting[client]))
 
     def charge(self, client: str, cost: float) -> None:
@@ -72,3 +81,43 @@ class FairQueue(Generic[T]):
         """The clock of a client that waits, or would wait from now on."""
         clock = self._clocks.get(client, self._now)
         return clock if client in self._waiting else max(clock, self._now)
+
+
+class FairTurns:
+    """Turns at one kind of work: at most `most` at once, of different clients. Who has cost the fewest seconds is next.
+
+    counts: how many turns each client has or waits for. Only for the event loop.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.counts = Counter[str]()
+        self._most, self._running = most, set[str]()
+        self._waiting = FairQueue[tuple[str, asyncio.Event]]()
+
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[None]:
+        """Waits until the client has a turn, which lasts as long as the block."""
+        time = asyncio.get_running_loop().time
+        item, start = (client, has_come := asyncio.Event()), time()
+        self.counts[client] += 1
+        self._waiting.add(client, item)
+        self._begin()
+        try:
+            await has_come.wait()
+            start = time()
+            yield
+        finally:
+            self._waiting.remove(client, item)
+            if has_come.is_set():
+                self._running.remove(client)
+                self._waiting.charge(client, time() - start)
+            self.counts[client] -= 1
+            if not self.counts[client]:
+                del self.counts[client]
+            self._begin()
+
+    def _begin(self) -> None:
+        while len(self._running) < self._most and (item := self._waiting.first_but(self._running)):
+            self._running.add(item[0])
+            self._waiting.remove(item[0], item)
+            item[1].set()

@@ -119,7 +119,8 @@ def part_of(folder: Path, index: int) -> Path:
 
 def _keep(folder: Path, outcome: Outcome) -> None:
     facts = json.dumps(vars(outcome) | {"body": None, "failure": None}).encode()
-    write_file(part_of(folder, outcome.index), facts + b"\n" + outcome.body, folder / WORK, follow=False)
+    with whole_file(part_of(folder, outcome.index), folder / WORK, follow=False) as path, path.open("wb") as file:
+        file.writelines((facts, b"\n", outcome.body))  # a copy of all would hold the interpreter
 
 
 def _write_result(folder: Path, job: Job, images: int, end: threading.Event) -> dict[str, int]:
@@ -129,8 +130,8 @@ def _write_result(folder: Path, job: Job, images: int, end: threading.Event) -> 
         for index in range(images):
             if end.is_set():
                 raise Cancelled("the job's work has ended")
-            facts, _, body = part_of(folder, index).read_bytes().partition(b"\n")
-            outcome = Outcome(**json.loads(facts) | {"body": body})
+            with part_of(folder, index).open("rb") as part:
+                outcome = Outcome(**json.loads(part.readline()) | {"body": part.read()})
             failed += outcome.is_problem
             file.write(writer.add(outcome))
         file.writelines(writer.rest())

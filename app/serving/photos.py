@@ -7,6 +7,7 @@ import json
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from app.serving.admission import Reservation
@@ -51,15 +52,15 @@ class Failure(NamedTuple):
 class PhotoTask:
     """What is asked of photos, and for whom. model: its name; None for the default.
 
-    explain: says what an error is to a client, and logs one that nobody expected with the fields that it gets. disconnect: is
-    done once the client wants the photos no more; None for a job, whose photos are worked on in the background.
+    explain: says what an error is to a client, and logs one that nobody expected with the fields that it gets. is_background:
+    as those of a job are.
     """
 
     options: Options
     model: str | None
     log_fields: Mapping[str, Any]
     explain: Callable[[Exception, Mapping[str, Any]], Failure]
-    disconnect: asyncio.Future[None] | None = None
+    is_background: bool = False
 
     def options_of(self, name: str) -> Options:
         """Those of the photo of this name, which COCO documents contain."""
@@ -104,7 +105,7 @@ async def photo_outcomes(
     """Yields the outcomes in the order of the uploads, with these names of their files. Works on up to `AHEAD` at once.
 
     From now on each upload has a reservation of its own instead of the request's, which is closed once its outcome is sent.
-    facts: gets how many `failed`, and the `sizes` of the others. At the end, it cancels the task's `disconnect`.
+    facts: gets how many `failed`, and the `sizes` of the others.
     """
     reservations, places = service.admission.split(own, len(uploads)), asyncio.Semaphore(AHEAD)
 
@@ -130,8 +131,6 @@ async def photo_outcomes(
             works.popleft()
             places.release()
     finally:
-        if task.disconnect:
-            task.disconnect.cancel()
         for photo, reservation in works:
             photo.cancel()
             photo.add_done_callback(lambda _, reservation=reservation: reservation.close())  # type: ignore[misc]
@@ -150,10 +149,11 @@ async def segment_photo(
         reservation.take_place(service.deadline())
         reservation.set_body(upload.body.length)
         image = ImageRequest(
-            upload.body, task.options_of(upload.name), service.limits, log_fields=log_fields, is_background=not task.disconnect
+            upload.body, task.options_of(upload.name), service.limits, log_fields=log_fields, is_background=task.is_background
         )
-        answer, facts = await service.segment(image, task.model, reservation, task.disconnect)
-        data = answer.body.read(answer.body.length)
+        answer, facts = await service.segment(image, task.model, reservation)
+        read = partial(answer.body.read, answer.body.length)  # there may be hundreds of megabytes
+        data = read() if answer.body.descriptor is None else await asyncio.to_thread(read)
         answer.body.close()
         row = image_row(answer.size, answer.shares, answer.mean_confidence)
         return Outcome(index, name, rendering.suffix, DONE, facts, row, data)

@@ -7,9 +7,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from platform import python_version
 from typing import Any
 
@@ -18,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from app.serving.admission import Admission, Reservation
 from app.serving.clients import Clients
 from app.serving.errors import NotServing, QueueFull
+from app.serving.fair_queue import FairTurns
 from app.serving.jobs.job import STATUSES
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Registry
@@ -28,7 +27,7 @@ from imaging.decoding import Limits
 from imaging.object_facts import object_facts
 from model.command_line import package_version
 from model.inference.cores import available_memory, child_seconds, resident_memory
-from model.inference.errors import Cancelled, DeadlinePassed
+from model.inference.errors import DeadlinePassed
 from model.inference.plan import Options
 from model.inference.processes.protocol import Answer, ImageRequest, WorkerPlan
 from model.inference.processes.work import work_on
@@ -38,7 +37,6 @@ from model.inference.runtime import DeviceOutOfMemory, Runtime
 log = logging.getLogger("segment")
 DRAINING = "draining: the service is stopping"
 LATE = "no answer within {:g} s; send a smaller image, or try again when the service is less busy"
-CLIENT_GONE = "the client went away"
 JOB_PHOTOS = 2  # of jobs in work at once; of large ones, one
 JOB_S = 3600.0  # from an image of a job to its answer
 
@@ -63,7 +61,7 @@ class Service:
         self.draining = False
         self.in_flight = 0
         self.metrics = Metrics(self)
-        self.clients = Clients()
+        self.clients, self.body_turns = Clients(), FairTurns(1)
         self.registry = Registry(settings, self.metrics.batch, self.fail)
         self.limits = Limits(settings.max_megapixels, "scale it down; the operator can raise SEGMENT_MAX_MEGAPIXELS")
         self.jobs: JobStore | None = None
@@ -119,17 +117,14 @@ class Service:
         image: ImageRequest,
         model_name: str | None,
         reservation: Reservation,
-        disconnect: asyncio.Future[None] | None = None,
         check: Callable[[str], None] = lambda _: None,
         deadline: float | None = None,
     ) -> tuple[Answer, dict[str, Any]]:
         """Segments the image with the model of this name; None for the default.
 
-        disconnect: is done once the client has disconnected; None if there is none. check: is called with the answer's entity
-        tag before the network runs. deadline: on `time.monotonic`; None for the usual one.
-        The work ends at once when `disconnect` is done (`Cancelled`), when the deadline passes (`DeadlinePassed`), when `check`
-        raises, or when this call is cancelled. Closing the reservation closes the answer; until then the answer's bytes count
-        as used.
+        check: is called with the answer's entity tag before the network runs. deadline: on `time.monotonic`; None for the usual
+        one. The work ends at once when the deadline passes (`DeadlinePassed`), when `check` raises, or when this call is
+        cancelled. Closing the reservation closes the answer; until then the answer's bytes count as used.
 
         Returns the answer, and its facts for the client: `etag`, `remark` if there is one, and those of its object. Raises
         `UnknownModel`, `NotServing`, `NeverFits`, `QueueFull`, `InferenceError`s, and the errors of a `Worker` and of `check`.
@@ -142,10 +137,8 @@ class Service:
 
         deadline = deadline or (time.monotonic() + JOB_S if image.is_background else self.deadline())
         limit, workers = asyncio.timeout_at(deadline), self.background_workers if image.is_background else self.workers
-        disconnect = disconnect or asyncio.get_running_loop().create_future()
         try:
             async with limit:
-                disconnect.add_done_callback(end := partial(_end_now, limit))
                 with self.registry.using(model_name) as model:
                     answer = await work_on(
                         image, workers=workers, scheduler=model.scheduler, runtime=model.pickled_runtime, deadline=deadline,
@@ -156,8 +149,6 @@ class Service:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            if disconnect.done():
-                raise Cancelled(CLIENT_GONE) from error
             raise DeadlinePassed(LATE.format(self.settings.request_timeout_s)) from error
         except DeviceOutOfMemory as error:
             raise QueueFull(str(error), reason="device_memory") from error
@@ -165,8 +156,7 @@ class Service:
             log.error("out of memory: %s", error)
             raise QueueFull("the service's memory is full", reason="memory") from error
         finally:
-            disconnect.remove_done_callback(end)
-            del end, limit  # breaks the cycle limit, task, error, frame, which would keep the image's memory
+            del limit  # breaks the cycle limit, task, error, frame, which would keep the image's memory
         self.metrics.count_segmentation(model.name, answer.seconds, answer.counts, answer.mean_confidence)
         remark = {"remark": answer.remark} if answer.remark else {}
         return answer, facts | remark | object_facts(image.options.rendering, answer.box, answer.object_pixels)
@@ -273,8 +263,3 @@ def entity_tag(image_sha256: str, options: Options, runtime: Runtime) -> str:
     """
     facts = (image_sha256, options, runtime.identity, runtime.file_sha256, package_version())
     return f'W/"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}"'
-
-
-def _end_now(limit: asyncio.Timeout, _: asyncio.Future[None]) -> None:
-    with suppress(RuntimeError):  # what it limits has ended
-        limit.reschedule(0.0)

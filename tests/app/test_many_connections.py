@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from app.connections import ConnectionMiddleware, Connections
 from app.serving.clients import Clients
 from tests.support.app.exchanges import PHOTO, answer_on, connect, is_closed, respond
+from tests.support.costs import noted_passes
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
 
@@ -82,6 +84,33 @@ def test_with_few_files_half_heads_keep_nobody_out_and_do_not_fill_the_log(narro
         log = it.log.read_text().splitlines()
     assert len([line for line in log if "socket.accept" in line]) <= 2, log
     assert len(log) < 60
+
+
+def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks() -> None:
+    body, clients = chunks(bytes(100_000), 66) + b"0\r\n\r\n", Clients()
+
+    def longest(count: int) -> float:
+        begun, noted = list[str](), list[float]()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            begun.append(scope["path"])
+            async with noted_passes() as passes:
+                while (await receive())["more_body"]:
+                    pass
+            noted.extend(passes)
+            await respond(send, 200, b"")
+
+        with over_http(ConnectionMiddleware(app, clients), Connections(99, clients).protocol) as port, ExitStack() as stack:
+            senders = [stack.enter_context(connect(port)) for _ in range(count)]
+            for sender in senders:
+                sender.sendall(CHUNKED_HEAD + b"\r\n")
+            wait_until(lambda: len(begun) == count)
+            with ThreadPoolExecutor(count) as pool:
+                list(pool.map(lambda sender: sender.sendall(body), senders))
+            assert [answer_on(sender).status for sender in senders] == [200] * count
+        return max(noted)
+
+    assert longest(20) <= 5 * longest(1)
 
 
 @pytest.mark.parametrize(("first", "size"), [(b"", 1), (chunks(PHOTO, 4096), 63)], ids=["from the start", "after large ones"])

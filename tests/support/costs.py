@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 
 def cpu_seconds(work: Callable[[], object], tries: int = 3) -> float:
@@ -16,6 +18,24 @@ def cpu_seconds(work: Callable[[], object], tries: int = 3) -> float:
         work()
         best = min(best, time.thread_time() - start)
     return best
+
+
+@asynccontextmanager
+async def noted_passes() -> AsyncIterator[list[float]]:
+    """The processor time of this thread in each pass of the event loop, in which all that is ready has a turn."""
+    passes = list[float]()
+
+    async def note() -> None:
+        while True:
+            start = time.thread_time()
+            await asyncio.sleep(0)
+            passes.append(time.thread_time() - start)
+
+    task = asyncio.create_task(note())
+    try:
+        yield passes
+    finally:
+        task.cancel()
 
 
 def threads_of(work: Callable[[], object]) -> tuple[int, int]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 from app.serving.errors import NotServing, QueueFull, UnknownModel
-from app.serving.fair_queue import FairQueue
-from app.serving.fair_turns import FairTurns
+from app.serving.fair_queue import FairQueue, FairTurns
 from app.serving.jobs.job import Job, now
 from app.serving.jobs.store import NO_ROOM, JobStore
 from app.serving.registry import Model, Registry
@@ -21,13 +18,13 @@ from model.inference.errors import NO_SPACE, InferenceError, SchedulerEnded
 from model.inference.jobs.scene_process import REFUSALS
 
 TURN_S = 20.0  # after which the next client's job has its turn, if another waits, once a tile or photo of this turn is kept
-LONGEST_START_S = {True: 300.0, False: 900.0}  # the same, if none is; by whether the job is of a scene
+LONGEST_START_S = {True: 300.0, False: 900.0}  # the same, if none is; by whether the job is of a scene; twice for each crash
 MOST_PLANS = 2  # scenes that are planned at once, of different clients
 MOST_OWN_PLANS = 8  # scenes of a client that wait for it; each holds a place
 CHECK_S = 0.5  # between two looks at what may end a turn
 PAUSE_S = 1.0  # until a new try, while the service starts
-MOST_CRASHES = 3  # of a job's process, or of the service while it is in work, without progress in between
-CRASHED = "its process or the service ended again and again: the file is damaged, or needs too much memory or time"
+MOST_CRASHES = 3  # of a job's process or of the service while it is in work, and starts that were too long, without progress
+CRASHED = "its process or the service ended again and again, or its turns brought nothing new: it needs too much memory or time"
 OLD_S = 600.0  # between two looks at jobs that ended long ago
 MEASURED = 20.0  # times as long as a job was measured, it is not measured
 Tell = Callable[[float], bool]
@@ -54,8 +51,7 @@ class JobRunner:
         self.store, self._registry, self._work, self._is_ending = store, registry, work, is_ending
         store.end_job = self._fail
         self._queue = FairQueue[Job]()  # of all that have not ended
-        self._plans, self._plan_counts = FairTurns(MOST_PLANS), Counter[str]()
-        self._own_plans: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of each client with scenes to plan
+        self._plans = FairTurns(MOST_PLANS)
         self._wake = asyncio.Event()
         self._running: tuple[Job, asyncio.Task[bool]] | None = None
         self._in_order = True
@@ -78,21 +74,14 @@ class JobRunner:
 
         Raises `QueueFull` if `MOST_OWN_PLANS` of the client wait.
         """
-        time = asyncio.get_running_loop().time
-        if self._plan_counts[client] >= MOST_OWN_PLANS:
+        if self._plans.counts[client] >= MOST_OWN_PLANS:
             raise QueueFull(f"{MOST_OWN_PLANS} scenes of yours wait to be opened, which is the limit", 10)
-        self._plan_counts[client] += 1
-        try:
-            async with self._own_plans.setdefault(client, asyncio.Lock()), self._plans.turn(client):
-                start = time()
-                try:
-                    yield
-                finally:
-                    self._queue.charge(client, time() - start)
-        finally:
-            self._plan_counts[client] -= 1
-            if not self._plan_counts[client]:
-                del self._plan_counts[client]
+        async with self._plans.turn(client):
+            start = asyncio.get_running_loop().time()
+            try:
+                yield
+            finally:
+                self._queue.charge(client, asyncio.get_running_loop().time() - start)
 
     async def submit(self, job: Job) -> None:
         """Keeps a new job, and runs it in its turn. Raises `OSError`."""
@@ -175,10 +164,11 @@ class JobRunner:
         job.crashes += 1  # until its turn ends in order
         self.store.save(job)
         time = asyncio.get_running_loop().time
-        start, next_look, has_progress = time(), time(), False
+        start, next_look, has_progress, is_late = time(), time(), False, False
+        longest_start_s = LONGEST_START_S[job.is_scene] * 2 ** (job.crashes - 1)  # kept rows may take longer to copy
 
         def is_over() -> bool:
-            return len(self._queue) > 1 and time() >= start + (TURN_S if has_progress else LONGEST_START_S[job.is_scene])
+            return len(self._queue) > 1 and time() >= start + (TURN_S if has_progress else longest_start_s)
 
         def tell(share: float) -> bool:
             nonlocal has_progress, start
@@ -201,16 +191,16 @@ class JobRunner:
                     if words := await self.store.grow(job):
                         self._end(job, "failed", words)
                     next_look = time() + MEASURED * (time() - begin)
-                must_stop = is_over() and (job.is_scene or not has_progress)
+                is_late = is_over() and not has_progress
                 has_model = self._registry.models.get(job.model) is model
-                if must_stop or not job.is_open or self._is_ending() or not has_model:
+                if is_late or (is_over() and job.is_scene) or not job.is_open or self._is_ending() or not has_model:
                     break
         finally:
             task.cancel()
             await asyncio.wait([task])
             self._running = None
             has_crashed = not task.cancelled() and task.result()
-            if job.is_open and not has_crashed and self._in_order:
+            if job.is_open and not has_crashed and not is_late and self._in_order:
                 job.crashes -= 1
                 self.store.save(job)
 

@@ -7,15 +7,15 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from app.serving.clients import Client, Clients
-from app.serving.errors import DiskFull, QueueFull
-from app.serving.fair_turns import FairTurns
+from app.serving.errors import DiskFull, QueueFull, ResultMissing
+from app.serving.fair_queue import FairTurns
 from app.serving.jobs.folders import BLOCK_BYTES, erase, lock_folder, read_jobs, strip, usage
 from app.serving.jobs.job import WORK, Job
 from app.serving.jobs.shares import Lack, Ranking, Shares, Use, minus
@@ -26,16 +26,18 @@ RESERVE_FILES = 1 << 14  # the same, but at most a tenth of all
 MOST_OPEN, MOST_JOBS = 1000, 10_000  # of a client that have not ended, and in all
 MOST_FILES = 1_000_000  # of all jobs
 FOLDERS = 2  # of a job
+GONE = "the job's result is no longer there; send the job again"
 NO_ROOM = "there is no room on the service's disk; send it again later"
 log = logging.getLogger("segment")
 
 
 @dataclass
 class _Holder:
-    """A job or an upload: whose share it takes, and what it has."""
+    """A job or an upload: whose share it takes, what it has, and who reads its result."""
 
     account: str
-    use: Use
+    use: Use = field(default_factory=Use)
+    readers: set[Client] = field(default_factory=set)
 
 
 class JobStore(JobTable):
@@ -63,7 +65,7 @@ class JobStore(JobTable):
         """Reads the jobs, in a thread. Raises `OSError`."""
         for job, use in await asyncio.to_thread(read_jobs, self.root, frozenset(self._holders)):
             self._enter(job)
-            self._holders[job.id] = _Holder(job.account, Use())
+            self._holders[job.id] = _Holder(job.account)
             self._count(job.id, use)
             await asyncio.sleep(0)  # there may be thousands
         self.is_loaded = True
@@ -87,7 +89,7 @@ class JobStore(JobTable):
         if said and said.giver in (None, account):
             raise self._refusal(said)
         id = secrets.token_hex(16)
-        self._holders[id] = _Holder(account, Use())
+        self._holders[id] = _Holder(account)
         if connection:
             self._connections[id] = connection
         path = self.root / id
@@ -234,9 +236,27 @@ class JobStore(JobTable):
         self.forget(job)
         await self._remove(job.id)
 
+    @contextmanager
+    def reading(self, job: Job, reader: Client) -> Iterator[None]:
+        """While the block runs, the client reads the job's result. If the job is removed, its connection is closed.
+
+        Else the result would stay on the disk, and count for nobody. Raises `ResultMissing` for a job that was removed.
+        """
+        if not self._find(job.id):
+            raise ResultMissing(GONE)
+        readers = self._holders[job.id].readers
+        readers.add(reader)
+        try:
+            yield
+        finally:
+            readers.discard(reader)
+
     async def _remove(self, id: str) -> None:
         """Removes the folder of a job or an upload, and counts it no more."""
         try:
+            for reader in self._holders[id].readers if id in self._holders else ():
+                reader.reason = "removed"
+                reader.close()
             await asyncio.to_thread(erase, self.root / id)
         finally:
             if id in self._holders:

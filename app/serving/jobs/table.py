@@ -29,10 +29,6 @@ class JobTable:
         """The jobs that have not ended, the oldest first."""
         return list(self._open.values())
 
-    def jobs(self) -> list[Job]:
-        """All jobs, the oldest first."""
-        return sorted([*self._open.values(), *self._ended.values()], key=_age)
-
     def page(self, owner: str, offset: int, limit: int) -> tuple[list[Job], int]:
         """So many of the jobs of an owner, the newest first, behind the first `offset`; and how many it has."""
         jobs = self._accounts[owner].all if owner in self._accounts else []

@@ -276,7 +276,7 @@ def test_an_outcome_that_comes_as_its_batch_is_cancelled_gives_its_memory_back(
     service: Service, monkeypatch: pytest.MonkeyPatch, before: bool
 ) -> None:
     async def cancel() -> None:
-        async def answer(_: object, __: object, ___: object, reservation: Reservation, ____: object) -> Any:
+        async def answer(_: object, __: object, ___: object, reservation: Reservation) -> Any:
             reservation.set_body(1000)
             if before:
                 taking.cancel()

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import tracemalloc
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 
-from app.api.body import PIECE, RequestBody, read_image
+from app.api.body import RequestBody, read_image
 from app.api.errors import BadParameter, BadRequest
+from app.api.forms import read_form_image
 from app.api.query import with_values
 from app.serving.clients import Client
 from app.serving.service import Service
 from tests.support.app.exchanges import PHOTO, assert_idle, assert_problem, post, service_of
 from tests.support.app.services import reserve
+from tests.support.costs import noted_passes
+from tests.support.images import encode
 
 FILE = {"file": ("photo", PHOTO)}
 TEXT = base64.b64encode(PHOTO).decode()
@@ -132,47 +134,68 @@ def test_a_body_that_is_declared_as_json_is_judged_by_its_bytes(client: TestClie
         (body.decode().encode("utf-16"), "not JSON in UTF-8"),
         (body.decode().encode("utf-32-be"), "not JSON in UTF-8"),
         (b'{"inputs": ', "not JSON"),
-        (b"[" * 20_000, "more than 10000 values"),
+        (b"[" * 2000, "more than 1000 values"),
+        (b'"' * 9000, "more than 1000 values"),
+        (b'{"inputs":' + b" " * 2_000_000 + b'""}', "more than 1048576 bytes besides images"),
         (b'{"inputs": NaN}', "not JSON"),
     ):
         assert_problem(client.post("/segment", content=bad, headers=headers), 400, words)
 
 
-@dataclass(frozen=True)
-class RecordedBody(RequestBody):
-    """A body that keeps how many bytes it uses, and may use any."""
-
-    sizes: list[int] = field(default_factory=list)
-
-    def set_memory(self, count: int) -> None:
-        self.sizes.append(count)
+AS_JSON = {"Content-Type": "application/json"}
+LONG = base64.b64encode(encode(np.random.default_rng(0).integers(0, 256, (500, 600, 3), np.uint8))).decode()
+ESCAPES = str.maketrans({"+": "\\u002B", "/": "\\/", "=": "\\u003D"})
 
 
-@pytest.mark.parametrize(
-    ("tail", "escaped", "name"),
-    [("", True, "inputs"), ("\u00e9", False, "inputs"), ("\u4e2d", True, "inputs"), ("\U0001f600", False, "x")],
-    ids=ascii,
-)
-def test_json_counts_for_the_memory_that_python_s_text_takes(service: Service, tail: str, escaped: bool, name: str) -> None:
-    body = json.dumps({name: "A" * 16_000_000 + tail}, ensure_ascii=escaped).encode()
-    sizes: list[int] = []
+@pytest.mark.parametrize("piece", [11, 1000, 1 << 18])
+def test_json_is_read_in_pieces_wherever_they_end(client: TestClient, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr("app.api.body.PIECE", piece)
+    text, expected = (TEXT, post(client)) if piece == 11 else (LONG, post(client, base64.b64decode(LONG)))
+    monkeypatch.setattr("app.api.body.LONG", 50)
+    more = '"parameters": {"side": "\\\\\\"' + "c" * 90 + '"}'
+    for inputs in (text, text.translate(ESCAPES), "data:image/png;base64," + text):
+        answer = client.post("/segment", content=f'{{"inputs": "{inputs}"}}', headers=AS_JSON)
+        assert answer.content == expected.content, inputs[:50]
+        refusal = client.post("/segment", content=f'{{{more}, "inputs": "{inputs}"}}', headers=AS_JSON)
+        assert_problem(refusal, 422, "side", "of more than 50 bytes")
+    for wrong in ("=", "\\n", '\\"', "\\\\"):
+        wrong = text[:100] + wrong + text[100:]
+        assert_problem(client.post("/segment", content=f'{{"inputs": "{wrong}"}}', headers=AS_JSON), 400)
 
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": body, "more_body": False}
 
-    async def read() -> None:
-        state = {"reservation": reservation, "client": Client(lambda: len(body), lambda: None)}
-        request = Request({"type": "http", "headers": [(b"content-type", b"application/json")], "state": state}, receive)
-        with suppress(BadRequest, BadParameter):
-            await read_image(RecordedBody(request, service, megabytes=20, sizes=sizes), {})
+@pytest.mark.parametrize("kind", ["raw", "base64", "escaped", "unknown name", "values", "form"])
+def test_a_pass_of_the_event_loop_costs_no_more_for_a_larger_body(service: Service, kind: str) -> None:
+    def longest(count: int) -> float:
+        data = bytes(count) if kind in ("raw", "form") else b'{"%b":"' % (b"x" if kind == "unknown name" else b"inputs")
+        if kind == "form":
+            data = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + data + b"\r\n--b--\r\n"
+        elif kind != "raw":
+            data += {"escaped": b"\\u002BAAA", "values": b'","'}.get(kind, b"AAAA") * (count // 4) + b'"}'
+        media = {"raw": b"image/png", "form": b"multipart/form-data; boundary=b"}.get(kind, b"application/json")
 
-    tracemalloc.start()
-    with reserve(service) as reservation:
-        asyncio.run(read())
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak <= max(sizes) + 3 * PIECE
-    assert tail or max(sizes) == 4 * len(body)
+        async def read() -> float:
+            starts = iter(range(0, len(data), 1 << 16))
+
+            async def receive() -> dict[str, object]:
+                await asyncio.sleep(0)
+                start = next(starts)
+                return {
+                    "type": "http.request",
+                    "body": data[start : start + (1 << 16)],
+                    "more_body": start + (1 << 16) < len(data),
+                }
+
+            with reserve(service) as reservation:
+                state = {"reservation": reservation, "client": Client(lambda: len(data), lambda: None)}
+                request = Request({"type": "http", "headers": [(b"content-type", media)], "state": state}, receive)
+                async with noted_passes() as passes:
+                    with suppress(BadRequest, BadParameter):
+                        await (read_form_image if kind == "form" else read_image)(RequestBody(request, service, 64), {})
+                return max(passes)
+
+        return min(asyncio.run(read()) for _ in range(3))
+
+    assert longest(16_000_000) <= 5 * longest(2_000_000)
 
 
 URL = "https://images.example/cat.jpg"

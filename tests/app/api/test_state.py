@@ -77,6 +77,26 @@ def test_health_is_answered_while_every_thread_is_busy(serve: Serve, monkeypatch
         assert busy.result(HANG_S).status_code == 200
 
 
+def test_scrapes_that_come_at_once_share_a_text_that_is_made_after_them(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold, texts = Hold(), list[bytes]()
+
+    def text() -> bytes:
+        hold()
+        texts.append(b"%d" % len(texts))
+        return texts[-1]
+
+    with serve() as client, ThreadPoolExecutor(30) as pool:
+        monkeypatch.setattr(service_of(client).metrics, "text", text)
+        with hold:
+            first = pool.submit(client.get, "/metrics")
+            assert hold.entry.wait(HANG_S)
+            others = [pool.submit(client.get, "/metrics") for _ in range(29)]
+            assert client.get("/health/live").status_code == 200
+        assert first.result(HANG_S).content == b"0"
+        assert {b"0"}.isdisjoint(answers := [other.result(HANG_S).content for other in others])
+        assert len(set(answers)) <= 3  # a scrape may come late
+
+
 @pytest.fixture(scope="module")
 def both(serve: Serve, narrow_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Two networks: the narrow one, and one of other classes that has no export."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import statistics
@@ -13,20 +14,23 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from app.api.jobs import ResultResponse
+from app.connections import Connections
 from app.serving.jobs.job import Job, now
 from app.serving.jobs.store import JobStore
 from tests.app.jobs.test_failures import process_of, state
 from tests.support.app.attacks import KINDS
-from tests.support.app.exchanges import PHOTO, assert_problem
+from tests.support.app.exchanges import PHOTO, answer_on, assert_problem, connect, service_of
 from tests.support.app.jobs import OPEN, begun, ended, result_of, submit, submit_photos
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, LONGEST_S, wait_until
-from tests.support.servers import Process, fcn_serve
+from tests.support.servers import Process, fcn_serve, over_http
 
 ID = "0123456789abcdef" * 2
 
@@ -66,7 +70,7 @@ def test_a_job_that_was_edited_is_left_out(tmp_path: Path, changes: dict[str, ob
     job.save(folder)
     assert vars(Job.load(folder)) == vars(job)
     (folder / "job.json").write_text(json.dumps(asdict(job) | changes))
-    assert load(tmp_path).jobs() == []
+    assert not any(load(tmp_path).counts().values())
 
 
 def test_what_a_kill_left_of_a_job_that_had_ended_is_removed(tmp_path: Path) -> None:
@@ -97,6 +101,39 @@ def test_a_result_that_is_a_link_or_missing_is_not_answered(serve: Serve, tmp_pa
         assert_problem(client.get(f"/jobs/{id}/results"), 404, "result")
         result.symlink_to(secret)  # as the process of a scene could, if the scene took it over
         assert_problem(client.get(f"/jobs/{id}/results"), 404, "result")
+
+
+def test_a_result_that_is_removed_while_it_is_read_leaves_the_disk(serve: Serve, tmp_path: Path) -> None:
+    with serve(jobs_dir=tmp_path) as client, over_http(client, Connections(9, service_of(client).clients).protocol) as port:
+        result_of(client, id := submit_photos(client, {"a.png": PHOTO}, output="zip"))
+        os.truncate(tmp_path / id / "result.zip", 1 << 30)  # more than the system takes for a client
+        with connect(port) as reader:
+            reader.sendall(f"GET /jobs/{id}/results HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert answer_on(reader).status == 200
+            assert client.delete(f"/jobs/{id}").status_code == 204
+            wait_until(lambda: not [path for path in Path("/proc/self/fd").iterdir() if id in os.path.realpath(path)])
+
+
+def test_results_are_read_and_removed_at_once_without_an_error_of_the_service(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Removed(ResultResponse):
+        """Its file goes before it is opened."""
+
+        async def __call__(self, *arguments: Any) -> None:
+            Path(self.path).unlink()
+            await super().__call__(*arguments)
+
+    with serve(jobs_dir=tmp_path) as client, ThreadPoolExecutor(4) as pool:
+        for _ in range(9):
+            result_of(client, id := submit_photos(client, {"a.png": PHOTO}, output="zip"))
+            answers = [pool.submit(client.get, f"/jobs/{id}/results") for _ in range(9)]
+            answers.append(pool.submit(client.delete, f"/jobs/{id}"))
+            assert {answer.result().status_code for answer in answers} <= {200, 204, 404}
+        result_of(client, id := submit_photos(client, {"a.png": PHOTO}, output="zip"))
+        monkeypatch.setattr("app.api.jobs.ResultResponse", Removed)
+        assert_problem(client.get(f"/jobs/{id}/results"), 404, "no longer there")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 @pytest.mark.parametrize(

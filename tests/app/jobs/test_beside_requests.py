@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
-from PIL import Image
 
 from app.serving.jobs import runner
 from model.inference.jobs.scene_program import KEEP_S
@@ -22,9 +19,7 @@ from tests.support.app.services import Serve, hold_model
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import write_scene
 from tests.support.polling import HANG_S, wait_until
-from tests.support.servers import fcn_serve
 
-REQUESTS = 9
 PHOTO_TILES, AHEAD = 2, 30  # of `PHOTO`; tiles of which a process that is ended may have sent and not kept
 
 
@@ -94,28 +89,3 @@ def test_a_turn_ends_with_the_photos_in_work_of_which_none_is_begun_again(serve:
         assert len(result_of(client, large).splitlines()) == 3
         tiles = [json.loads(line)["answer"]["tiling"]["tiles"] for line in result_of(client, large).splitlines()]
         assert metric(client, "segment_tiles_total") == sum(tiles) + PHOTO_TILES
-
-
-@pytest.mark.long
-def test_requests_of_12_megapixels_take_at_most_twice_their_time_beside_a_job_of_two_photos_of_92(tmp_path: Path) -> None:
-    photo, huge = encode(make_photo(3000, 4000), "JPEG"), tmp_path / "huge.jpg"
-    Image.new("RGB", (9600, 9600), (90, 120, 60)).save(huge, "JPEG", quality=60)
-    weights, folder = Path("voc-fcn8s-mobilenet-v2"), tmp_path / "jobs"
-    with fcn_serve(weights, tmp_path, tile=512, threads=0, jobs_dir=folder) as service:
-
-        def median() -> float:
-            seconds = []
-            for _ in range(REQUESTS):
-                start = time.monotonic()
-                answer = service.post(photo)
-                assert answer.status_code == 200, answer.text
-                seconds.append(time.monotonic() - start)
-            return statistics.median(seconds)
-
-        service.post(photo)
-        alone, files = median(), [("file", ("a.jpg", huge.read_bytes()))] * 2
-        job = httpx.post(f"{service.url}/jobs?output=zip&side=native", files=files, timeout=HANG_S).headers["location"]
-        wait_until(lambda: httpx.get(service.url + job).json()["status"] == "running")
-        time.sleep(5)  # until its first photo is decoded
-        assert median() <= 2 * alone
-        assert httpx.get(service.url + job).json()["status"] == "running"

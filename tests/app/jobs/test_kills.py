@@ -20,7 +20,7 @@ from app.serving.jobs import folders, runner, store
 from app.serving.jobs.job import WORK, Job, now
 from tests.app.jobs.test_failures import state
 from tests.support.app.exchanges import PHOTO, assert_problem, service_of
-from tests.support.app.jobs import result_of, submit_photos
+from tests.support.app.jobs import result_of, stored_jobs, submit_photos
 from tests.support.app.services import Serve
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import fcn_serve
@@ -86,17 +86,12 @@ def test_a_job_that_ends_the_service_fails_after_three_times_and_one_in_a_servic
                 httpx.post(f"{server.url}/jobs", params={"output": "zip"}, content=PHOTO, timeout=HANG_S)
             counted = min(crashes, runner.MOST_CRASHES if stop == signal.SIGKILL else 1)
             has_ended = crashes > counted and stop == signal.SIGKILL
-            wait_until(lambda: (job := the_job(tmp_path / "jobs")).crashes == counted and job.is_open != has_ended)  # noqa: B023
+            wait_until(lambda: (job := stored_jobs(tmp_path / "jobs")[0]).crashes == counted and job.is_open != has_ended)  # noqa: B023
             server.signal(stop)
             server.process.wait()
-    job = the_job(tmp_path / "jobs")
+    (job,) = stored_jobs(tmp_path / "jobs")
     assert job.crashes == (runner.MOST_CRASHES if stop == signal.SIGKILL else 0)
     assert job.is_open or "its process or the service ended again and again" in job.message
-
-
-def the_job(root: Path) -> Job:
-    (path,) = root.glob("*/job.json")
-    return Job.load(path.parent)
 
 
 def test_the_service_answers_before_the_jobs_are_read(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,13 +131,18 @@ def test_whatever_stands_in_the_folder_the_jobs_are_read(serve: Serve, tmp_path:
     assert folder.is_dir()
 
 
-def test_deletes_in_any_state_leave_nothing_and_end_no_other_job(serve: Serve, tmp_path: Path) -> None:
-    rng = random.Random(1)
+@pytest.mark.parametrize("output", ["zip", pytest.param("tif", marks=pytest.mark.long)])
+def test_deletes_in_any_state_leave_nothing_and_end_no_other_job(
+    serve: Serve, scene: Path, tmp_path: Path, output: str
+) -> None:
+    rng, photos = random.Random(1), [("file", (f"{index}.png", PHOTO)) for index in range(3)]
+    sent: dict[str, Any] = {"files": photos} if output == "zip" else {"content": scene.read_bytes()}
     with serve(jobs_dir=tmp_path) as client, ThreadPoolExecutor(4) as pool:
         for _ in range(30):
-            ids = [submit_photos(client, {f"{index}.png": PHOTO for index in range(3)}, output="zip") for _ in range(2)]
-            time.sleep(rng.uniform(0, 0.5))
-            answers = list(pool.map(lambda job: client.delete(f"/jobs/{job}").status_code, ids * 2))
+            ids = [client.post("/jobs", params={"output": output}, **sent).json()["jobID"] for _ in range(2)]
+            time.sleep(rng.uniform(0, 0.5 if output == "zip" else 2))
+            calls = [(method, f"/jobs/{id}{end}") for method, end in (("DELETE", ""), ("GET", "/results")) for id in ids * 2]
+            answers = list(pool.map(lambda call: client.request(*call).status_code, calls))
             assert set(answers) <= {200, 204, 404}, answers
             assert [client.get(f"/jobs/{id}").status_code for id in ids] == [404, 404]
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]

@@ -15,8 +15,10 @@ from app.serving import job_photos
 from app.serving.jobs.job import WORK, Job, upload_path
 from app.serving.photos import Failure, Outcome
 from imaging.object_facts import image_row
+from model.inference.processes.blob import INLINE_BYTES, Blob
 from tests.support.app.exchanges import PHOTO, service_of
 from tests.support.app.services import Serve
+from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S
 
 
@@ -80,6 +82,23 @@ def test_a_photo_that_is_being_kept_as_the_turn_ends_is_kept(
         assert portal
         counts = portal.call(job_photos.segment_photos, service, partial(photo_task, service), job, tmp_path, model, tell)
     assert counts == {"images": 2, "failed": 0}
+
+
+def test_a_large_answer_is_read_outside_of_the_event_loop(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, read = set[int](), Blob.read
+
+    def noted(blob: Blob, count: int, start: int = 0) -> bytes:
+        if blob.length > INLINE_BYTES:
+            threads.add(threading.get_ident())
+        return read(blob, count, start)
+
+    with serve() as client:
+        assert client.portal
+        monkeypatch.setattr(Blob, "read", noted)
+        photo = encode(make_photo(900, 900), "JPEG")
+        assert client.post("/segment/batch?mask=array", files={"file": ("a.jpg", photo)}).text.count('"status":200') == 1
+        assert threads
+        assert client.portal.call(threading.get_ident) not in threads
 
 
 def test_the_folder_of_a_job_with_many_photos_is_not_listed_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
+from app.connections import Connections
 from app.serving.errors import QueueFull
 from app.serving.jobs import runner
 from app.serving.jobs.job import Job, now
 from app.serving.jobs.runner import MOST_OWN_PLANS, JobRunner, Tell, Work
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
+from tests.support.app.exchanges import assert_problem, connect, head, service_of
+from tests.support.app.jobs import stored_jobs
 from tests.support.app.services import Serve
-from tests.support.polling import wait_until_async
+from tests.support.polling import HANG_S, wait_until, wait_until_async
+from tests.support.servers import over_http
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +38,10 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "CHECK_S", 0.01)
 
 
-def run_jobs(folder: Path, registry: Registry, work: Work, clients: list[str]) -> JobRunner:
-    """Runs a job of each client until all have ended."""
+def run_jobs(folder: Path, registry: Registry, work: Work, clients: list[str]) -> dict[str, Job]:
+    """Runs a job of each client until all have ended. Returns the last of each."""
 
-    async def run() -> JobRunner:
+    async def run() -> None:
         store = JobStore(folder, 1e9, 1)
         jobs, model = JobRunner(store, registry, {False: work}), registry.get()
         for client in clients:
@@ -42,11 +49,11 @@ def run_jobs(folder: Path, registry: Registry, work: Work, clients: list[str]) -
                 sha256 = model.segmenter.runtime.identity.sha256
                 await jobs.submit(Job(id, "", client, "zip", {}, model.name, sha256, created=now()))
         jobs.start()
-        await wait_until_async(lambda: not any(job.is_open for job in store.jobs()))
+        await wait_until_async(lambda: not store.open_jobs())
         await jobs.stop()
-        return jobs
 
-    return asyncio.run(run())
+    asyncio.run(run())
+    return {job.client: job for job in stored_jobs(folder)}
 
 
 def test_a_large_job_and_small_ones_take_turns_by_client(tmp_path: Path, registry: Registry) -> None:
@@ -64,21 +71,6 @@ def test_a_large_job_and_small_ones_take_turns_by_client(tmp_path: Path, registr
     run_jobs(tmp_path, registry, work, ["large", *["small"] * 4, "other"])
     assert turns[:3] == ["large", "small", "other"]
     assert sorted(turns[3:6]) == ["large", "other", "small"]
-
-
-def test_a_turn_lasts_until_something_is_done_that_is_kept(tmp_path: Path, registry: Registry) -> None:
-    """Else two jobs, whose steps take longer than a turn, would never end."""
-    done: dict[str, int] = {}
-
-    async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> dict[str, int]:
-        while done.get(job.client, 0) < 3:
-            await asyncio.sleep(0.1)
-            done[job.client] = done.get(job.client, 0) + 1
-            tell(done[job.client] / 3)
-        return {}
-
-    run_jobs(tmp_path, registry, work, ["a", "b"])
-    assert done == {"a": 3, "b": 3}
 
 
 def test_a_turn_is_counted_from_its_first_progress(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +106,29 @@ def test_a_job_that_does_nothing_leaves_its_turn_to_others(
     assert turns == ["stuck", "other", "stuck"]
 
 
+def test_a_start_that_takes_long_gets_more_time_and_one_without_end_fails_in_words(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(runner.LONGEST_START_S, False, 0.2)
+    starts = Counter[str]()
+
+    async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> dict[str, int] | None:
+        starts[job.client] += 1
+        await asyncio.sleep({"long": 0.5, "endless": 3600, "waits": 0}[job.client])
+        while job.client == "waits" and starts["endless"] < runner.MOST_CRASHES:
+            if not tell(0.0):
+                return None
+            await asyncio.sleep(0.01)
+        return {}
+
+    jobs = run_jobs(tmp_path, registry, work, ["long", "endless", "waits"])
+    assert {client: job.status for client, job in jobs.items()} == {
+        "long": "successful", "endless": "failed", "waits": "successful"
+    }  # fmt: skip
+    assert (starts["long"], starts["endless"]) == (3, 3)
+    assert "its turns brought nothing new" in jobs["endless"].message
+
+
 def test_a_job_whose_process_ends_again_and_again_fails_though_kept_rows_are_told_anew(
     tmp_path: Path, registry: Registry
 ) -> None:
@@ -126,7 +141,7 @@ def test_a_job_whose_process_ends_again_and_again_fails_though_kept_rows_are_tol
             raise ConnectionError("its process ended")
         return {}
 
-    (job,) = run_jobs(tmp_path, registry, work, ["a"]).store.jobs()
+    job = run_jobs(tmp_path, registry, work, ["a"])["a"]
     assert (job.status, len(turns)) == ("failed", 3)
 
 
@@ -162,6 +177,25 @@ def test_clients_with_fresh_names_take_no_turns_away_from_a_job_that_stays(tmp_p
 
     asyncio.run(run())
     assert seconds["stays"] >= 0.15 * sum(seconds.values())
+
+
+def test_scenes_whose_clients_have_gone_leave_the_queue_and_wait_without_memory(
+    serve: Serve, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.jobs.plan_scene", lambda *_: asyncio.sleep(3600))
+    with serve(jobs_dir=tmp_path) as client, ExitStack() as stack:
+        service, content = service_of(client), scene.read_bytes()
+        port = stack.enter_context(over_http(client, Connections(99, service.clients).protocol))
+        with ExitStack() as senders:
+            for _ in range(MOST_OWN_PLANS):
+                sender = senders.enter_context(connect(port))
+                sender.sendall(head(len(content), path="/jobs?output=tif") + content)
+            wait_until(lambda: len([*tmp_path.glob("*/work/000000")]) == MOST_OWN_PLANS and not service.admission.used_bytes)
+            address = f"http://127.0.0.1:{port}/jobs?output=tif"
+            assert_problem(httpx.post(address, content=content, timeout=HANG_S), 503, "8 scenes of yours wait to be opened")
+        wait_until(lambda: [path.name for path in tmp_path.iterdir()] == [".lock"])
+        monkeypatch.undo()
+        assert httpx.post(address, content=content, timeout=HANG_S).status_code == 201
 
 
 def test_a_client_plans_one_scene_at_a_time_and_holds_no_other_s(tmp_path: Path, registry: Registry) -> None:

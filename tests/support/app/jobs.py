@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
 
+from app.serving.jobs.job import Job
 from tests.support.app.exchanges import service_of
 from tests.support.app.services import hold_model
 from tests.support.model.doubles import Hold
@@ -15,6 +17,11 @@ from tests.support.polling import wait_until
 
 OPEN = ("accepted", "running")
 FIRST_TILES = 12  # of the scene; after them some rows are done, and some are not
+
+
+def stored_jobs(root: Path) -> list[Job]:
+    """The jobs in a folder."""
+    return [Job.load(path.parent) for path in root.glob("*/job.json")]
 
 
 def submit(client: TestClient, content: bytes, **query: str) -> str:
