@@ -13,8 +13,8 @@ from app.serving.jobs.runner import Tell
 from app.serving.registry import Model
 from app.settings import Settings
 from imaging.rendering import parse_classes
-from model.inference.jobs.scene_process import SceneTask, scene_process
 from model.inference.merging import Logits
+from model.inference.processes.scene_process import SceneTask, scene_process
 from model.inference.runtime import Tile
 from model.inference.scenes.request import KINDS, SCENE, SceneRequest, parse_ground_area
 from model.inference.tile_queue import TileQueue

@@ -2,31 +2,20 @@
 
 A frame is a prefix (lengths of head and payload), a head, and a payload of raw bytes. A worker sends its heads as JSON: an
 attacker may control the worker, and unpickling its bytes would let the attacker run code in the front. The front sends
-pickled heads. `integer`, `number` and `text` check what stands in a worker's head, within `refuse`. Most frames of a process
-are tiles, which `TileRelay` answers.
+pickled heads. `integer`, `number` and `text` check what stands in a worker's head, within `refuse`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import pickle
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-
-import numpy as np
-
-from model.inference.errors import Cancelled
-from model.inference.merging import Logits
-from model.inference.runtime import Tile
 
 PREFIX = struct.Struct("!IQ")
 MOST_HEAD = 1 << 16  # largest head in bytes that a worker may send
-Submit = Callable[[Tile], Future[Logits]]
-"""Runs a tile through the network, on another thread."""
 CLOSED, UNASKED = "the other end is closed", "a worker sent a frame that was not asked for"
 
 
@@ -178,45 +167,3 @@ class FrameChannel:
         except OSError:  # the other end is closed, as `receive` says
             self._unsent.clear()
         self._loop.remove_writer(self._channel)
-
-
-class TileRelay:
-    """Runs tiles through the network, and sends their logits to the process in order. For use on an event loop.
-
-    ahead: how many tiles a process may have sent without having received their logits. fail: is told once why a tile has no
-    logits; nothing is sent afterwards.
-    """
-
-    def __init__(self, frames: FrameChannel, submit: Submit, ahead: int, fail: Callable[[BaseException], object]) -> None:
-        self._frames, self._submit, self._ahead, self._fail = frames, submit, ahead, fail
-        self._tiles: deque[Future[Logits]] = deque()
-        self._has_failed = False
-        self._loop = asyncio.get_running_loop()
-
-    def add(self, tile: Tile) -> None:
-        """Runs one more tile. Raises `WorkerBroken` if the process receives no logits before it sends so many."""
-        waiting = len(self._tiles) + self._frames.kept_frames
-        if waiting >= self._ahead:
-            raise WorkerBroken(f"{UNASKED}: a tile, while it has to receive the logits of {waiting}")
-        self._tiles.append(self._submit(tile))
-        self._tiles[-1].add_done_callback(self._end)
-
-    def close(self) -> None:
-        """Cancels the tiles that have no logits yet."""
-        while self._tiles:
-            self._tiles.popleft().cancel()
-
-    def _end(self, _: Future[Logits]) -> None:
-        with suppress(RuntimeError):  # the event loop has ended
-            self._loop.call_soon_threadsafe(self._send)
-
-    def _send(self) -> None:
-        """Sends the logits of finished tiles, in order."""
-        while self._tiles and self._tiles[0].done() and not self._has_failed:
-            tile = self._tiles.popleft()
-            if error := Cancelled("a tile was cancelled") if tile.cancelled() else tile.exception():
-                self._has_failed = True
-                self._fail(error)
-            else:
-                logits = np.ascontiguousarray(tile.result())
-                self._frames.send(pickle.dumps(logits.shape), logits.data.cast("B"))

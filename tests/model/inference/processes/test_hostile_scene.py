@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from imaging.errors import DamagedImage
-from model.inference.jobs.scene_process import SceneProcess, SceneTask
 from model.inference.merging import Logits
 from model.inference.processes.frames import FrameChannel, WorkerBroken, send
+from model.inference.processes.scene_process import SceneProcess, SceneTask
 from model.inference.runtime import Runtime, Tile
 from model.inference.scenes.request import SceneRequest
 from model.inference.segmenter import Segmenter
@@ -22,7 +22,7 @@ from tests.support.model.workers import channel
 
 pytestmark = pytest.mark.anyio
 AHEAD = 4
-PLAN, TILE, DONE = {"kind": "plan", "rows": 100, "remark": ""}, {"kind": "tile", "shape": [96, 96, 3]}, {"kind": "done"}
+PLAN, TILE, DONE = {"kind": "plan", "rows": 100, "remark": ""}, {"kind": "tile", "shape": [96, 96, 3]}, {"kind": "answer"}
 PIXELS = bytes(96 * 96 * 3)
 
 
