@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import pickle
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import prod
@@ -29,7 +30,6 @@ from imaging.errors import (
 from model.inference.errors import NoConfidence, NoRoom
 from model.inference.plan import Options, Plan
 from model.inference.processes.blob import Blob, seal
-from model.inference.processes.frames import integer, number, refuse, text
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
@@ -45,6 +45,14 @@ MOST_MESSAGE = 4000  # longest text of an error, in characters
 SHARE_DIGITS = 6  # of shares and confidence
 TileShape = tuple[int, int, int]
 """(height, width, channels) of a tile."""
+
+
+class WorkerEnded(ConnectionError):
+    """The other end of the socket is closed."""
+
+
+class WorkerBroken(WorkerEnded):
+    """The other end sent an invalid message."""
 
 
 class TaskDropped(Exception):
@@ -154,6 +162,34 @@ def decode_seconds(plan: Plan, segmenter: Segmenter) -> float:
     """The processor time that decoding an image of this plan may take."""
     rate = SCENE_MEGAPIXELS_PER_SECOND if segmenter.reads_scene(plan.options.rendering) else DECODE_MEGAPIXELS_PER_SECOND
     return DECODE_SECONDS + plan.megapixels / rate
+
+
+@contextmanager
+def refuse(what: str) -> Iterator[None]:
+    """Raises `WorkerBroken` for what a parser raises at a message that no process of ours sends."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError) as error:
+        raise WorkerBroken(f"a worker sent {what} that cannot be: {str(error)[:300]}") from error
+
+
+def integer(value: object, least: int, most: int) -> int:
+    """The value of a head, if it is an integer of this range; raises `ValueError` otherwise, as `number` and `text` do."""
+    if type(value) is not int or not least <= value <= most:  # True is an int as well
+        raise ValueError(f"{value!r:.100}, expected an integer from {least} to {most}")
+    return value
+
+
+def number(value: object, most: float) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= most:  # type: ignore[operator]
+        raise ValueError(f"{value!r:.100}, expected a number from 0 to {most:g}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def text(value: object, most: int) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise ValueError(f"{value!r:.100}, expected a text of at most {most} characters")
+    return value
 
 
 def error_head(error: Exception) -> dict[str, object]:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from imaging.errors import DamagedImage
-from model.inference.processes.conversation import Conversation, Submit
+from model.inference.processes.conversation import Conversation, FrameChannel, Submit
 from model.inference.processes.forkserver import start_program
-from model.inference.processes.frames import FrameChannel, integer, refuse, text
-from model.inference.processes.protocol import MOST_MESSAGE
+from model.inference.processes.protocol import MOST_MESSAGE, integer, refuse, text
 from model.inference.scenes.request import SceneRequest
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import tile_shapes

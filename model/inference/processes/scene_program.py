@@ -28,7 +28,7 @@ from imaging.georeferenced.scene import SAFE_DRIVERS, Scene, open_scene
 from model.inference.errors import NO_SPACE, NoRoom
 from model.inference.merging import Logits
 from model.inference.processes.confinement import begin_program, confine, limit, unlimit
-from model.inference.processes.front import Front
+from model.inference.processes.conversation import Front
 from model.inference.processes.protocol import MOST_MESSAGE, error_head
 from model.inference.processes.scene_process import SceneTask
 from model.inference.runtime import Runtime, Tile

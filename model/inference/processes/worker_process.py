@@ -18,7 +18,7 @@ from model.inference.plan import Plan
 from model.inference.processes import protocol
 from model.inference.processes.blob import INLINE_BYTES, read_file, write_file
 from model.inference.processes.confinement import confine, limit, unlimit, unlimit_cpu
-from model.inference.processes.front import Front
+from model.inference.processes.conversation import Front
 from model.inference.processes.protocol import PLAN_BYTES, PLAN_SECONDS, Task, TaskDropped
 from model.inference.runtime import Tile
 

@@ -16,9 +16,8 @@ from typing import Any
 from model.inference.cores import available_cores
 from model.inference.errors import WorkersStopped
 from model.inference.processes.confinement import IS_LINUX, landlock_version
-from model.inference.processes.conversation import Conversation
+from model.inference.processes.conversation import Conversation, FrameChannel
 from model.inference.processes.forkserver import ForkedProcess, ForkServer
-from model.inference.processes.frames import FrameChannel
 from model.inference.processes.worker import DeathReason, Worker
 
 MOST_WORKERS = 64  # more than one event loop can supply with images

@@ -12,7 +12,7 @@ from imaging.decoding import Limits
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.processes.blob import Blob
-from model.inference.processes.frames import FrameChannel
+from model.inference.processes.conversation import FrameChannel
 from model.inference.processes.protocol import ImageRequest
 from model.inference.processes.worker import DeathReason
 from model.inference.processes.workers import Workers

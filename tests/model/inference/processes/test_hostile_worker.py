@@ -21,8 +21,8 @@ from imaging.errors import DamagedImage
 from model.inference.errors import WorkerFailed
 from model.inference.merging import Logits
 from model.inference.processes.blob import Blob
-from model.inference.processes.frames import PREFIX, FrameChannel, WorkerEnded, receive, send
-from model.inference.processes.protocol import Answer, ImageRequest, WorkerPlan
+from model.inference.processes.conversation import PREFIX, FrameChannel, receive, send
+from model.inference.processes.protocol import Answer, ImageRequest, WorkerEnded, WorkerPlan
 from model.inference.processes.worker import Worker
 from model.inference.runtime import Runtime, Tile
 from model.inference.segmenter import Segmenter
@@ -152,6 +152,7 @@ async def test_the_parent_derives_from_the_size_what_follows_from_it(it: Hostile
         (TILE | {"shape": [-1, 96, 3]}, 96 * 96 * 3),
         (TILE | {"shape": [96.0, 96, 3]}, 96 * 96 * 3),
         (TILE | {"shape": ["96", "96", "3"]}, 96 * 96 * 3),
+        *((TILE | {"shape": shape}, 96 * 96 * 3) for shape in (None, 5, [], "abc", [1e3], [1 << 70, 96, 3])),
         (TILE, 96 * 96 * 3 - 1),
         ({"kind": "tile"}, 96 * 96 * 3),
         ({"kind": "plan"}, 0),
