@@ -56,7 +56,7 @@ from imaging.decoding import IMAGE_FORMATS
 from imaging.formats.signatures import UNKNOWN, format_of
 from imaging.rendering import parse_classes
 from model.inference.plan import MODEL
-from model.inference.scenes.request import kind_of, scene_parameters
+from model.inference.scenes.request import KINDS, scene_parameters
 from model.printable import printable
 
 ANY = {MODEL.name, OUTPUT.name}
@@ -208,7 +208,7 @@ def _check(query: Query, service: Service) -> None:
         raise BadParameter("query output: is missing; give one of tif, cog, gpkg, geojson (a scene), zip, coco, jsonl (photos)")
     output = query["output"]
     is_scene = output in SCENE_OUTPUTS
-    own_names = scene_parameters(kind_of(MEDIA_TYPES[output][0])) if is_scene else QUERY_PARAMETERS
+    own_names = scene_parameters(KINDS[MEDIA_TYPES[output][0]]) if is_scene else QUERY_PARAMETERS
     if others := [name for name in query if name not in ANY | own_names.keys()]:
         raise BadParameter(f"{others[0]}: does not go with output={output}; leave it out")
     service.registry.get(query.get("model"))
