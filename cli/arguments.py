@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, get_args
 
@@ -14,16 +12,15 @@ import shtab
 from cli.input import Shard
 from cli.report import write_stdout
 from cli.stores import SCHEMES
-from imaging.band_scale import parse_bands, parse_scale
 from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.parameters import Group, Parameter
-from imaging.rendering import ANSWER_FORMATS, RENDERING, MaskEncoding, Rendering, parse_classes
+from imaging.rendering import ANSWER_FORMATS, RENDERING, MaskEncoding, parse_classes
 from model.command_line import ArgumentGroup, CommandParser, argument_type
 from model.inference.instructions import CPU_ISAS
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.plan import MODEL, OPTIONS, Options
-from model.inference.scenes.request import SCENE, SQUARE_METRES
-from model.inference.small_regions import Area, parse_area
+from model.inference.scenes.request import SCENE, is_ground_area
+from model.inference.small_regions import parse_area
 from model.inference.tiling import parse_tile
 from model.weights_file import DEFAULT_WEIGHTS
 
@@ -40,19 +37,11 @@ CHOSEN = {name: parameter for name, parameter in (RENDERING | OPTIONS).items() i
 """The parameters of `/segment` that the command line has as well, by their HTTP names."""
 
 
-@dataclass(frozen=True)
-class GroundArea:
-    """An area on the ground in square metres."""
-
-    square_metres: float
-
-
-def parse_any_area(text: str) -> Area | GroundArea:
-    """Parses an area: pixels `200`, a share of the image `0.1%`, or the ground `5m2`; raises `ValueError`."""
-    if match := re.fullmatch(SQUARE_METRES, text):
-        return GroundArea(float(match[1]))
+def _area(text: str) -> None:
+    """Raises `ValueError` for what is no area: pixels `200`, a share of the image `0.1%`, or the ground `5m2`."""
     try:
-        return parse_area(text)
+        if not is_ground_area(text):
+            parse_area(text)
     except ValueError as error:
         raise ValueError(f"{error}; of scenes also square metres, such as 5m2") from error
 
@@ -63,16 +52,13 @@ def _format(text: str) -> str:
     return text
 
 
-def _classes(text: str) -> str:
+def _classes(text: str) -> None:
     if not parse_classes(text):
-        raise argparse.ArgumentTypeError(f"must be comma-separated names or ids of classes, got {text!r}")
-    return text
+        raise ValueError(f"must be comma-separated names or ids of classes, got {text!r}")
 
 
-TYPES: dict[str, Callable[[str], Any]] = {
-    "format": _format, "classes": _classes, "min_area": argument_type(parse_any_area),
-}  # fmt: skip
-"""What reads the values of arguments whose errors say more, or that a service reads itself."""
+CHECKS: dict[str, Callable[[str], object]] = {"classes": _classes, "min_area": _area}
+"""What checks the texts of arguments whose errors say more."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -137,18 +123,27 @@ def _add_parameter(group: ArgumentGroup, parameter: Parameter) -> None:
         action = argparse.BooleanOptionalAction if parameter.default else "store_true"
         group.add_argument(flag, action=action, default=None, help=text)
     elif parameter.is_choice:
-        group.add_argument(flag, type=TYPES.get(parameter.name) or parameter.own_name, choices=parameter.choices, help=text)
+        own_name = _format if parameter.name == "format" else parameter.own_name
+        group.add_argument(flag, type=own_name, choices=parameter.choices, help=text)
     else:
-        group.add_argument(flag, metavar=parameter.metavar, type=TYPES.get(parameter.name) or _type(parameter), help=text)
+        group.add_argument(flag, metavar=parameter.metavar, type=_type(parameter), help=text)
 
 
 def _type(parameter: Parameter) -> Callable[[str], Any]:
-    """What reads a parameter's value."""
+    """What reads a parameter's value. A text stays one, since a service reads it itself; blanks in those of a pattern go."""
+    if parameter.is_text:
+        check = CHECKS.get(parameter.name) or parameter.parse or str
+
+        def checked(text: str) -> str:
+            check(text)
+            return "".join(text.split()) if parameter.pattern else text
+
+        return argument_type(checked)
     if parameter.parse:
         return argument_type(parameter.parse)
-    if parameter.type is int:
+    if int in parameter.members:
         return whole_number(int(parameter.least), int(parameter.most))
-    return number(parameter.least, parameter.most) if parameter.type is float else str
+    return number(parameter.least, parameter.most)
 
 
 def _default(parameter: Parameter, flag: str) -> str:
@@ -163,9 +158,8 @@ def add_scene(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group(
         "of a raster with coordinates (extra geo): -o FILE.tif, FILE.geojson or FILE.gpkg, or several -o"
     )
-    values = {"bands": ("N,N,N", argument_type(parse_bands)), "scale": ("MIN,MAX", argument_type(parse_scale))}
-    for name, (metavar, kind) in (values | {"gsd": ("METRES", number(0, 1e6, above=True))}).items():
-        group.add_argument(f"--{name}", metavar=metavar, type=kind, help=SCENE[name].option)
+    for parameter in SCENE.values():
+        _add_parameter(group, parameter)
     group.add_argument("--cog", action="store_true", help="write a Cloud Optimized GeoTIFF")
     group.add_argument("--style", action="store_true", help="write a style for QGIS beside the result, FILE.qml")
     group.add_argument(
@@ -209,22 +203,13 @@ def add_network(p: argparse.ArgumentParser) -> None:
 
 
 def service_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments that `/segment` has as well and that the command line sets, by their HTTP names."""
-    return {name: value for name in CHOSEN if (value := getattr(args, name)) is not None}
-
-
-def rendering(args: argparse.Namespace) -> Rendering:
-    """The form of answer that the arguments select. Raises `UnusedParameter` for one that the format does not use."""
-    values = {name: value for name, value in service_arguments(args).items() if name in RENDERING}
-    result = Rendering(**{name: RENDERING[name].read(value) for name, value in values.items()})
-    result.check_uses(RENDERING[name] for name in values)
-    return result
+    """The arguments that a service has as well and that the command line sets, by their HTTP names; texts are not read."""
+    return {name: value for name in CHOSEN | SCENE if (value := getattr(args, name)) is not None}
 
 
 def options(args: argparse.Namespace) -> Options:
-    """The options of segmentation that the arguments select."""
-    values = {name: value for name, value in service_arguments(args).items() if name in OPTIONS}
-    return Options(tile=args.tile, rendering=rendering(args), **values)
+    """What the arguments ask for. Raises `UnusedParameter` for one that the format does not use."""
+    return Options.of(service_arguments(args), tile=args.tile)
 
 
 def _add_file(p: ArgumentGroup, *names: str, **options: Any) -> None:

@@ -20,7 +20,7 @@ from cli.places import is_path, real, version
 from cli.remote import ServerError, detail_of, refuse_local
 from cli.report import DONE, tell
 from model.inference.scenes.former import refuse_open, remove_former
-from model.inference.scenes.request import SCENE, SceneRequest
+from model.inference.scenes.request import SceneRequest
 from model.whole_file import check_output, whole_file, write_file
 
 PAUSE_S = 1.0  # between two looks at the job
@@ -83,15 +83,8 @@ def _checked(requests: Sequence[SceneRequest], args: argparse.Namespace) -> Scen
 def _query(request: SceneRequest, args: argparse.Namespace) -> dict[str, str]:
     """The job's parameters, as the service takes them."""
     kinds = {"raster": "cog" if request.cog else "tif", "geopackage": "gpkg", "geojson": "geojson"}
-    texts: dict[str, Any] = {"output": kinds[request.kind], "model": args.model}
-    texts |= service_arguments(args) | {name: getattr(request, name) for name in SCENE}
-    if request.bands:
-        texts["bands"] = ",".join(map(str, request.bands))
-    if request.scale:
-        texts["scale"] = f"{request.scale.least!r},{request.scale.most!r}"
-    if request.min_area:
-        texts["min_area"] = f"{request.min_area:f}m2"
-    return {name: str(value) for name, value in texts.items() if value is not None}
+    values: dict[str, Any] = {"output": kinds[request.kind], "model": args.model} | service_arguments(args)
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def _kept(path: Path, note: dict[str, Any]) -> str | None:

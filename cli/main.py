@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.answers import Answers, open_answers
-from cli.arguments import options, parser, rendering
+from cli.arguments import options, parser
 from cli.coco_file import CocoFile, is_coco_file
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_either
@@ -59,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
             raise OSError(f"{args.server} does not say at /info which model it runs, and --resume needs that; leave it out")
         if document:
             document.begin(resume=args.resume, force=args.force)
-        summary = Summary(rendering=rendering(args))
+        summary = Summary(rendering=options(args).rendering)
         records, journal = open_records(args, answers, digest, summary)
         job = BulkJob(
             backend, answers, listing, digest, journal, resume=args.resume,
@@ -119,7 +119,7 @@ def _to_stdout(args: argparse.Namespace) -> dict[str, bool]:
 
 def _listing(args: argparse.Namespace) -> tuple[Listing, Answers, CocoFile | None]:
     """The inputs, where their answers go, and the document that collects them, if there is one."""
-    answer, listing = rendering(args), list_either(args.inputs, args.from_file, args.out)
+    answer, listing = options(args).rendering, list_either(args.inputs, args.from_file, args.out)
     if is_coco_file(args.out, args.format, listing.single):
         if not is_path(args.out) or args.shard:
             reason = "one COCO document of all images goes to a file on this machine, without --shard"

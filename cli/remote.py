@@ -12,7 +12,7 @@ from dataclasses import replace
 import httpx
 
 from cli.address import ask, open_client, origin
-from cli.arguments import LOCAL, parser, rendering, service_arguments
+from cli.arguments import LOCAL, options, parser, service_arguments
 from cli.report import Result, as_options
 from imaging.object_facts import image_row, read_object_headers
 from imaging.rendering import Rendering
@@ -46,7 +46,7 @@ class Remote:
 
     def __init__(self, args: argparse.Namespace, sleep: Callable[[float], None] = time.sleep) -> None:
         refuse_local(args)
-        answer = rendering(args)
+        answer = options(args).rendering
         query = {
             name: str(value).lower() if isinstance(value, bool) else str(value)
             for name, value in service_arguments(args).items()

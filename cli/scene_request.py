@@ -6,22 +6,28 @@ import argparse
 import glob
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from itertools import combinations
 
-from cli.arguments import GroundArea, service_arguments
+from cli.arguments import service_arguments
 from cli.places import is_path, real
 from cli.report import as_options
 from imaging.parameters import Parameter
-from imaging.rendering import RENDERING, parse_classes
+from imaging.rendering import RENDERING
 from model.command_line import install_command
 from model.inference.plan import OPTIONS
-from model.inference.scenes.request import KINDS, Kind, SceneRequest, kind_of
+from model.inference.scenes.request import (
+    KINDS,
+    OF_POLYGONS,
+    SCENE,
+    Kind,
+    SceneRequest,
+    is_ground_area,
+    kind_of,
+    scene_parameters,
+)
 
-OF_ALL, OF_POLYGONS = {"overlap", "blend"}, {"classes", "topology", "tolerance", "min_area"}
-"""The parameters of `/segment` that scenes have: of every output, and of polygons."""
-OF_SCENES = ("bands", "scale", "gsd", "cog", "style")
+OF_SCENES = (*SCENE, "cog", "style")
 """The arguments that only scenes have."""
 OF_JOBS = {"server", "api_key", "model"}
 ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
@@ -84,23 +90,12 @@ def _read_request(args: argparse.Namespace, inputs: Sequence[str], out: str, out
     if kind is None:
         if options := [name for name in OF_SCENES if getattr(args, name) not in (None, False)]:
             raise OSError(f"--{options[0]} is for scenes; give -o a file that ends in {', '.join(KINDS)}, or leave it out")
-        if isinstance(args.min_area, GroundArea):
+        if is_ground_area(args.min_area or ""):
             raise OSError("--min-area in m2 is for polygons of scenes; give pixels or a share such as 0.1%")
         return None
     _check(args, inputs, out, set(map(kind_of, outs)))
-    values = service_arguments(args)
-    request = SceneRequest(
-        source=inputs[0], out=out, kind=kind, bands=args.bands, scale=args.scale, gsd=args.gsd, tile=args.tile,
-        overlap=values.get("overlap", SceneRequest.overlap), blend=values.get("blend", SceneRequest.blend),
-        resume=args.resume, style=args.style,
-    )  # fmt: skip
-    if kind == "raster":
-        return replace(request, cog=args.cog)
-    return replace(
-        request, classes=parse_classes(values["classes"]) if "classes" in values else (),
-        shared_borders=values.get("topology") == "shared", tolerance=values.get("tolerance", 0.0),
-        min_area=args.min_area.square_metres if args.min_area is not None else 0.0,
-    )  # fmt: skip
+    others = {"tile": args.tile, "resume": args.resume, "style": args.style, "cog": args.cog and kind == "raster"}
+    return SceneRequest.of(inputs[0], out, service_arguments(args), **others)
 
 
 def _check(args: argparse.Namespace, inputs: Sequence[str], out: str, kinds: set[Kind | None]) -> None:
@@ -114,14 +109,14 @@ def _check(args: argparse.Namespace, inputs: Sequence[str], out: str, kinds: set
     if options := [name for name in OF_PICTURES if name in foreign and getattr(args, name, None) not in (None, False)]:
         advice = "leave it out, or add --job" if options[0] in OF_JOBS else "leave it out"
         raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {out} is that of a scene; {advice}")
-    names = OF_ALL | (OF_POLYGONS if kinds != {"raster"} else set())
+    names = scene_parameters("raster" if kinds == {"raster"} else None)
     if others := [name for name in service_arguments(args) if name not in names]:
         parameter: Parameter = (RENDERING | OPTIONS)[others[0]]
         hint = "it applies to polygons, .geojson and .gpkg" if parameter.name in OF_POLYGONS else "scenes do not have it"
         if parameter.name == "side":
             hint = "scenes keep their pixels; --gsd METRES scales them"
         raise OSError(as_options(f"--{parameter.name.replace('_', '-')} is not for -o {out}: {hint}; leave it out"))
-    if args.min_area is not None and not isinstance(args.min_area, GroundArea):
+    if args.min_area is not None and not is_ground_area(args.min_area):
         raise OSError(f"--min-area of a scene is in square metres, such as 5m2, got {args.min_area}")
     if args.cog and "raster" not in kinds:
         raise OSError(f"--cog is for rasters, and -o {out} has polygons; leave it out")

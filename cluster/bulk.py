@@ -22,7 +22,7 @@ from math import inf
 from typing import Any
 
 from cli.answers import Answers, open_answers
-from cli.arguments import add_answer, add_inputs, add_network, add_scene, number, options, rendering, whole_number
+from cli.arguments import add_answer, add_inputs, add_network, add_scene, number, options, whole_number
 from cli.input import STDIO, Input, Shard
 from cli.inputs import Listing, list_either
 from cli.local import Local, Network
@@ -89,7 +89,7 @@ def _run(args: argparse.Namespace) -> int:
         return _segment_scenes(args, requests)
     out = _absolute(args.out) if args.out else args.out
     listing = list_either(args.inputs, args.from_file, out)
-    answers = open_answers(out, rendering(args), single=False)
+    answers = open_answers(out, options(args).rendering, single=False)
     with _cluster(args.address) as ray:
         return _segment(ray, args, listing, answers)
 
@@ -127,7 +127,7 @@ def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answ
         tell(f"no node has {args.cpus} CPUs and {args.gpus:g} GPUs; waiting until the cluster gets one", COMMAND)
     digest, cpu_isa = ray.get(ray.remote(**resources)(network_digest).remote(load, network))
     load_same = partial(load, replace(network, cpu_isa=cpu_isa))
-    shard, summary = args.shard or Shard(), Summary(COMMAND, rendering(args))
+    shard, summary = args.shard or Shard(), Summary(COMMAND, options(args).rendering)
     records, journal = open_records(args, answers, digest, summary)
     assert journal is not None
     images = (replace(each, name=_absolute(each.name)) for each in listing if shard.holds(each))

@@ -128,3 +128,8 @@ def parameters_of(owner: type[Any]) -> dict[str, Parameter]:
             default = each.default_factory() if callable(each.default_factory) else each.default
             parameters[each.name] = replace(parameter, name=each.name, type=get_args(hint)[0], default=default)
     return parameters
+
+
+def read_values(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields' values for those of HTTP, JSON or the command line that these parameters have. Raises `ValueError`."""
+    return {name: parameter.read(values[name]) for name, parameter in parameters.items() if name in values}

@@ -57,13 +57,10 @@ from imaging.decoding import IMAGE_FORMATS
 from imaging.formats.signatures import UNKNOWN, format_of
 from imaging.rendering import parse_classes
 from model.inference.plan import MODEL
-from model.inference.scenes.request import SCENE
+from model.inference.scenes.request import KINDS, scene_parameters
 from model.printable import printable
 
 ANY = {MODEL.name, OUTPUT.name}
-OF_SCENES = ANY | SCENE.keys() | {"overlap", "blend"}
-OF_POLYGONS = OF_SCENES | {"classes", "topology", "tolerance", "min_area"}
-OF_PHOTOS = ANY | QUERY_PARAMETERS.keys()
 FORMATS = {"zip": "png", "coco": "coco", "jsonl": "json"}
 """The format of a photo's answer by the job's output, unless the request names one."""
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
@@ -226,8 +223,8 @@ def _check(query: Query, service: Service) -> None:
         raise BadParameter("query output: is missing; give one of tif, cog, gpkg, geojson (a scene), zip, coco, jsonl (photos)")
     output = query["output"]
     is_scene = output in SCENE_OUTPUTS
-    names = OF_PHOTOS if not is_scene else OF_POLYGONS if output in ("gpkg", "geojson") else OF_SCENES
-    if others := [name for name in query if name not in names]:
+    own_names = scene_parameters(KINDS[MEDIA_TYPES[output][0]]) if is_scene else QUERY_PARAMETERS
+    if others := [name for name in query if name not in ANY | own_names.keys()]:
         raise BadParameter(f"{others[0]}: does not go with output={output}; leave it out")
     service.registry.get(query.get("model"))
     if output not in (outputs := available_outputs()):

@@ -17,8 +17,8 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_
 from app.api.errors import BadParameter
 from app.settings import Settings
 from imaging.parameters import Parameter
-from imaging.rendering import RENDERING, Rendering
-from model.inference.plan import OPTIONS, PARAMETERS, Options
+from imaging.rendering import Rendering, parse_classes
+from model.inference.plan import PARAMETERS, Options
 from model.printable import VALUE_LENGTH, excerpt, printable
 
 NEAR = 0.8  # likeness from which a field of a form is a parameter's typing error: forms have fields of other programs
@@ -146,7 +146,7 @@ def make_options(settings: Settings, query: Query, file_name: str, picture: str 
     """The options of a request, from its query, which has a `format`, or else from the settings.
 
     file_name: of the image, which COCO documents contain. picture: the image format of `color` and `overlay`, if the query
-    has none. Raises `BadParameter` or `UnusedParameter`.
+    has none. Raises `BadParameter`.
     """
     values = {"overlap": settings.overlap, "blend": settings.blend, **query}
     if query["format"] in ("color", "overlay"):
@@ -154,17 +154,17 @@ def make_options(settings: Settings, query: Query, file_name: str, picture: str 
     if "mask_threshold" in query:
         if "min_confidence" in query:
             raise BadParameter("mask_threshold and min_confidence mean the same; give one of them")
-        values["min_confidence"] = query["mask_threshold"]
+        if query["mask_threshold"]:  # 0 leaves all pixels, in each format
+            values["min_confidence"] = query["mask_threshold"]
+    if not parse_classes(values.get("classes", "all")):
+        raise BadParameter(f"classes: must be names or ids of classes, with commas, got {excerpt(values['classes'])}")
+    name = file_name if query["format"] == "coco" else Rendering.name
     try:
-        own = {name: parameter.read(values[name]) for name, parameter in (RENDERING | OPTIONS).items() if name in values}
+        options = Options.of(values, tile=settings.tile, name=name)
+        options.rendering.check_uses(HUGGING_FACE[each] for each in HUGGING_FACE if each in query)
     except ValueError as error:
         raise BadParameter(str(error)) from error
-    if own.get("classes") == ():
-        raise BadParameter(f"classes: must be names or ids of classes, with commas, got {excerpt(values['classes'])}")
-    form = {name: value for name, value in own.items() if name in RENDERING}
-    rendering = Rendering(name=file_name if query["format"] == "coco" else Rendering.name, **form)
-    rendering.check_uses(parameter for parameter in QUERY_PARAMETERS.values() if parameter.name in query)
-    return Options(tile=settings.tile, rendering=rendering, **{name: own[name] for name in own if name in OPTIONS})
+    return options
 
 
 def _wrong_values(errors: ValidationError, source: str, model: type[BaseModel]) -> Iterable[str]:

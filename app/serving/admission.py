@@ -12,7 +12,7 @@ from app.serving.clients import Client, Clients
 from app.serving.errors import NeverFits, QueueFull
 from app.serving.lanes import Lane, Turn
 from model.inference.processes.blob import Blob
-from model.inference.processes.protocol import PLAN_BYTES, Grant, WorkerPlan
+from model.inference.processes.protocol import PLAN_BYTES, WorkerPlan
 
 BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the memory
 FIRST_BYTES = 96 << 20  # for each image until it is planned; planning and photos of a few megapixels need no more
@@ -102,15 +102,11 @@ class Reservation(ExitStack):
         """Closes slow clients that hold files, because there was no room for another one."""
         self._admission.close_slow(self._admission.files)
 
-    def ask(self, file: Blob, deadline: float) -> Grant:
-        """Asks for a turn to plan the file, which has come after `wait`. Returns what it may take if its plan needs no more.
-
-        Raises `QueueFull`.
-        """
+    def ask(self, file: Blob, deadline: float) -> None:
+        """Asks for a turn to plan the file, which has come after `wait`. Raises `QueueFull`."""
         self._file, self._deadline = file, deadline
         self.check_queue(deadline)
         self._join(self._admission.small, 1, 1.0, FIRST_BYTES)
-        return Grant(max(0, FIRST_BYTES - file.length), LARGE_MEGAPIXELS)
 
     def admit(self, plan: WorkerPlan) -> bool:
         """Says whether the planned image may begin now; if not, it is planned again after `wait`.

@@ -179,7 +179,7 @@ def costs(folder: Path, size: tuple[int, int]) -> tuple[list[Cost], list[Cost]]:
     pixels = photos_side_by_side(*size)
     write_scene(scene, pixels, compress="jpeg", photometric="ycbcr")
     runtime = load_runtime(find_files(DEFAULT_WEIGHTS))
-    request = SceneRequest(str(scene), str(out), "raster")
+    request = SceneRequest(str(scene), str(out))
     with open_scene(str(scene)) as reader:
         tiles = plan_work(request, reader, runtime).tiles
     sample = list(islice(tiles.tiles(pixels), 64))
@@ -216,7 +216,7 @@ def differing_pixels(folder: Path) -> int:
     pixels = photos_side_by_side(*WHOLE)
     write_scene(scene, pixels)
     runtime = load_runtime(find_files(DEFAULT_WEIGHTS))
-    segment_one([SceneRequest(str(scene), str(out), "raster")], runtime)
+    segment_one([SceneRequest(str(scene), str(out))], runtime)
     whole = Segmenter(runtime)(pixels, Options(side="native")).class_map
     with rasterio.open(out) as file:
         return int((file.read(1) != whole).sum())

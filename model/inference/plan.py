@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from imaging.decoding import OpenImage
-from imaging.parameters import Parameter, parameters_of
+from imaging.parameters import Parameter, parameters_of, read_values
 from imaging.rendering import RENDERING, Rendering
 from model.inference.scaling import SIDES, Side, parse_side
 from model.inference.small_regions import AREA_PATTERN, AREA_WORDS, Area, parse_area
@@ -57,6 +58,17 @@ class Options:
         values=AREA_WORDS, pattern=AREA_PATTERN, examples=("200", "0.1%"), parse=parse_area,
     )] = field(default_factory=Area)
     # fmt: on
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], *, tile: Size | None, name: str = Rendering.name) -> Options:
+        """What the parameters' values ask for, by their names; texts are read. tile: as of the class. name: of `Rendering`.
+
+        Raises `ValueError`, and `UnusedParameter` for one that the form of answer does not use.
+        """
+        form = read_values(RENDERING, values)
+        rendering = Rendering(name=name, **form)
+        rendering.check_uses(RENDERING[name] for name in form)
+        return cls(tile=tile, rendering=rendering, **read_values(OPTIONS, values))
 
     def check(self) -> None:
         """Raises `ValueError` for a value that a request may not have. The plan of a small scene may have a smaller side."""

@@ -38,10 +38,12 @@ def expected(openvino_runtime: Runtime) -> Expected:
         ("--format cutout --classes circle", "png", Options(rendering=Rendering("cutout", classes=("circle",)))),
         ("--format hf", "json", Options(rendering=Rendering("hf"))),
         (
-            "--format overlay --image-format jpeg --classes Circle,3 --palette labels --no-names",
+            "--format overlay --image-format jpeg --classes Circle,3 --palette labels --no-names --width 50 --height 40",
             "jpg",
             Options(
-                rendering=Rendering("overlay", classes=("circle", "3"), palette="labels", names=False, image_format="jpeg")
+                rendering=Rendering(
+                    "overlay", classes=("circle", "3"), palette="labels", names=False, image_format="jpeg", width=50, height=40
+                )
             ),
         ),
         (

@@ -21,7 +21,7 @@ from cluster.scenes import join, part_file, plan_parts, segment_part
 from imaging.georeferenced.errors import SceneError
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
-from model.inference.scenes.request import Kind, SceneRequest
+from model.inference.scenes.request import SceneRequest
 from model.weights_file import find_files
 from tests.support.checkout import ROOT
 from tests.support.cli.commands import environment
@@ -44,22 +44,19 @@ def request_of(tmp_path: Path) -> SceneRequest:
     mask = np.ones((900, 100), bool)
     mask[300:500, 25:75] = False
     scene = write_scene(tmp_path / "a.tif", make_photo(900, 100), mask=mask, tiled=True, blockxsize=64, blockysize=64)
-    return SceneRequest(scene, str(tmp_path / "out.tif"), "raster", tile=(64, 64))
+    return SceneRequest(scene, str(tmp_path / "out.tif"), tile=(64, 64))
 
 
-@pytest.mark.parametrize(
-    ("kind", "ending", "gsd"), [("raster", "tif", None), ("geopackage", "gpkg", None), ("raster", "tif", 0.8)]
-)
+@pytest.mark.parametrize(("ending", "gsd"), [("tif", None), ("gpkg", None), ("tif", 0.8)])
 def test_parts_give_the_bytes_of_one_machine(
     request_of: SceneRequest,
     network: Network,
     runtime: Runtime,
     tmp_path: Path,
-    kind: Kind,
     ending: str,
     gsd: float | None,
 ) -> None:
-    whole = replace(request_of, kind=kind, out=str(tmp_path / f"whole.{ending}"), gsd=gsd)
+    whole = replace(request_of, out=str(tmp_path / f"whole.{ending}"), gsd=gsd)
     segment_one([whole], runtime)
     split = replace(whole, out=str(tmp_path / "split" / f"out.{ending}"))
     parts = plan_parts(split, network, tasks=1)

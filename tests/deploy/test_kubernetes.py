@@ -20,7 +20,7 @@ from app.serving.jobs.store import RESERVE_BYTES
 from app.settings import Settings
 from app.telemetry import REASONS
 from app.variables import read_variables
-from model.inference.jobs.scene_program import MEMORY_BYTES
+from model.inference.processes.scene_program import MEMORY_BYTES
 from tests.support.deploy.files import ADAPTER, COMPOSE, DEPLOY, JOBS, KEDA, adapter_query, assert_confined
 
 pytestmark = pytest.mark.long  # kubectl builds them

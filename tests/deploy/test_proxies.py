@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.settings import Settings
-from model.inference.jobs.scene_process import PLAN_TIMEOUT_S
+from model.inference.processes.scene_process import PLAN_TIMEOUT_S
 from tests.support.deploy.proxies import ALL_PROXIES, PROXIES, Proxy, balanced
 from tests.support.images import camera_photo as photo
 from tests.support.polling import HANG_S, wait_until

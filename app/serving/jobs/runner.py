@@ -15,7 +15,7 @@ from app.serving.jobs.job import Job, now
 from app.serving.jobs.store import NO_ROOM, JobStore
 from app.serving.registry import Model, Registry
 from model.inference.errors import NO_SPACE, InferenceError, SchedulerEnded
-from model.inference.jobs.scene_process import REFUSALS
+from model.inference.processes.protocol import REFUSALS
 
 TURN_S = 20.0  # after which the next client's job has its turn, if another waits, once a tile or photo of this turn is kept
 LONGEST_START_S = {True: 300.0, False: 900.0}  # the same, if none is; by whether the job is of a scene; twice for each crash

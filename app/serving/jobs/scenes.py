@@ -12,27 +12,18 @@ from app.serving.jobs.job import WORK, Job, upload_path
 from app.serving.jobs.runner import Tell
 from app.serving.registry import Model
 from app.settings import Settings
-from imaging.rendering import parse_classes
-from model.inference.jobs.scene_process import SceneTask, scene_process
 from model.inference.merging import Logits
+from model.inference.processes.scene_process import SceneTask, scene_process
 from model.inference.runtime import Tile
-from model.inference.scenes.request import KINDS, SCENE, SceneRequest, parse_ground_area
+from model.inference.scenes.request import SceneRequest
 from model.inference.tile_queue import TileQueue
 
 
 def scene_request(job: Job, folder: Path, settings: Settings) -> SceneRequest:
     """What the job asks of its scene. Raises `ValueError` for a wrong value."""
-    values, out = job.parameters, folder / WORK / job.result
-    options = {name: parameter.read(values[name]) for name, parameter in SCENE.items() if name in values}
-    if "classes" in values:
-        options["classes"] = parse_classes(values["classes"])
-    if "min_area" in values:
-        options["min_area"] = parse_ground_area(values["min_area"])
-    return SceneRequest(
-        source=str(upload_path(folder, 0)), out=str(out), kind=KINDS[out.suffix], cog=job.output == "cog",
-        tile=settings.tile, overlap=values.get("overlap", settings.overlap), blend=values.get("blend", settings.blend),
-        shared_borders=values.get("topology") == "shared", tolerance=values.get("tolerance", 0.0), **options,
-    )  # fmt: skip
+    values = {"overlap": settings.overlap, "blend": settings.blend, **job.parameters}
+    out, is_cog = str(folder / WORK / job.result), job.output == "cog"
+    return SceneRequest.of(str(upload_path(folder, 0)), out, values, tile=settings.tile, cog=is_cog)
 
 
 async def plan_scene(request: SceneRequest, folder: Path, model: Model) -> None:

@@ -29,6 +29,7 @@ SCOPE_VERSION, SCOPES = 6, 0b11  # abstract sockets, signals
 SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 RULESET = struct.Struct("=QQQ")  # rights on files, rights on the network, scopes
 PATH_RULE = struct.Struct("=Qi")  # rights, descriptor
+IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 MOST_KILLABLE = "1000"  # as `oom_score_adj`
 
 
@@ -44,8 +45,14 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def refuse_privileges() -> None:
-    """Keeps this process and its children from gaining privileges by a program that they execute."""
+def begin_program(parent: int) -> None:
+    """Begins a process that the front, a process of this id, has started: it ends with the front, and gains no privileges.
+
+    It ignores signals of the process group, which the front handles. What it forks inherits the last two.
+    """
+    for name in IGNORED_SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    end_with_parent(parent)
     _prctl(NO_NEW_PRIVS, 1)
 
 
@@ -64,7 +71,7 @@ def confine(writable: Sequence[Path] = ()) -> None:
 
     Nor may it trace other processes or read their memory, connect or bind TCP sockets, or send signals to others (the last two
     by the version). Descriptors that are open stay usable. When memory is full, the system kills this process before others,
-    also those of its control group. Call `refuse_privileges` before, and this in no process that forks others.
+    also those of its control group. Call `begin_program` before, and this in no process that forks others.
     Raises `OSError`.
     """
     if not IS_LINUX:

@@ -12,20 +12,16 @@ import socket
 import struct
 from contextlib import suppress
 
-from model.inference.processes.confinement import end_with_parent, refuse_privileges
+from model.inference.processes.confinement import begin_program, end_with_parent
 
 REQUEST = struct.Struct("!q")  # the process id of a worker that is killed, or `FORK`, with a worker's socket
 REPLY = struct.Struct("!q")  # the worker's exit code (below 0: the signal), or the new worker's process id (below 0: `-errno`)
 FORK = 0
-IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # of the process group: the front handles them
 
 
 def main(descriptor: int, parent: int) -> None:
     """Forks workers until the front, a process of this id, closes its end of the socket."""
-    for name in IGNORED_SIGNALS:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
-    end_with_parent(parent)
-    refuse_privileges()
+    begin_program(parent)
     # the workers' modules, after the signals are ignored: importing them takes a while
     from model.inference.processes import worker_process  # noqa: F401
 

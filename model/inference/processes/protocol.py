@@ -1,25 +1,17 @@
-"""What a worker process and the front say to each other, and the checks of a worker's words, which an attacker may control.
-
-A conversation about an image; each line is a frame, `<-` to the worker, `->` from it:
-
-    <- Task (pickled), with the body or its file    -> {"kind": "plan", ...}, or an error
-    <- Grant, unless the plan is in the task's      -> a {"kind": "tile"} for each tile, up to `ahead` before logits
-    <- logits of each tile                          -> {"kind": "file"}, if the answer is larger than a frame may be
-    <- the answer's file                            -> {"kind": "answer", ...}, or an error
-
-The front may send `Drop` instead of the grant, of logits or of the file. It ends the task.
+"""What a worker process and the front tell each other of an image, and the checks of a worker's words, which an attacker may
+control. `conversation.py` has their order.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from math import inf, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -37,8 +29,7 @@ from imaging.errors import (
 )
 from model.inference.errors import NoConfidence, NoRoom
 from model.inference.plan import Options, Plan
-from model.inference.processes.blob import INLINE_BYTES, Blob, seal
-from model.inference.processes.frames import integer, number, refuse, text
+from model.inference.processes.blob import Blob, seal
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
@@ -52,37 +43,29 @@ MOST_BYTES = 1 << 44  # of memory that a plan may ask for; the budget refuses fa
 MOST_SECONDS = 86_400.0  # of a stage
 MOST_MESSAGE = 4000  # longest text of an error, in characters
 SHARE_DIGITS = 6  # of shares and confidence
+TileShape = tuple[int, int, int]
+"""(height, width, channels) of a tile."""
+
+
+class WorkerEnded(ConnectionError):
+    """The other end of the socket is closed."""
+
+
+class WorkerBroken(WorkerEnded):
+    """The other end sent an invalid message."""
 
 
 class TaskDropped(Exception):
     """The front sent `Drop`."""
 
 
-REPORTED_ERRORS = {
-    error.__name__: error
-    for error in (
-        EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, WrongParameter, UnknownClass, NoConfidence,
-        SideError, TilingError, NoRoom, MemoryError, TaskDropped,
-    )
-}  # fmt: skip
-"""Errors of an image or a scene, by name. A process reports them and the front raises them again."""
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What the work may take. A grant sent with the task lets the worker go on after its plan, if the plan is within it.
-
-    bytes: of memory, besides the file's own. megapixels: of the image.
-    """
-
-    bytes: int
-    megapixels: float = inf
-
-    def covers(self, needed_bytes: int, megapixels: float) -> bool:
-        return needed_bytes <= self.bytes and megapixels <= self.megapixels
-
-
-NO_GRANT = Grant(0)
+REFUSALS = (
+    EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, WrongParameter, UnknownClass, NoConfidence,
+    SideError, TilingError, NoRoom,
+)  # fmt: skip
+"""Errors of an image or a scene that cannot be segmented. The text says why, and what to do."""
+REPORTED_ERRORS: dict[str, type[Exception]] = {error.__name__: error for error in (*REFUSALS, MemoryError, TaskDropped)}
+"""A process reports these by name, and the front raises them again."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +73,7 @@ class Task:
     """An image to segment.
 
     runtime: a pickled `Runtime`. gzip: whether to compress a JSON answer. ahead: how many tiles may be sent before
-    logits must be received. grant: what the work may take without another grant. The image's bytes are in the frame's
-    file, or else its payload.
+    logits must be received. The image's bytes are in the frame's file, or else its payload.
     """
 
     runtime: bytes
@@ -99,7 +81,6 @@ class Task:
     options: Options
     gzip: bool
     ahead: int
-    grant: Grant
 
 
 @dataclass(frozen=True)
@@ -127,8 +108,8 @@ class WorkerPlan:
     """A worker's plan for an image.
 
     size: (height, width) of the upright image. tile_count: tiles of all views. bytes: of memory that the work needs besides
-    the file's own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file. tile_shapes: (height,
-    width) of its tiles. channels: of each tile. class_names: of the network, by id. answer_size: None if it is the image's.
+    the file's own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file. tile_shapes: of its
+    tiles. class_names: of the network, by id. answer_size: None if it is the image's.
     """
 
     size: Size
@@ -136,8 +117,7 @@ class WorkerPlan:
     bytes: int
     decode_seconds: float
     sha256: str
-    tile_shapes: frozenset[Size] = frozenset()
-    channels: int = 3
+    tile_shapes: frozenset[TileShape] = frozenset()
     class_names: tuple[str, ...] = ()
     answer_size: Size | None = None
 
@@ -184,24 +164,32 @@ def decode_seconds(plan: Plan, segmenter: Segmenter) -> float:
     return DECODE_SECONDS + plan.megapixels / rate
 
 
-def most_payload(segmenter: Segmenter, options: Options) -> int:
-    """The most bytes of one frame of a worker for an image: a tile's, or those of an answer that needs no file."""
-    return max(INLINE_BYTES, segmenter.channels * prod(options.tile or segmenter.manifest.preprocessing.tile))
+@contextmanager
+def refuse(what: str) -> Iterator[None]:
+    """Raises `WorkerBroken` for what a parser raises at a message that no process of ours sends."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError) as error:
+        raise WorkerBroken(f"a worker sent {what} that cannot be: {str(error)[:300]}") from error
 
 
-def parse_head(head: bytes, kinds: Sequence[str]) -> dict[str, Any]:
-    """The JSON document of a worker's frame. Raises `WorkerBroken` if it is neither an error nor of one of these kinds."""
-    with refuse("a message"):
-        document: dict[str, Any] = json.loads(head)
-        if document["kind"] not in (*kinds, "error"):
-            raise ValueError(f"the kind {document['kind']!r:.100}, expected {' or '.join(kinds)}")
-        return document
+def integer(value: object, least: int, most: int) -> int:
+    """The value of a head, if it is an integer of this range; raises `ValueError` otherwise, as `number` and `text` do."""
+    if type(value) is not int or not least <= value <= most:  # True is an int as well
+        raise ValueError(f"{value!r:.100}, expected an integer from {least} to {most}")
+    return value
 
 
-def parse_error(head: Mapping[str, Any]) -> tuple[str, str]:
-    """Parses a worker's error, its name and its text; raises `WorkerBroken` for an invalid one."""
-    with refuse("an error"):
-        return text(head["type"], 100), text(head["message"], MOST_MESSAGE)
+def number(value: object, most: float) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= most:  # type: ignore[operator]
+        raise ValueError(f"{value!r:.100}, expected a number from 0 to {most:g}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def text(value: object, most: int) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise ValueError(f"{value!r:.100}, expected a text of at most {most} characters")
+    return value
 
 
 def error_head(error: Exception) -> dict[str, object]:
@@ -231,8 +219,7 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
             bytes=integer(head["bytes"], prod(plan.answer_size), MOST_BYTES),
             decode_seconds=decode_seconds(plan, segmenter),
             sha256=sha256,
-            tile_shapes=frozenset(view.tile_plan.tile for view in plan.views),
-            channels=segmenter.channels,
+            tile_shapes=frozenset((*view.tile_plan.tile, segmenter.channels) for view in plan.views),
             class_names=tuple(segmenter.manifest.labels.names),
             answer_size=plan.answer_size,
         )
@@ -248,12 +235,12 @@ def _options(head: Mapping[str, Any], options: Options, segmenter: Segmenter) ->
     return replace(options, side=integer(side, 1, LONGEST_SIDE))
 
 
-def parse_tile(head: Mapping[str, Any], payload: memoryview, shapes: Collection[Size], bands: int) -> Tile:
-    """Parses a worker's tile, of one of these (height, width); raises `WorkerBroken` for an invalid one."""
+def parse_tile(head: Mapping[str, Any], payload: memoryview, shapes: Collection[TileShape]) -> Tile:
+    """Parses a process's tile, of one of these shapes; raises `WorkerBroken` for an invalid one."""
     with refuse("a tile"):
         height, width, channels = (integer(side, 1, LONGEST_SIDE) for side in head["shape"])
-        if (height, width) not in shapes or channels != bands:
-            raise ValueError(f"{height}x{width}x{channels}, expected one of {sorted(shapes)} and {bands} channels")
+        if (height, width, channels) not in shapes:
+            raise ValueError(f"{height}x{width}x{channels}, expected one of {sorted(shapes)}")
         return np.frombuffer(payload, np.uint8).reshape((height, width, channels))
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from model.inference.processes.blob import Blob
-from model.inference.processes.protocol import MOST_BYTES, Answer, Grant, ImageRequest, WorkerPlan
+from model.inference.processes.protocol import Answer, ImageRequest, WorkerPlan
 from model.inference.processes.workers import Workers
 from model.inference.scheduler import Scheduler
 from model.inference.tile_queue import TileQueue
@@ -18,8 +18,8 @@ from model.inference.tile_queue import TileQueue
 class ImageReservation(Protocol):
     """Decides what an image may take, and when."""
 
-    def ask(self, file: Blob, deadline: float) -> Grant:
-        """Asks for a turn to plan the file, which has come after `wait`. Returns what it may take if its plan needs no more."""
+    def ask(self, file: Blob, deadline: float) -> None:
+        """Asks for a turn to plan the file, which has come after `wait`."""
 
     def admit(self, plan: WorkerPlan) -> bool:
         """Whether the planned image may begin now; if not, it is planned again after `wait`. Raises if it must never begin."""
@@ -51,26 +51,26 @@ async def work_on(
     if not image.is_background:
         scheduler.announce()
     try:
-        grant = reservation.ask(image.body, deadline) if reservation else Grant(MOST_BYTES)
+        if reservation:
+            reservation.ask(image.body, deadline)
         while True:
             start = time.monotonic()
             if reservation:
                 await reservation.wait()
             async with workers.claim(deadline) as worker:
                 waited_s += time.monotonic() - start
-                plan = await worker.plan(image, runtime, scheduler.ahead, grant)
+                plan = await worker.plan(image, runtime, scheduler.ahead)
                 try:
                     check(plan)
                     may_begin = not reservation or reservation.admit(plan)
                 except Exception:
-                    await worker.drop()
+                    await worker.drop_image()
                     raise
                 if may_begin:
                     answer = await worker.work(plan.bytes, partial(scheduler.submit, queue))
                     inference_s = answer.seconds["inference"] - queue.wait_seconds
                     waits = {"queue": waited_s + queue.wait_seconds, "inference": inference_s}
                     return replace(answer, seconds=answer.seconds | waits)
-                await worker.drop()
-                grant = Grant(plan.bytes)
+                await worker.drop_image()
     finally:
         scheduler.cancel(queue)

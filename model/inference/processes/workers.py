@@ -16,9 +16,8 @@ from typing import Any
 from model.inference.cores import available_cores
 from model.inference.errors import WorkersStopped
 from model.inference.processes.confinement import IS_LINUX, landlock_version
+from model.inference.processes.conversation import Conversation, FrameChannel
 from model.inference.processes.forkserver import ForkedProcess, ForkServer
-from model.inference.processes.frames import FrameChannel
-from model.inference.processes.protocol import parse_error, parse_head
 from model.inference.processes.worker import DeathReason, Worker
 
 MOST_WORKERS = 64  # more than one event loop can supply with images
@@ -181,9 +180,7 @@ class Workers:
                     for end in (channel, other):  # a tile is about 0.75 MB; the system may grant a smaller buffer
                         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
                     process = await forkserver.fork(other)
-                head = parse_head((await frames.receive())[0], ["ready"])
-            if head["kind"] != "ready":
-                raise OSError(parse_error(head)[1])
+                await Conversation(frames).receive("ready")
             return Worker(process, frames)
         except BaseException as error:
             if process:

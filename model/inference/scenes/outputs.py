@@ -42,7 +42,7 @@ def write_output(
             ids, facts = object_ids(request.classes, labels.classes), {name.lower(): text for name, text in tags.items()}
             polygons = layers.layer_polygons(
                 rows, place, {label.id: label.name for label in labels.classes if label.id in ids},
-                tolerance=request.tolerance, shared_borders=request.shared_borders, min_area=request.min_area,
+                tolerance=request.tolerance, shared_borders=request.topology == "shared", min_area=request.min_area,
             )  # fmt: skip
             if request.kind == "geojson":
                 with content.open("w", encoding="utf-8") as file:

@@ -48,7 +48,7 @@ def test_a_job_that_is_removed_while_its_dismissal_waits_ends_no_other_job(serve
 def test_a_process_that_is_stopped_counts_as_one_that_ended(
     serve: Serve, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.inference.jobs.scene_process.STALL_S", 5.0)  # before the process is waited for
+    monkeypatch.setattr("model.inference.processes.scene_process.STALL_S", 5.0)  # before the process is waited for
     with serve(jobs_dir=tmp_path) as client, begun(client, scene.read_bytes()) as (id, hold):
         os.kill(process_of(id), signal.SIGSTOP)
         hold.open()
@@ -145,7 +145,7 @@ def test_results_are_read_and_removed_at_once_without_an_error_of_the_service(
 def test_a_process_that_a_scene_took_over_has_the_submission_refused_in_words(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: bytes
 ) -> None:
-    monkeypatch.setattr("model.inference.jobs.scene_process.MODULE", "tests.support.app.hostile_scene")
+    monkeypatch.setattr("model.inference.processes.scene_process.MODULE", "tests.support.app.hostile_scene")
     with serve(jobs_dir=tmp_path) as client:
         assert_problem(client.post("/jobs", params={"output": "tif"}, content=message), 422, "")
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
@@ -154,17 +154,17 @@ def test_a_process_that_a_scene_took_over_has_the_submission_refused_in_words(
 def test_a_plan_ends_at_its_limit_of_processor_time(
     serve: Serve, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.inference.jobs.scene_process.MODULE", "tests.support.app.endless_plan")
+    monkeypatch.setattr("model.inference.processes.scene_process.MODULE", "tests.support.app.endless_plan")
     with serve(jobs_dir=tmp_path) as client:
         response = client.post("/jobs", params={"output": "tif"}, content=scene.read_bytes())
         assert_problem(response, 422, "needs too much memory or time to be opened")
 
 
-@pytest.mark.parametrize("message", [b'{"kind": "tile"}', b'{"kind": "done"}'], ids=str)
+@pytest.mark.parametrize("message", [b'{"kind": "tile"}', b'{"kind": "answer"}'], ids=str)
 def test_a_process_that_a_scene_took_over_fails_the_job_in_words(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: bytes
 ) -> None:
-    monkeypatch.setattr("model.inference.jobs.scene_process.MODULE", "tests.support.app.hostile_scene")
+    monkeypatch.setattr("model.inference.processes.scene_process.MODULE", "tests.support.app.hostile_scene")
     monkeypatch.setattr("app.serving.jobs.runner.MOST_CRASHES", 1)
     with serve(jobs_dir=tmp_path) as client:
         id = submit(client, b'{"kind": "plan", "rows": 9, "remark": ""}\n' + message, output="tif")

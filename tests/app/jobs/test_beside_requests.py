@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.serving.jobs import runner
-from model.inference.jobs.scene_program import KEEP_S
+from model.inference.processes.scene_program import KEEP_S
 from model.inference.tiling import plan_tiles
 from tests.support.app.exchanges import PHOTO, assert_idle, metric, service_of
 from tests.support.app.jobs import result_of, status_of, submit, submit_photos

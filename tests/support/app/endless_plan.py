@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from model.inference.jobs import scene_program
+from model.inference.processes import scene_program
 
 
 def main(descriptor: int, parent: int) -> None:

@@ -6,7 +6,7 @@ import pickle
 import socket
 from pathlib import Path
 
-from model.inference.processes.frames import receive, send
+from model.inference.processes.conversation import receive, send
 
 
 def main(descriptor: int, parent: int) -> None:

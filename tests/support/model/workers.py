@@ -12,8 +12,8 @@ from imaging.decoding import Limits
 from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.processes.blob import Blob
-from model.inference.processes.frames import FrameChannel
-from model.inference.processes.protocol import NO_GRANT, Grant, ImageRequest
+from model.inference.processes.conversation import FrameChannel
+from model.inference.processes.protocol import ImageRequest
 from model.inference.processes.worker import DeathReason
 from model.inference.processes.workers import Workers
 from model.inference.runtime import Runtime, Tile
@@ -38,14 +38,12 @@ class Asking:
     def submit(self, tile: Tile) -> Future[Logits]:
         return self.network.submit(lambda: self.segmenter.runtime.logits([tile])[0])
 
-    async def segment(
-        self, data: bytes, options: Options | None = None, memory_bytes: int | None = None, grant: Grant = NO_GRANT
-    ) -> bytes:
+    async def segment(self, data: bytes, options: Options | None = None, memory_bytes: int | None = None) -> bytes:
         """The answer's bytes; `memory_bytes` in place of the memory that the plan asks for."""
         image = ImageRequest(Blob.of(data), options or Options(), Limits())
         try:
             async with self.workers.claim() as worker:
-                plan = await worker.plan(image, self.description, ahead=2, grant=grant)
+                plan = await worker.plan(image, self.description, ahead=2)
                 answer = await worker.work(plan.bytes if memory_bytes is None else memory_bytes, self.submit)
         finally:
             image.body.close()

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from model.inference.processes.blob import Blob, anonymous_file
-from model.inference.processes.frames import WorkerBroken
-from model.inference.processes.protocol import WorkerPlan, parse_answer
+from model.inference.processes.protocol import WorkerBroken, WorkerPlan, parse_answer
 
 PLAN = WorkerPlan((2, 3), tile_count=1, bytes=1000, decode_seconds=1, sha256="", class_names=("sky", "cat", "dog"))
 HEAD: dict[str, Any] = {

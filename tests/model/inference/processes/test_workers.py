@@ -28,7 +28,7 @@ from model.inference.merging import Logits
 from model.inference.plan import Options
 from model.inference.processes import workers as workers_module
 from model.inference.processes.blob import Blob
-from model.inference.processes.protocol import MOST_BYTES, NO_GRANT, Grant, ImageRequest
+from model.inference.processes.protocol import ImageRequest
 from model.inference.processes.worker import GROWN_BYTES
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
@@ -117,35 +117,15 @@ async def test_an_error_of_the_network_is_its_image_s_alone_and_keeps_the_worker
     assert (one.workers.pids, one.deaths) == (pids, [])
 
 
-GRANTS = [NO_GRANT, Grant(1), Grant(MOST_BYTES, 0.001), Grant(MOST_BYTES)]
-
-
-@pytest.mark.parametrize("grant", GRANTS, ids=str)
-async def test_a_worker_begins_before_it_is_told_if_its_grant_covers_the_plan_alone(it: Asking, grant: Grant) -> None:
-    image = ImageRequest(Blob.of(PHOTO), OPTIONS, Limits())
-    async with it.workers.claim() as worker:
-        plan = await worker.plan(image, it.description, 2, grant)
-        covered = grant.covers(plan.bytes, plan.megapixels)
-        assert covered == (grant is GRANTS[-1])
-        if covered:
-            await wait_until_async(lambda: bool(worker._frames.fault()))  # its first tile
-        else:
-            await asyncio.sleep(0.05)
-            assert not worker._frames.fault()
-        assert (await worker.work(plan.bytes, it.submit)).body.data == it.alone(PHOTO, OPTIONS)
-    assert it.deaths == []
-
-
-@pytest.mark.parametrize("grant", [GRANTS[0], *long(*GRANTS[1:3]), GRANTS[3]], ids=str)
 @pytest.mark.parametrize("data", [PHOTO, LARGE, LARGE[: len(LARGE) // 2]], ids=["small", "large", "damaged"])
-async def test_an_image_that_is_dropped_keeps_its_worker(one: Asking, grant: Grant, data: bytes) -> None:
+async def test_an_image_that_is_dropped_keeps_its_worker(one: Asking, data: bytes) -> None:
     pids = one.workers.pids
     for _ in range(5):
         async with one.workers.claim() as worker:
-            await worker.plan(ImageRequest(Blob.of(data), OPTIONS, Limits()), one.description, 2, grant)
-            await worker.drop()
+            await worker.plan(ImageRequest(Blob.of(data), OPTIONS, Limits()), one.description, 2)
+            await worker.drop_image()
             assert worker.idle
-        assert await one.segment(PHOTO, OPTIONS, grant=grant) == one.alone(PHOTO, OPTIONS)
+        assert await one.segment(PHOTO, OPTIONS) == one.alone(PHOTO, OPTIONS)
     assert (one.workers.pids, one.deaths) == (pids, [])
 
 
@@ -153,7 +133,7 @@ async def test_a_worker_that_ends_while_its_image_is_dropped_is_replaced(one: As
     async with one.workers.claim() as worker:
         await worker.plan(ImageRequest(Blob.of(PHOTO), OPTIONS, Limits()), one.description, 2)
         os.kill(worker.process.pid, signal.SIGKILL)
-        await worker.drop()
+        await worker.drop_image()
         assert not worker.idle
     assert one.deaths == ["killed"]
     assert await one.segment(PHOTO, OPTIONS) == one.alone(PHOTO, OPTIONS)

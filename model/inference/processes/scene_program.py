@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -26,12 +26,11 @@ import numpy as np
 from imaging.errors import DamagedImage
 from imaging.georeferenced.scene import SAFE_DRIVERS, Scene, open_scene
 from model.inference.errors import NO_SPACE, NoRoom
-from model.inference.jobs.scene_process import SceneTask
 from model.inference.merging import Logits
-from model.inference.processes.confinement import confine, end_with_parent, limit, refuse_privileges, unlimit
-from model.inference.processes.forkserver_process import IGNORED_SIGNALS
-from model.inference.processes.frames import receive, send
+from model.inference.processes.confinement import begin_program, confine, limit, unlimit
+from model.inference.processes.conversation import Front
 from model.inference.processes.protocol import MOST_MESSAGE, error_head
+from model.inference.processes.scene_process import SceneTask
 from model.inference.runtime import Runtime, Tile
 from model.inference.scenes.outputs import write_output
 from model.inference.scenes.rows import ClassRows
@@ -47,42 +46,38 @@ NAME, TILES_ENDING = "the file", ".tiles"
 
 def main(descriptor: int, parent: int) -> None:
     """Works on the task that comes on this socket from the front, a process of this id. Exits when the front does."""
-    for name in IGNORED_SIGNALS:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
-    end_with_parent(parent)
-    refuse_privileges()
-    channel = socket.socket(fileno=descriptor)
+    begin_program(parent)
+    front = Front(socket.socket(fileno=descriptor))
     try:
-        task: SceneTask = pickle.loads(receive(channel)[0])  # noqa: S301 (from the process that started this one)
+        task: SceneTask = front.receive()[0]
         confine([Path(task.folder)])
         limit(PLAN_BYTES, PLAN_SECONDS)
-        network = _Network(channel, task.ahead)
         try:
-            _work(task, network)
-            head: dict[str, object] = {"kind": "done"}
+            _work(task, front)
+            head: Mapping[str, object] = {"kind": "answer"}
         except ConnectionError:
             return
         except Exception as error:  # the front has to know of every one
             unlimit()
             head = _error_head(error, task)
-        network.reply(head)
+        front.send(head)
     finally:
         os._exit(0)
 
 
-def _work(task: SceneTask, network: _Network) -> None:
+def _work(task: SceneTask, front: Front) -> None:
     """Plans the scene, and writes the result from its rows. Goes on with the rows that are kept."""
     runtime: Runtime = pickle.loads(task.runtime)  # noqa: S301
     request, labels = replace(task.request, resume=True), runtime.manifest.labels
     with open_scene(request.source, SAFE_DRIVERS, NAME) as scene:
         work = plan_work(request, scene, runtime)
-        network.reply({"kind": "plan", "rows": scene.size[0], "remark": work.bands.remark[:MOST_MESSAGE]})
+        front.send({"kind": "plan", "rows": scene.size[0], "remark": work.bands.remark[:MOST_MESSAGE]})
         limit(MEMORY_BYTES, SECONDS)
-        network.kept = _KeptTiles(Path(request.out + TILES_ENDING), work.rows_key)
+        network = _Network(front, task.ahead, _KeptTiles(Path(request.out + TILES_ENDING), work.rows_key))
         threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()
         with _rows_file(work, scene, len(labels)) as rows:
             with closing(all_rows(work, scene, runtime, rows, network.submit, task.ahead)) as parts:
-                write_output(request, work.place, _told(parts, rows, network), labels, work.facts(runtime))
+                write_output(request, work.place, _told(parts, rows, front, network.kept), labels, work.facts(runtime))
             rows.remove()
 
 
@@ -97,13 +92,13 @@ def _rows_file(work: SceneWork, scene: Scene, classes: int) -> RowsFile:
         return RowsFile(path, work.rows_key, scene.size, classes, confidence=confidence, resume=False)
 
 
-def _told(parts: Iterator[ClassRows], rows: RowsFile, network: _Network) -> Iterator[ClassRows]:
+def _told(parts: Iterator[ClassRows], rows: RowsFile, front: Front, kept: _KeptTiles) -> Iterator[ClassRows]:
     """The same rows. The front is told of those that are new, and the limit on processor time begins anew with each."""
     first_new_row = rows.next_row
     for part in parts:
         if part.bottom > first_new_row:
-            network.reply({"kind": "rows", "rows": part.bottom})
-            network.kept.forget()
+            front.send({"kind": "rows", "rows": part.bottom})
+            kept.forget()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         yield part
 
@@ -147,15 +142,10 @@ class _KeptTiles:
 
 
 class _Network:
-    """The network, which the front runs. `_lock` guards what is sent. ahead: most tiles that are there without logits.
+    """The network, which the front runs. ahead: most tiles that are there without logits. kept: where their logits are kept."""
 
-    kept: where their logits are kept; set it before the first tile.
-    """
-
-    kept: _KeptTiles
-
-    def __init__(self, channel: socket.socket, ahead: int) -> None:
-        self._channel, self._lock, self._room = channel, threading.Lock(), threading.Semaphore(ahead)
+    def __init__(self, front: Front, ahead: int, kept: _KeptTiles) -> None:
+        self.kept, self._front, self._lock, self._room = kept, front, threading.Lock(), threading.Semaphore(ahead)
         self._waiting: deque[tuple[bytes, Future[Logits]]] = deque()
 
     def submit(self, tile: Tile) -> Future[Logits]:
@@ -167,22 +157,15 @@ class _Network:
         self._room.acquire()
         with self._lock:
             self._waiting.append((digest, future))
-            head = json.dumps({"kind": "tile", "shape": tile.shape}).encode()
-            send(self._channel, head, np.ascontiguousarray(tile).data.cast("B"))
+            self._front.send_tile(tile)
         return future
-
-    def reply(self, head: dict[str, object]) -> None:
-        with self._lock:
-            send(self._channel, json.dumps(head).encode())
 
     def receive_logits(self) -> None:
         """Receives logits until the front closes its end, which ends this process."""
         try:
             while True:
-                head, payload, _ = receive(self._channel)
+                logits = self._front.receive_logits()
                 self._room.release()
-                shape: tuple[int, ...] = pickle.loads(head)  # noqa: S301
-                logits = np.frombuffer(payload, np.float32).reshape(shape)
                 digest, future = self._waiting.popleft()
                 self.kept.add(digest, logits)
                 future.set_result(logits)
