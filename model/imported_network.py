@@ -30,8 +30,8 @@ class Whole:
     """How a network gets each photo as one tile. Raises `ValueError` for wrong values.
 
     multiple: of the sides that it takes, to which the file extends a photo. pad: by its edge, or by zeros behind the
-    normalisation. curve: what one photo costs the process that runs
-    the network, as (pixels, bytes of memory, seconds of a processor), as it was measured, by rising pixels.
+    normalisation. curve: what one photo costs the process that runs the network, as (pixels, bytes of memory, seconds of a
+    processor), as it was measured, by rising pixels.
     """
 
     multiple: int
@@ -40,15 +40,9 @@ class Whole:
 
     def __post_init__(self) -> None:
         curve = tuple((int(pixels), int(count), float(seconds)) for pixels, count, seconds in self.curve)
-        if (
-            self.multiple not in range(1, 225)
-            or self.pad not in get_args(Pad)
-            or not curve
-            or any(min(point) <= 0 for point in curve)
-        ):
-            raise ValueError(
-                f"whole needs a multiple of 1 to 224, a pad of zero or edge, and a curve of numbers above 0, got {self}"
-            )
+        is_positive = bool(curve) and all(min(point) > 0 for point in curve)
+        if self.multiple not in range(1, 225) or self.pad not in get_args(Pad) or not is_positive:
+            raise ValueError(f"whole needs a multiple of 1 to 224, a pad of zero or edge, and a curve above 0, got {self}")
         if any(before >= after for before, after in pairwise(point[0] for point in curve)):
             raise ValueError(f"the curve of whole needs rising pixels, got {curve}")
         object.__setattr__(self, "curve", curve)

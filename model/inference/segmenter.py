@@ -142,9 +142,10 @@ class Segmenter:
         largest = views[0].tile_plan.size
         check_side(options.side, size, largest, advised_range=advised_range, quality=quality, megapixels=self.limits.megapixels)
         if whole and (pixels := prod(views[0].tile_plan.tile)) > whole.most_pixels:
+            most, name = whole.most_pixels / 1e6, self.runtime.identity.name
             raise ImageTooLarge(
-                f"{self.runtime.identity.name} takes each photo as a whole, of at most {whole.most_pixels / 1e6:.2f} megapixels; "
-                f"this one would have {pixels / 1e6:.2f}: give a smaller side, or convert the network without --tile whole"
+                f"{name} takes each photo as a whole, of at most {most:.2f} megapixels, and this one would have "
+                f"{pixels / 1e6:.2f}: give a smaller side, or convert the network without --tile whole"
             )
         return Plan(size, views, options)
 

@@ -94,7 +94,7 @@ def _prove(
     with TemporaryDirectory() as folder:
         file = Path(folder) / request.target.name
         write_export(file, model, manifest, "float32", output.stride, output.grid)
-        if whole:
+        if whole and isinstance(manifest.architecture, ImportedNetwork):
             network = replace(manifest.architecture, whole=measured(file, whole, request.memory_mb))
             manifest = replace(manifest, architecture=network)
             write_export(file, model, manifest, "float32", output.stride, output.grid)

@@ -125,9 +125,12 @@ def prove(
         height, width = picture.shape[:2]
         plan = Segmenter(runtime).plan_size((height, width), Options(side="native")).tile_plan
         tile = plan.cut(picture, 0, 0)  # extended as the service extends it
-        facts, size, pixels = runtime.manifest.whole, plan.tile, tile
+        facts, pixels = runtime.manifest.whole, tile
         if facts is None or facts.pad == "edge":
-            size, pixels = None, extended(tile, original.input.sides, facts.multiple if facts else max(output.multiple, UNIT))
+            pixels = extended(tile, original.input.sides, facts.multiple if facts else max(output.multiple, UNIT))
+        size = pixels.shape[0], pixels.shape[1]
+        if facts and facts.pad == "zero":
+            size = plan.tile
         theirs = original_logits(original, whole or output, pixels, len(runtime.manifest.labels), size)
         if whole is None or whole.stride == output.stride:
             ours = runtime.logits([tile])[0]
