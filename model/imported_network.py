@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 KIND = "imported"
@@ -21,13 +22,48 @@ Layout = Literal["NCHW", "NHWC"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
+Pad = Literal["zero", "edge"]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """How a network gets each photo as one tile. Raises `ValueError` for wrong values.
+
+    multiple: of the sides that it takes, to which the file extends a photo. pad: by its edge, or by zeros behind the
+    normalisation. curve: what one photo costs the process that runs the network, as (pixels, bytes of memory, seconds of a
+    processor), as it was measured, by rising pixels.
+    """
+
+    multiple: int
+    pad: Pad
+    curve: tuple[tuple[int, int, float], ...]
+
+    def __post_init__(self) -> None:
+        curve = tuple((int(pixels), int(count), float(seconds)) for pixels, count, seconds in self.curve)
+        is_positive = bool(curve) and all(min(point) > 0 for point in curve)
+        if self.multiple not in range(1, 225) or self.pad not in get_args(Pad) or not is_positive:
+            raise ValueError(f"whole needs a multiple of 1 to 224, a pad of zero or edge, and a curve above 0, got {self}")
+        if any(before >= after for before, after in pairwise(point[0] for point in curve)):
+            raise ValueError(f"the curve of whole needs rising pixels, got {curve}")
+        object.__setattr__(self, "curve", curve)
+
+    @property
+    def most_pixels(self) -> int:
+        """The largest photo that was measured; larger ones are refused, since no cost is known."""
+        return self.curve[-1][0]
+
+    def cost(self, pixels: int) -> tuple[int, float]:
+        """Upper bounds for a photo of at most `most_pixels`: bytes and seconds of the next larger one that was measured."""
+        return next(point[1:] for point in self.curve if point[0] >= pixels)
+
+
 @dataclass(frozen=True)
 class ImportedNetwork:
     """A network that exists as an ONNX file alone; there is no master. Raises `ValueError` for wrong values.
 
     source, source_sha256: name and digest of the file that was converted. producer: the program that wrote it, as it says.
     output: what that file's output holds; the converted file gives logits. largest_tile: the most (height, width) of a tile,
-    multiples of 32, where the network takes one size alone; else None.
+    multiples of 32, where the network takes one size alone; else None. whole: if each photo is one tile; else None.
     """
 
     num_classes: int
@@ -36,6 +72,7 @@ class ImportedNetwork:
     producer: str
     output: OutputKind
     largest_tile: tuple[int, int] | None = None
+    whole: Whole | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_classes <= 255:
@@ -47,6 +84,8 @@ class ImportedNetwork:
             if len(tile) != 2 or any(not isinstance(side, int) or side < 32 or side % 32 for side in tile):
                 raise ValueError(f"largest_tile must have two sides that are multiples of 32, got {self.largest_tile}")
             object.__setattr__(self, "largest_tile", tile)
+        if isinstance(self.whole, dict):  # JSON's
+            object.__setattr__(self, "whole", Whole(**self.whole))
 
     @property
     def has_logits(self) -> bool:

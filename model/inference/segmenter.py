@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from imaging.answer import Segmentation, SegmentedImage
 from imaging.classes import VOID
 from imaging.conversion import UPRIGHT, upright_array
 from imaging.decoding import Limits, OpenImage, scale
+from imaging.errors import ImageTooLarge
 from imaging.georeferenced import load
 from imaging.rendering import Rendering
 from model.inference.merging import Band, BandMerger, Logits
@@ -29,7 +31,7 @@ from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import SideError, check_scene_side, check_side, working_size
 from model.inference.segmentation import Pixels, SegmentationBuilder, require_confidence
 from model.inference.small_regions import small_region_bytes, without_small_regions
-from model.inference.tiling import Size, TilingError, photo_shapes, plan_tiles
+from model.inference.tiling import WHOLE, Size, TilingError, photo_shapes, plan_tiles, plan_whole
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import View, ViewAverage, average_bytes, plan_views
 from model.labels import LabelSet
@@ -42,6 +44,7 @@ Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, bands) of one shape to their logits (classes, height / stride, width / stride), in order."""
 MODES_WITHOUT_RANGE = ("I", "F")
 BATCH = 8  # most tiles in a call of `run`
+WARM_UP = (224, 320)  # of a network that takes whole photos
 
 
 class Segmenter:
@@ -130,11 +133,20 @@ class Segmenter:
     def plan_size(self, size: Size, options: Options) -> Plan:
         """The plan for an upright image of this (height, width). Raises `SideError` or `TilingError`."""
         advised_range, quality = self.manifest.preprocessing.side, options.quality
-        tile = self.tile(options.tile)
-        at = working_size(size, options.side, advised_range)
-        views = plan_views(at, quality, lambda size: plan_tiles(size, tile, options.overlap, options.blend))
+        at, whole = working_size(size, options.side, advised_range), self.manifest.whole
+        if whole is not None and options.tile in (None, WHOLE):
+            views = plan_views(at, quality, lambda size: plan_whole(size, whole.multiple))
+        else:
+            tile = self.tile(options.tile)
+            views = plan_views(at, quality, lambda size: plan_tiles(size, tile, options.overlap, options.blend))
         largest = views[0].tile_plan.size
         check_side(options.side, size, largest, advised_range=advised_range, quality=quality, megapixels=self.limits.megapixels)
+        if whole and (pixels := prod(views[0].tile_plan.tile)) > whole.most_pixels:
+            most, name = whole.most_pixels / 1e6, self.runtime.identity.name
+            raise ImageTooLarge(
+                f"{name} takes each photo as a whole, of at most {most:.2f} megapixels, and this one would have "
+                f"{pixels / 1e6:.2f}: give a smaller side, or convert the network without --tile whole"
+            )
         return Plan(size, views, options)
 
     def memory_bytes(self, data: bytes, plan: Plan) -> int:
@@ -155,6 +167,8 @@ class Segmenter:
             inference += average_bytes(tiles, classes, stride)
         if plan.options.replaces_regions:
             inference += small_region_bytes(size, tiles, classes, stride)
+        if self.manifest.whole:  # the process that runs the network takes it, once for all views
+            inference += self.manifest.whole.cost(prod(tiles.tile))[0]
         decoding = self.open(data, plan).decoding_bytes(tiles.size, size, with_photo=photo)
         return max(decoding, results + inference, results + rendering.memory_bytes(size, classes))
 
@@ -268,15 +282,20 @@ class Segmenter:
 
     def warm_up(self, tile: Size | None = None) -> None:
         """Runs the network once for each tile shape that usual photos have. tile: as in `Options`. Raises `TilingError`."""
-        for height, width in photo_shapes(self.tile(tile)):
+        is_whole = self.manifest.whole and tile in (None, WHOLE)
+        for height, width in [WARM_UP] if is_whole else photo_shapes(self.tile(tile)):
             self.runtime.logits([np.zeros((height, width, self.channels), np.uint8)])
 
     def tile(self, tile: Size | None) -> Size:
         """This tile, or for None that of the weights. Raises `TilingError` for one that the network cannot take."""
-        largest = self.manifest.largest_tile
+        largest, name = self.manifest.largest_tile, self.runtime.identity.name
+        if self.manifest.whole:
+            raise TilingError(f"{name} takes each photo as a whole: for scenes and tiles, convert it without --tile whole")
+        if tile == WHOLE:
+            raise TilingError(f"{name} takes tiles, not a photo as a whole; fcn-convert --tile whole makes a file that does")
         if tile and largest and (tile[0] > largest[0] or tile[1] > largest[1]):
             raise TilingError(
-                f"{self.runtime.identity.name} takes tiles of at most {largest[0]}x{largest[1]} (height x width), got "
+                f"{name} takes tiles of at most {largest[0]}x{largest[1]} (height x width), got "
                 f"{tile[0]}x{tile[1]}; leave the tile to the weights: auto"
             )
         return tile or self.manifest.preprocessing.tile

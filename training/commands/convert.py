@@ -19,7 +19,7 @@ from typing import get_args
 
 from model.architecture import Grid
 from model.command_line import CommandParser, argument_type, install_command
-from model.imported_network import LAYOUTS, OUTPUT_KINDS
+from model.imported_network import LAYOUTS, OUTPUT_KINDS, Pad
 from model.inference.processes.confinement import IS_LINUX, end_with_parent, limit
 from model.inference.scaling import SIDES
 from model.inference.tiling import parse_tile
@@ -67,8 +67,10 @@ def parser() -> CommandParser:
     output.add_argument("--before-resize", action="store_true", help=resize)
 
     sizes = p.add_argument_group("sizes")
-    tile = "of tiles: 512, or 384x480 (height x width)"
+    tile = "of tiles: 512, or 384x480 (height x width); whole: each photo is one tile"
     sizes.add_argument("--tile", type=argument_type(parse_tile), metavar="SIDE", help=tile)
+    pad = "what extends whole photos to sides that the network takes (default: zero)"
+    sizes.add_argument("--pad", choices=get_args(Pad), default="zero", help=pad)
     side = "the longer sides, in pixels, at which the network works best"
     sizes.add_argument("--side", type=argument_type(_numbers("256,1024")), metavar="LOW,HIGH", help=side)
 

@@ -7,26 +7,28 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import onnx
 
-from model.imported_network import ImportedNetwork
+from model.imported_network import ImportedNetwork, Whole
 from model.inference.runtime import RuntimeUnavailable
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.segmenter import Segmenter
+from model.inference.tiling import WHOLE
 from model.labels import LabelSet, numbered_labels
 from model.manifest import Manifest, WeightsError
 from model.preprocessing import Preprocessing
 from model.printable import printable
 from model.regular_file import read_regular_file
+from training.converting.cost import measured
 from training.converting.endings import Ending, find_ending
 from training.converting.graph import LONGEST_NAME, ConversionError, RunError, in_float32, one_line, producer, read_graph
 from training.converting.inputs import NetworkInput, find_input
-from training.converting.outputs import NetworkOutput
 from training.converting.pixels import QUESTION, Normalisation, read_class_names, read_normalisation, refuse_other_tasks
 from training.converting.proof import LEAST_AGREEMENT, Original, Proof, photographs, prove
 from training.converting.request import ConversionRequest
-from training.converting.whole_pictures import compare_whole
+from training.converting.whole_pictures import compare_whole, least_multiple
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
 from training.data.layouts import repeated
@@ -49,8 +51,8 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> tuple[Ma
     stated = _stated_labels(request, original.model)
     ending = find_ending(request, original, None if stated is None else len(stated), tell)
     labels = _labels(stated, ending.classes)
-    manifest = _manifest(request, labels, original, ending.output, hashlib.sha256(data).hexdigest())
-    model, proof = _prove(request, original, ending, manifest)
+    manifest = _manifest(request, labels, original, ending, hashlib.sha256(data).hexdigest())
+    model, manifest, proof = _prove(request, original, ending, manifest)
     tell(f"proof   {proof.describe()}; it cannot judge how pixels are normalised, which is the same in both")
     if proof.classes == 1:
         tell("        one class says little: compare on photographs that show others: --photos FOLDER")
@@ -81,13 +83,21 @@ def _read(request: ConversionRequest, data: bytes, tell: Callable[[str], None]) 
     return Original(model, network_input, normalisation, b"" if former_types else data)
 
 
-def _prove(request: ConversionRequest, original: Original, ending: Ending, manifest: Manifest) -> tuple[onnx.ModelProto, Proof]:
+def _prove(
+    request: ConversionRequest, original: Original, ending: Ending, manifest: Manifest
+) -> tuple[onnx.ModelProto, Manifest, Proof]:
     """The converted model, compared with the original as it is served. Raises `ConversionError` if too many classes differ."""
     output = ending.output
-    model = wrap(ending.model, original.input, original.normalisation, output, classes=len(manifest.labels))
+    whole = manifest.whole
+    options: dict[str, Any] = {"whole": whole.multiple, "pad": whole.pad} if whole else {}
+    model = wrap(ending.model, original.input, original.normalisation, output, classes=len(manifest.labels), **options)
     with TemporaryDirectory() as folder:
         file = Path(folder) / request.target.name
         write_export(file, model, manifest, "float32", output.stride, output.grid)
+        if whole and isinstance(manifest.architecture, ImportedNetwork):
+            network = replace(manifest.architecture, whole=measured(file, whole, request.memory_mb))
+            manifest = replace(manifest, architecture=network)
+            write_export(file, model, manifest, "float32", output.stride, output.grid)
         proof = prove(_runtime(file), ending.original, output, whole=ending.whole, photographs=photographs(request.photos))
     if proof.agreement < LEAST_AGREEMENT:
         is_of_ids = ending.whole is not None and ending.whole.kind == "class_ids"
@@ -97,7 +107,7 @@ def _prove(request: ConversionRequest, original: Original, ending: Ending, manif
             f"the converted file gives other classes than the original: {proof.describe()}; at least {LEAST_AGREEMENT} are "
             f"needed. Nothing was written{advice}"
         )
-    return model, proof
+    return model, manifest, proof
 
 
 def _is_converted(request: ConversionRequest, original: Original, manifest: Manifest) -> bool:
@@ -156,17 +166,23 @@ def _labels(labels: LabelSet | None, number: int | None) -> LabelSet:
     return labels
 
 
-def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, output: NetworkOutput, sha256: str) -> Manifest:
+def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, ending: Ending, sha256: str) -> Manifest:
     """The document of the converted file. sha256: of the original."""
-    sides, normalisation = original.input.sides, original.normalisation
+    output, sides, normalisation = ending.output, original.input.sides, original.normalisation
+    whole, tile = None, request.tile
+    if tile == WHOLE:
+        if sides != (None, None):
+            raise ConversionError(f"the network takes {original.input.size} alone, not each photo as a whole: leave out --tile")
+        multiple = least_multiple(ending.original, ending.whole or output)
+        whole, tile = Whole(multiple, request.pad, ((1, 1, 1.0),)), None
     unit = max(output.multiple, UNIT)
     height, width = (TILE // unit * unit if side is None else side // UNIT * UNIT for side in sides)
     if not height or not width:
         raise ConversionError(f"the network takes {original.input.size} alone; at least {UNIT}x{UNIT} are needed")
     largest = None if sides == (None, None) else (height, width)
-    if largest and request.tile and request.tile != largest:
+    if largest and tile and tile != largest:
         raise ConversionError(f"the network takes {original.input.size} alone: leave out --tile")
-    tile = largest or request.tile or (height, width)
+    tile = largest or tile or (height, width)
     # queries are of the whole photo, which their libraries scale to the network's size
     lowest, highest = (max(tile),) * 2 if largest and output.kind == "masks" else SIDE
     side = request.side or (min(lowest, max(tile)), max(highest, max(tile)))
@@ -177,6 +193,7 @@ def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, 
         producer=producer(original.model),
         output=output.kind,
         largest_tile=largest,
+        whole=whole,
     )
     preprocessing = Preprocessing(normalisation.rgb_mean, normalisation.rgb_std, normalisation.scale, side, tile)
     training = {

@@ -18,7 +18,7 @@ from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.scaling import working_size
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import Size, plan_tiles
+from model.inference.tiling import Size
 from model.regular_file import read_regular_file
 from training.converting.graph import ConversionError, RunError, reason, with_output
 from training.converting.inputs import NetworkInput
@@ -123,10 +123,15 @@ def prove(
     for picture in _pictures(photographs, runtime.manifest.preprocessing.tile):
         pictures += 1
         height, width = picture.shape[:2]
-        plan = plan_tiles((height, width), runtime.manifest.preprocessing.tile)
+        plan = Segmenter(runtime).plan_size((height, width), Options(side="native")).tile_plan
         tile = plan.cut(picture, 0, 0)  # extended as the service extends it
-        extended_tile = extended(tile, original.input.sides, max(output.multiple, UNIT))
-        theirs = original_logits(original, whole or output, extended_tile, len(runtime.manifest.labels))
+        facts, pixels = runtime.manifest.whole, tile
+        if facts is None or facts.pad == "edge":
+            pixels = extended(tile, original.input.sides, facts.multiple if facts else max(output.multiple, UNIT))
+        size = pixels.shape[0], pixels.shape[1]
+        if facts and facts.pad == "zero":
+            size = plan.tile
+        theirs = original_logits(original, whole or output, pixels, len(runtime.manifest.labels), size)
         if whole is None or whole.stride == output.stride:
             ours = runtime.logits([tile])[0]
             theirs = theirs[:, : ours.shape[1], : ours.shape[2]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import onnx
 import onnx.checker
 from onnx import TensorProto, helper, numpy_helper
 
+from model.imported_network import Pad
 from training.converting.graph import ConversionError, all_names, reason, with_output
 from training.converting.inputs import NetworkInput
 from training.converting.outputs import ID_LOGIT, LEAST_PROBABILITY, NetworkOutput
@@ -24,22 +25,32 @@ UNIT = 32  # sides of tiles are its multiples
 
 
 def wrap(
-    model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation, output: NetworkOutput, *, classes: int
+    model: onnx.ModelProto,
+    network_input: NetworkInput,
+    normalisation: Normalisation,
+    output: NetworkOutput,
+    *,
+    classes: int,
+    whole: int | None = None,
+    pad: Pad = "edge",
 ) -> onnx.ModelProto:
     """The model from uint8 pixels (1, height, width, 3) in RGB to float32 logits (1, classes, rows, columns).
 
     Heights and widths are multiples of 32, at most the network's own where it takes one size alone. Where the network wants
     other sides, the pixels at the right and bottom edges are repeated, and the cells of these pixels are cut off.
+
+    whole: the multiple of the sides that a network wants that gets whole photos, of any sides; their cells stay. pad: what
+    extends photos, the edge or zeros behind the normalisation.
     """
     network = onnx.GraphProto()
     network.CopyFrom(model.graph)
     names = {name: PREFIX + name for name in all_names(network) if name in (INPUT, OUTPUT) or name.startswith(OURS)}
     _rename(network, names)
     before, after = Nodes(f"{OURS}before/"), Nodes(f"{OURS}after/")
-    is_padded = network_input.sides != (None, None) or output.multiple > UNIT
+    is_padded = network_input.sides != (None, None) or (whole or output.multiple) > (1 if whole else UNIT)
     name_of_input, name_of_output = (names.get(name, name) for name in (network_input.name, output.name))
-    _normalise(before, network_input, normalisation, output.multiple, is_padded, name_of_input)
-    _give_logits(after, output, classes, is_padded, name_of_output)
+    _normalise(before, network_input, normalisation, whole or output.multiple, is_padded and pad, name_of_input)
+    _give_logits(after, output, classes, is_padded and not whole, name_of_output)
     for index, node in enumerate(network.node):
         node.name = node.name or f"{PREFIX}{node.op_type}_{index}"  # quantisation names the nodes that it leaves alone
     nodes = _needed([*before.nodes, *network.node, *after.nodes])
@@ -130,7 +141,7 @@ class Nodes:
 
 
 def _normalise(
-    nodes: Nodes, network_input: NetworkInput, normalisation: Normalisation, multiple: int, is_padded: bool, name: str
+    nodes: Nodes, network_input: NetworkInput, normalisation: Normalisation, multiple: int, pad: Pad | Literal[False], name: str
 ) -> None:
     """Adds nodes from `pixels` to the network's input. multiple: of the sides that the network takes where they may vary."""
     is_channels_first = network_input.layout == "NCHW"
@@ -146,14 +157,14 @@ def _normalise(
         mean, std = (np.reshape(np.array(each, np.float64), shape) for each in (normalisation.mean, normalisation.std))
         values = nodes.add("Mul", values, nodes.constant(normalisation.scale / std, np.float32))
         values = nodes.add("Add", values, nodes.constant(-mean / std, np.float32))
-    if is_padded:
+    if pad:
         sides = network_input.sides
         none = nodes.constant([0], np.int64)
         missing = [none] * 4
         for axis, pixels_axis, side in ((row_axis, 1, sides[0]), (column_axis, 2, sides[1])):
             missing[axis] = nodes.add("Sub", *_wanted_side(nodes, pixels_axis, side, multiple))
         pads = nodes.add("Concat", *[none] * 4, *missing, axis=0)
-        values = nodes.add("Pad", values, pads, mode="edge")
+        values = nodes.add("Pad", values, pads, mode="edge" if pad == "edge" else "constant")
     nodes.add("Cast", values, output=name, to=helper.np_dtype_to_tensor_dtype(np.dtype(network_input.dtype)))
 
 

@@ -231,7 +231,7 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
             bytes=integer(head["bytes"], prod(plan.answer_size), MOST_BYTES),
             decode_seconds=decode_seconds(plan, segmenter),
             sha256=sha256,
-            tile_shapes=frozenset(view.tile_plan.tile for view in plan.views),
+            tile_shapes=frozenset(view.tile_plan.shape for view in plan.views),
             channels=segmenter.channels,
             class_names=tuple(segmenter.manifest.labels.names),
             answer_size=plan.answer_size,
