@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 KIND = "imported"
 """Value of `kind` in the JSON of such a description. Descriptions of our own networks have no `kind`."""
 OutputKind = Literal["logits", "probabilities", "binary_logits", "binary_probabilities", "class_ids", "masks"]
@@ -21,30 +23,35 @@ Layout = Literal["NCHW", "NHWC"]
 """The axes of a network's input: N images, C channels, H rows, W columns."""
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
-
 Pad = Literal["zero", "edge"]
+Size = tuple[int, int]
+FIRST_PHOTO = 240, 320
+"""(height, width) of the smallest photo whose cost is measured."""
+UNMEASURED = ((1 << 40, 1, 1.0),)
+"""A curve that allows any photo."""
 
 
 @dataclass(frozen=True)
 class Whole:
     """How a network gets each photo as one tile. Raises `ValueError` for wrong values.
 
-    multiple: of the sides that it takes, to which the file extends a photo. pad: by its edge, or by zeros behind the
+    multiple, least: of the sides that it takes, to which the file extends a photo. pad: by its edge, or by zeros behind the
     normalisation. curve: what one photo costs the process that runs the network, as (pixels, bytes of memory, seconds of a
-    processor), as it was measured, by rising pixels.
+    processor), as it was measured, by rising pixels; it begins with `FIRST_PHOTO`.
     """
 
     multiple: int
+    least: int
     pad: Pad
     curve: tuple[tuple[int, int, float], ...]
 
     def __post_init__(self) -> None:
         curve = tuple((int(pixels), int(count), float(seconds)) for pixels, count, seconds in self.curve)
-        is_positive = bool(curve) and all(min(point) > 0 for point in curve)
-        if self.multiple not in range(1, 225) or self.pad not in get_args(Pad) or not is_positive:
-            raise ValueError(f"whole needs a multiple of 1 to 224, a pad of zero or edge, and a curve above 0, got {self}")
-        if any(before >= after for before, after in pairwise(point[0] for point in curve)):
-            raise ValueError(f"the curve of whole needs rising pixels, got {curve}")
+        is_curve = bool(curve) and all(min(point) > 0 for point in curve) and all(a[0] < b[0] for a, b in pairwise(curve))
+        has_sides = 1 <= self.multiple <= self.least and not self.least % self.multiple
+        if not has_sides or self.pad not in get_args(Pad) or not is_curve:
+            words = "a multiple, a least side that is one, a pad of zero or edge, and a curve of rising pixels"
+            raise ValueError(f"whole needs {words}, got {self}")
         object.__setattr__(self, "curve", curve)
 
     @property
@@ -52,9 +59,23 @@ class Whole:
         """The largest photo that was measured; larger ones are refused, since no cost is known."""
         return self.curve[-1][0]
 
+    def describe(self) -> str:
+        pixels, count, seconds = self.curve[-1]
+        cost = f"of at most {pixels / 1e6:.2f} megapixels, {count / 1e6:.0f} MB and {seconds:.3g} s of a processor"
+        return f"photos {cost}; sides: at least {self.least}, multiples of {self.multiple}, {self.pad} beyond the photo"
+
+    def extended(self, size: Size) -> Size:
+        """The (height, width) to which the file extends a photo."""
+        height, width = (max(self.least, -(-side // self.multiple) * self.multiple) for side in size)
+        return height, width
+
     def cost(self, pixels: int) -> tuple[int, float]:
-        """Upper bounds for a photo of at most `most_pixels`: bytes and seconds of the next larger one that was measured."""
-        return next(point[1:] for point in self.curve if point[0] >= pixels)
+        """Bytes and seconds for an extended photo of so many pixels: on the line between two that were measured.
+
+        Where they grow faster than the pixels, the line lies above.
+        """
+        at, counts, seconds = zip(*self.curve, strict=True)
+        return int(np.interp(pixels, at, counts)), float(np.interp(pixels, at, seconds))
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class TilePlan:
             "overlap": self.overlap,
             "blend": self.blend,
             "tiles": len(self),
-        }
+        } | ({"whole": True} if self.is_whole else {})
 
     def cut(self, image: Pixels, top: int, left: int) -> Pixels:
         """A region's pixels (height, width, bands) of the image (H, W, bands). Outside the image its edge is repeated."""
@@ -154,14 +154,6 @@ def plan_tiles(size: Size, tile: Size, overlap: float = 0.25, blend: Blend = "me
     height, tops = _axis(size[0], tile[0], overlap, steps)
     width, lefts = _axis(size[1], tile[1], overlap, steps)
     return TilePlan(size, (height, width), tops, lefts, overlap, blend)
-
-
-def plan_whole(size: Size, multiple: int) -> TilePlan:
-    """An image of this (height, width) as one tile, which the network extends to multiples. Raises `TilingError`."""
-    if min(size) < 1:
-        raise TilingError(f"an image needs sides of at least 1, got {size[0]}x{size[1]}")
-    tile = ceil(size[0] / multiple) * multiple, ceil(size[1] / multiple) * multiple
-    return TilePlan(size, tile, (0,), (0,), 0.0, "mean", is_whole=True)
 
 
 def _axis(length: int, side: int, overlap: float, steps: int) -> tuple[int, tuple[int, ...]]:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import onnx
 
-from model.imported_network import ImportedNetwork, Whole
+from model.imported_network import ImportedNetwork
 from model.inference.runtime import RuntimeUnavailable
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.segmenter import Segmenter
@@ -21,14 +20,15 @@ from model.manifest import Manifest, WeightsError
 from model.preprocessing import Preprocessing
 from model.printable import printable
 from model.regular_file import read_regular_file
-from training.converting.cost import measured
+from training.converting.cost import measured, whole_sides
 from training.converting.endings import Ending, find_ending
 from training.converting.graph import LONGEST_NAME, ConversionError, RunError, in_float32, one_line, producer, read_graph
 from training.converting.inputs import NetworkInput, find_input
+from training.converting.outputs import NetworkOutput
 from training.converting.pixels import QUESTION, Normalisation, read_class_names, read_normalisation, refuse_other_tasks
 from training.converting.proof import LEAST_AGREEMENT, Original, Proof, photographs, prove
 from training.converting.request import ConversionRequest
-from training.converting.whole_pictures import compare_whole, least_multiple
+from training.converting.whole_pictures import compare_whole
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name
 from training.data.layouts import repeated
@@ -52,12 +52,18 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> tuple[Ma
     ending = find_ending(request, original, None if stated is None else len(stated), tell)
     labels = _labels(stated, ending.classes)
     manifest = _manifest(request, labels, original, ending, hashlib.sha256(data).hexdigest())
-    model, manifest, proof = _prove(request, original, ending, manifest)
+    model, proof = _prove(request, original, ending, manifest)
+    if (whole := manifest.whole) and isinstance(manifest.architecture, ImportedNetwork):
+        with TemporaryDirectory() as folder:
+            file = _write(Path(folder), request, model, manifest, ending.output)
+            whole = measured(file, whole, request.memory_mb)
+        manifest = replace(manifest, architecture=replace(manifest.architecture, whole=whole))
+        tell(f"whole   {whole.describe()}")
     tell(f"proof   {proof.describe()}; it cannot judge how pixels are normalised, which is the same in both")
     if proof.classes == 1:
         tell("        one class says little: compare on photographs that show others: --photos FOLDER")
     manifest = replace(manifest, training={**manifest.training, "proof": asdict(proof)})
-    write_export(request.target, model, manifest, "float32", ending.output.stride, ending.output.grid)
+    _write(request.target.parent, request, model, manifest, ending.output)
     may_be_resized = ending.whole is None and ending.output.kind != "masks"
     if may_be_resized and _is_converted(replace(request, before_resize=True), original, manifest):
         tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
@@ -66,7 +72,18 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> tuple[Ma
 
 def compare(request: ConversionRequest, ending: Ending, tell: Callable[[str], None]) -> None:
     """Tells how much of the original's classes the file that `convert` has written gives on whole pictures."""
-    compare_whole(Segmenter(_runtime(request.target)), ending, list(photographs(request.photos)), tell)
+    segmenter = Segmenter(_runtime(request.target))
+
+    def as_whole() -> Segmenter:
+        others, labels, data = replace(request, tile=WHOLE), segmenter.labels, read_regular_file(request.source)
+        original = _read(others, data, lambda _: None)
+        whole_ending = find_ending(others, original, len(labels), lambda _: None)
+        manifest = _manifest(others, labels, original, whole_ending, "")
+        with TemporaryDirectory() as folder:
+            model = _wrapped(original, whole_ending, manifest)
+            return Segmenter(_runtime(_write(Path(folder), others, model, manifest, whole_ending.output)))
+
+    compare_whole(segmenter, as_whole, ending, list(photographs(request.photos)), tell)
 
 
 def _read(request: ConversionRequest, data: bytes, tell: Callable[[str], None]) -> Original:
@@ -83,21 +100,11 @@ def _read(request: ConversionRequest, data: bytes, tell: Callable[[str], None]) 
     return Original(model, network_input, normalisation, b"" if former_types else data)
 
 
-def _prove(
-    request: ConversionRequest, original: Original, ending: Ending, manifest: Manifest
-) -> tuple[onnx.ModelProto, Manifest, Proof]:
+def _prove(request: ConversionRequest, original: Original, ending: Ending, manifest: Manifest) -> tuple[onnx.ModelProto, Proof]:
     """The converted model, compared with the original as it is served. Raises `ConversionError` if too many classes differ."""
-    output = ending.output
-    whole = manifest.whole
-    options: dict[str, Any] = {"whole": whole.multiple, "pad": whole.pad} if whole else {}
-    model = wrap(ending.model, original.input, original.normalisation, output, classes=len(manifest.labels), **options)
+    output, model = ending.output, _wrapped(original, ending, manifest)
     with TemporaryDirectory() as folder:
-        file = Path(folder) / request.target.name
-        write_export(file, model, manifest, "float32", output.stride, output.grid)
-        if whole and isinstance(manifest.architecture, ImportedNetwork):
-            network = replace(manifest.architecture, whole=measured(file, whole, request.memory_mb))
-            manifest = replace(manifest, architecture=network)
-            write_export(file, model, manifest, "float32", output.stride, output.grid)
+        file = _write(Path(folder), request, model, manifest, output)
         proof = prove(_runtime(file), ending.original, output, whole=ending.whole, photographs=photographs(request.photos))
     if proof.agreement < LEAST_AGREEMENT:
         is_of_ids = ending.whole is not None and ending.whole.kind == "class_ids"
@@ -107,7 +114,18 @@ def _prove(
             f"the converted file gives other classes than the original: {proof.describe()}; at least {LEAST_AGREEMENT} are "
             f"needed. Nothing was written{advice}"
         )
-    return model, manifest, proof
+    return model, proof
+
+
+def _wrapped(original: Original, ending: Ending, manifest: Manifest) -> onnx.ModelProto:
+    labels, whole = manifest.labels, manifest.whole
+    return wrap(ending.model, original.input, original.normalisation, ending.output, classes=len(labels), whole=whole)
+
+
+def _write(folder: Path, request: ConversionRequest, model: onnx.ModelProto, manifest: Manifest, output: NetworkOutput) -> Path:
+    """Writes the converted file into a folder, and gives its path."""
+    write_export(file := folder / request.target.name, model, manifest, "float32", output.stride, output.grid)
+    return file
 
 
 def _is_converted(request: ConversionRequest, original: Original, manifest: Manifest) -> bool:
@@ -173,8 +191,8 @@ def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, 
     if tile == WHOLE:
         if sides != (None, None):
             raise ConversionError(f"the network takes {original.input.size} alone, not each photo as a whole: leave out --tile")
-        multiple = least_multiple(ending.original, ending.whole or output)
-        whole, tile = Whole(multiple, request.pad, ((1, 1, 1.0),)), None
+        served = original.of(ending.model).giving(output.name) if ending.whole else ending.original
+        whole, tile = whole_sides(served, output, request.pad or "zero"), None
     unit = max(output.multiple, UNIT)
     height, width = (TILE // unit * unit if side is None else side // UNIT * UNIT for side in sides)
     if not height or not width:

@@ -17,9 +17,9 @@ from training.converting.pixels import Normalisation
 class ConversionRequest:
     """What the user says of a network; None for what the file itself shall tell.
 
-    layout: of the input. bgr: a network of uint8 pixels takes blue first. tile: (height, width), or `WHOLE`. pad: of whole
-    photos. memory_mb: what one may take. side: the (lowest, highest)
-    longer side of images, in pixels. photos: a folder to compare on.
+    layout: of the input. bgr: a network of uint8 pixels takes blue first. tile: (height, width), or `WHOLE`. pad: what
+    extends whole photos. memory_mb: what one may take. side: the (lowest, highest) longer side of images, in pixels. photos: a
+    folder to compare on.
     """
 
     source: Path
@@ -33,7 +33,7 @@ class ConversionRequest:
     grid: Grid | None = None
     before_resize: bool = False
     tile: Size | None = None
-    pad: Pad = "zero"
+    pad: Pad | None = None
     memory_mb: int = 8192
     side: tuple[int, int] | None = None
     license: str = "unknown"

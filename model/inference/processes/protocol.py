@@ -129,6 +129,7 @@ class WorkerPlan:
     size: (height, width) of the upright image. tile_count: tiles of all views. bytes: of memory that the work needs besides
     the file's own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file. tile_shapes: (height,
     width) of its tiles. channels: of each tile. class_names: of the network, by id. answer_size: None if it is the image's.
+    network: the bytes and seconds that the network takes beside the worker, as `Segmenter.network_cost` says.
     """
 
     size: Size
@@ -140,6 +141,7 @@ class WorkerPlan:
     channels: int = 3
     class_names: tuple[str, ...] = ()
     answer_size: Size | None = None
+    network: tuple[int, float] = (0, 0.0)
 
     @property
     def megapixels(self) -> float:
@@ -186,7 +188,8 @@ def decode_seconds(plan: Plan, segmenter: Segmenter) -> float:
 
 def most_payload(segmenter: Segmenter, options: Options) -> int:
     """The most bytes of one frame of a worker for an image: a tile's, or those of an answer that needs no file."""
-    return max(INLINE_BYTES, segmenter.channels * prod(options.tile or segmenter.manifest.preprocessing.tile))
+    whole, tile = segmenter.manifest.whole, options.tile or segmenter.manifest.preprocessing.tile
+    return max(INLINE_BYTES, segmenter.channels * (whole.most_pixels if whole else prod(tile)))
 
 
 def parse_head(head: bytes, kinds: Sequence[str]) -> dict[str, Any]:
@@ -235,6 +238,7 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
             channels=segmenter.channels,
             class_names=tuple(segmenter.manifest.labels.names),
             answer_size=plan.answer_size,
+            network=segmenter.network_cost(plan),
         )
 
 
