@@ -80,7 +80,7 @@ def compare(request: ConversionRequest, ending: Ending, tell: Callable[[str], No
         whole_ending = find_ending(others, original, len(labels), lambda _: None)
         manifest = _manifest(others, labels, original, whole_ending, "")
         with TemporaryDirectory() as folder:
-            model = _wrapped(original, whole_ending, manifest)
+            model = wrap(whole_ending.model, original.input, original.normalisation, whole_ending.output, manifest)
             return Segmenter(_runtime(_write(Path(folder), others, model, manifest, whole_ending.output)))
 
     compare_whole(segmenter, as_whole, ending, list(photographs(request.photos)), tell)
@@ -102,7 +102,8 @@ def _read(request: ConversionRequest, data: bytes, tell: Callable[[str], None]) 
 
 def _prove(request: ConversionRequest, original: Original, ending: Ending, manifest: Manifest) -> tuple[onnx.ModelProto, Proof]:
     """The converted model, compared with the original as it is served. Raises `ConversionError` if too many classes differ."""
-    output, model = ending.output, _wrapped(original, ending, manifest)
+    output = ending.output
+    model = wrap(ending.model, original.input, original.normalisation, output, manifest)
     with TemporaryDirectory() as folder:
         file = _write(Path(folder), request, model, manifest, output)
         proof = prove(_runtime(file), ending.original, output, whole=ending.whole, photographs=photographs(request.photos))
@@ -115,11 +116,6 @@ def _prove(request: ConversionRequest, original: Original, ending: Ending, manif
             f"needed. Nothing was written{advice}"
         )
     return model, proof
-
-
-def _wrapped(original: Original, ending: Ending, manifest: Manifest) -> onnx.ModelProto:
-    labels, whole = manifest.labels, manifest.whole
-    return wrap(ending.model, original.input, original.normalisation, ending.output, classes=len(labels), whole=whole)
 
 
 def _write(folder: Path, request: ConversionRequest, model: onnx.ModelProto, manifest: Manifest, output: NetworkOutput) -> Path:

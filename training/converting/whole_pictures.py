@@ -24,15 +24,12 @@ from training.converting.reach import describe_reach
 SHAPES: tuple[Size, ...] = ((333, 500), (483, 648), (960, 1280))
 """(height, width) of the pictures beside tiles of `TILE`: smaller than a tile, of odd sides, larger than a tile."""
 TILE = 512
+Make = Callable[[], Segmenter]
 LEAST_SHARE = 0.01  # of a picture
 
 
 def compare_whole(
-    segmenter: Segmenter,
-    as_whole: Callable[[], Segmenter],
-    ending: Ending,
-    photographs: Sequence[Pixels],
-    tell: Callable[[str], None],
+    segmenter: Segmenter, as_whole: Make, ending: Ending, photographs: Sequence[Pixels], tell: Callable[[str], None]
 ) -> None:
     """Tells how much of the network's own classes is served on whole pictures, which options give more, and why not all.
 
@@ -88,12 +85,12 @@ def _compare(segmenter: Segmenter, picture: Pixels, own: Ids, options: Options) 
     return float((served == own).mean()), f"{name}, IoU {iou:.3f}"
 
 
-def _advice(segmenter: Segmenter, as_whole: Callable[[], Segmenter], picture: Pixels, own: Ids, agreement: float) -> str:
+def _advice(segmenter: Segmenter, as_whole: Make, picture: Pixels, own: Ids, agreement: float) -> str:
     """The options of this command with which more is served than `agreement`, by trying each; empty without any."""
     (low, high), (height, width), manifest = segmenter.manifest.preprocessing.side, own.shape, segmenter.manifest
     is_scaled = not low <= max(height, width) <= high
     side = f" --side {min(low, height, width)},{max(high, height, width)}" * is_scaled
-    trials: dict[str, Callable[[], Segmenter]] = {side: lambda: segmenter} if is_scaled else {}
+    trials: dict[str, Make] = {side: lambda: segmenter} if is_scaled else {}
     if manifest.largest_tile is None and not manifest.whole:
         trials[f"{side} --tile whole"] = as_whole
     best = ""

@@ -12,6 +12,7 @@ import onnx.checker
 from onnx import TensorProto, helper, numpy_helper
 
 from model.imported_network import UNMEASURED, Whole
+from model.manifest import Manifest
 from training.converting.graph import ConversionError, all_names, reason, with_output
 from training.converting.inputs import NetworkInput
 from training.converting.outputs import ID_LOGIT, LEAST_PROBABILITY, NetworkOutput
@@ -25,22 +26,16 @@ UNIT = 32  # sides of tiles are its multiples
 
 
 def wrap(
-    model: onnx.ModelProto,
-    network_input: NetworkInput,
-    normalisation: Normalisation,
-    output: NetworkOutput,
-    *,
-    classes: int,
-    whole: Whole | None = None,
+    model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation, output: NetworkOutput, manifest: Manifest
 ) -> onnx.ModelProto:
     """The model from uint8 pixels (1, height, width, 3) in RGB to float32 logits (1, classes, rows, columns).
 
     Heights and widths are multiples of 32, at most the network's own where it takes one size alone. Where the network wants
     other sides, the pixels at the right and bottom edges are repeated, and the cells of these pixels are cut off.
 
-    whole: how the network gets whole photos, of any sides; then the cells stay.
+    manifest: of the classes. If it says that photos come as a whole, they have any sides, and the cells beyond them stay.
     """
-    network = onnx.GraphProto()
+    network, whole, classes = onnx.GraphProto(), manifest.whole, len(manifest.labels)
     network.CopyFrom(model.graph)
     names = {name: PREFIX + name for name in all_names(network) if name in (INPUT, OUTPUT) or name.startswith(OURS)}
     _rename(network, names)
