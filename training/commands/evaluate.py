@@ -26,6 +26,7 @@ from training.data.label_files import find_labels
 from training.data.problems import DataError, raise_all
 from training.data.split import Split, get_split
 from training.publishing.onnx_files import files_by_precision, read_imported, save_manifest
+from training.publishing.quantisation import sums_fit_16_bits
 from training.reporting.machine import set_threads
 from training.scoring.calibration import errors_of_answers, gather
 from training.scoring.changes import compare, difference_table
@@ -150,7 +151,8 @@ def _record(args: argparse.Namespace, split: Split) -> None:
             calibration = fit_and_print_temperature(plain_split, gather(segmenter, plain_split, Options()))
         else:
             print(f"no temperature is fitted: the file's classes are {', '.join(segmenter.manifest.labels.names)}")
-        manifest = with_measurement(manifest, segmenter.runtime, split.name, scores, calibration)
+        sums_fit = precision == "int8" and sums_fit_16_bits(files.exports["int8"])
+        manifest = with_measurement(manifest, segmenter.runtime, split.name, scores, calibration, sums_fit=sums_fit)
     notes = dict.fromkeys([*manifest.training.get("notes", []), *args.note])
     training, preprocessing = {**manifest.training, "notes": list(notes)}, _advised(args, manifest.preprocessing)
     paths = save_manifest(path, replace(manifest, training=training, preprocessing=preprocessing))

@@ -82,6 +82,11 @@ def make_run(args: argparse.Namespace, recipe: Recipe, data: TrainingData, devic
     """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
     survey, split = data.train, data.train.split
     net, new_tensors = start_network(recipe, args.start, len(split.labels), len(split.bands))
+    if recipe.start_share and new_tensors:
+        raise ValueError(
+            f"start_share is {recipe.start_share}, but the start lacks {len(new_tensors)} tensors of this network, such as "
+            f"{new_tensors[0]}; give a --start of the same classes and form, or leave start_share out"
+        )
     if world.first:
         parameters = sum(p.numel() for p in net.parameters())
         precision = dtype_name(forward_dtype(recipe, device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -40,6 +41,7 @@ class Optimization:
         self.dtype = forward_dtype(recipe, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.average = _average(net, recipe.ema) if recipe.ema else None
+        self.start = copy.deepcopy(net) if recipe.start_share else None
         self._parts: dict[str, Any] = {
             "net": net,
             "optimizer": self.optimizer,
@@ -54,8 +56,9 @@ class Optimization:
 
     @property
     def result(self) -> FCN:
-        """The network to score and save: with averaged weights if the recipe sets `ema`, else the trained network."""
-        return cast(FCN, self.average.module) if self.average else self.net
+        """The network to score and save: of averaged weights if the recipe sets `ema`, and with its `start_share`."""
+        trained = cast(FCN, self.average.module) if self.average else self.net
+        return _mixed(trained, self.start, self.recipe.start_share) if self.start else trained
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""
@@ -122,6 +125,16 @@ def _average(net: nn.Module, decay: float) -> AveragedModel:
         get_ema_multi_avg_fn(min(decay, (1 + steps) / (4 + steps)))(average, current, count)  # type: ignore[no-untyped-call]
 
     return AveragedModel(net, multi_avg_fn=update, use_buffers=True)
+
+
+@torch.no_grad()
+def _mixed(trained: FCN, start: FCN, share: float) -> FCN:
+    """A network whose floating-point tensors are `share` of the start's and the rest of the trained network's."""
+    net, tensors = copy.deepcopy(trained), start.state_dict()
+    for name, tensor in net.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.lerp_(tensors[name], share)
+    return net
 
 
 def _parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -89,6 +89,8 @@ class Recipe(BaseModel):
         of the classes which their set labels.
     ema: decay of the moving average of the weights (0: no average). The averaged weights are then scored and saved. The decay
         is smaller in the first steps.
+    start_share: share of the start's weights in the network that is scored and saved; the others are those that were trained
+        (Wortsman et al. 2022, section 3). So the network keeps more of what its start knew and few frames show.
     autocast: precision of the forward pass: `none` (float32), `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU that
         calculates in it, else float32. Many CPUs emulate bfloat16, and are several times slower in it.
     side, tile: the weights file's advised range of the longer side, and advised tile (height, width), in pixels.
@@ -147,6 +149,7 @@ class Recipe(BaseModel):
     teacher_scales: Annotated[tuple[Factor, ...], Field(min_length=1)] = (1.0,)
     label_weight: Weight = 1.0
     ema: Fraction = 0.0
+    start_share: Fraction = 0.0
     autocast: Literal["auto", "none", "bfloat16", "float16"] = "auto"
     side: Sides = (512, 512)
     tile: tuple[Positive, Positive] = (512, 512)

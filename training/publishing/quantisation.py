@@ -26,6 +26,7 @@ FEW_PHOTOS = 50  # fewer are told: rare classes and light may then lie outside o
 # The first convolutions of the network that stay in float32; in a MobileNetV2, the stem and the first depthwise convolution.
 # With these two in int8, twice as many cells change their class, and no time is saved. Keeping more changes hardly any cell.
 KEPT = 2
+LARGEST_WEIGHT = 64  # its products with two bytes of activations sum up to 32,640, which 16 bits hold
 FORGOTTEN = "removed the int8 scores and temperature of another export; fcn-evaluate --record NAME measures this one"
 
 
@@ -76,6 +77,15 @@ def write_int8(path: Path, network: Any) -> Path:
     full, target = read_export(export_path(path, "float32")), export_path(path, "int8")
     write_export(target, network, manifest, "int8", full.stride, full.grid, full.master_sha256)
     return target
+
+
+def sums_fit_16_bits(path: Path) -> bool:
+    """Whether this int8 file's weights have seven bits, so that processors with AVX2 alone sum as those with VNNI do."""
+    import openvino
+
+    weights = (op for op in openvino.Core().read_model(path).get_ops() if op.get_type_name() == "Constant")
+    tensors = [op.data for op in weights if op.get_element_type() == openvino.Type.i8 and op.data.ndim > 1]
+    return bool(tensors) and all((np.abs(tensor.astype(np.int16)) <= LARGEST_WEIGHT).all() for tensor in tensors)
 
 
 def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:

@@ -87,25 +87,33 @@ def fit_and_print_temperature(split: Split, samples: Sequence[Sample]) -> Calibr
 
 
 def with_measurement(
-    manifest: Manifest, runtime: Runtime, split: str, scores: Mapping[str, Mapping[str, Any]], calibration: Calibration | None
+    manifest: Manifest,
+    runtime: Runtime,
+    split: str,
+    scores: Mapping[str, Mapping[str, Any]],
+    calibration: Calibration | None,
+    *,
+    sums_fit: bool = False,
 ) -> Manifest:
     """The manifest with the scores and the temperature of one precision.
 
     runtime: ran the file in this precision. split: the name of the split. scores: by name, without the precision, as a weights
-    file stores them. calibration: None if no temperature was fitted.
+    file stores them. calibration: None if no temperature was fitted. sums_fit: as `sums_fit_16_bits` says of an int8 file; its
+    scores then hold for every processor.
 
     If a measured export has replaced an earlier one, the scores and the temperature of the earlier one are removed. A recorded
     temperature for int8 is not replaced by one that was fitted on a processor without VNNI or AMX.
     """
     precision = runtime.identity.precision
-    sums = (int8_sums() if precision == "int8" else None) or "vnni"
+    sums = (int8_sums() if precision == "int8" and not sums_fit else None) or "vnni"
+    names = [precision] if precision != "int8" else [*INT8_SCORES.values()] if sums_fit else [INT8_SCORES[sums]]
     if runtime.network_sha256:
         manifest = manifest.of_export(precision, runtime.network_sha256)
     for name, values in scores.items():
         remark = "; products summed in 16 bits, as by AVX2" if sums == "avx2" else ""
+        remark = "; weights of seven bits, whose sums every processor computes alike" if sums_fit else remark
         facts = {**values, "conditions": f"{values['conditions']}{remark}"}
-        full_name = scored_in(name, INT8_SCORES[sums] if precision == "int8" else precision)
-        manifest = replace(manifest, scores={**manifest.scores, full_name: facts})
+        manifest = replace(manifest, scores={**manifest.scores, **{scored_in(name, each): facts for each in names}})
     if calibration is None or (sums != "vnni" and precision in manifest.temperatures):
         return manifest
     name = "calibration" if precision == "float32" else f"calibration_{precision}"

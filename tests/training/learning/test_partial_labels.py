@@ -152,7 +152,11 @@ def test_a_mixture_is_trained_from_end_to_end(tmp_path: Path, tiny_recipe: Path,
     teach += ["--teacher", str(tmp_path / "first" / "fcn.safetensors")]
     assert train(tmp_path / "data" / "all", tiny_recipe, tmp_path / "out", *teach) == 2
     assert "teacher_where is 'unlabelled', but every set labels all classes" in capsys.readouterr().err
-    assert train(tmp_path / "data", tiny_recipe, tmp_path / "out", *teach, "--set", "lovasz_weight=0.2") == 0
+    share = ["--set", "start_share=0.5"]
+    assert train(tmp_path / "data", tiny_recipe, tmp_path / "out", *teach, *share) == 2
+    assert "start_share is 0.5, but the start lacks" in capsys.readouterr().err
+    share += ["--start", teach[-1], "--set", "lovasz_weight=0.2"]
+    assert train(tmp_path / "data", tiny_recipe, tmp_path / "out", *teach, *share) == 0
     (facts,) = load_weights(tmp_path / "out" / "fcn.safetensors").manifest.scores.values()
     assert facts["classes"][-1] == "another class"
     assert facts["iou"][-1] is None

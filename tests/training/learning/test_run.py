@@ -46,6 +46,17 @@ def test_the_result_is_the_average_and_not_the_last_network(make_run: Make) -> N
     assert differing(state(run.net), state(last)) == []
 
 
+def test_the_result_has_its_share_of_the_start_and_the_training_is_the_same(make_run: Make) -> None:
+    whole, shared = make_run("whole", ema=0.9, epochs=1), make_run("shared", ema=0.9, epochs=1, start_share=0.75)
+    start = {name: tensor.clone() for name, tensor in state(whole.net).items()}
+    trained, mixed = (state(Trainer(run).train()[0]) for run in (whole, shared))
+    assert differing(state(whole.net), state(shared.net)) == []
+    assert "score_fr.weight" in differing(start, trained)
+    for name, tensor in mixed.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, 0.75 * start[name] + 0.25 * trained[name])
+
+
 def test_the_learning_rate_warms_up_and_falls_to_zero(make_run: Make) -> None:
     run = make_run(epochs=4, warmup=4, power=1.0)
     Trainer(run).train()

@@ -15,7 +15,7 @@ from model.manifest import Int8Sums, Manifest
 from model.weights_file import load_weights, save_weights
 from training.commands.evaluate import main
 from training.publishing.onnx_files import export_path, refresh_facts
-from training.publishing.quantisation import write_int8
+from training.publishing.quantisation import export_int8, sums_fit_16_bits, write_int8
 
 
 def write_other(master: Path, factor: float) -> Path:
@@ -101,6 +101,17 @@ def test_scores_on_avx2_stand_beside_those_on_vnni_whose_temperature_stays(
     assert list(manifest.scores) == [*RECORDED, "shapes, val, int8 on AVX2", "shapes, val, quality high, int8 on AVX2"]
     assert manifest.training["calibration_int8"]["split"] == "of VNNI"
     assert "shapes, val, int8 on AVX2" in recorded.with_suffix(".md").read_text()
+
+
+def test_weights_of_seven_bits_have_one_score_for_every_processor(
+    master: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for avx2 in (False, True):
+        export_int8(master, shapes, photos=4, avx2=avx2)
+        assert sums_fit_16_bits(export_path(master, "int8")) is avx2
+    manifest = load_weights(record(master, shapes, "avx2", monkeypatch)).manifest
+    assert manifest.scores["shapes, val, int8"] == manifest.scores["shapes, val, int8 on AVX2"]
+    assert "weights of seven bits" in manifest.scores["shapes, val, int8"]["conditions"]
 
 
 @pytest.mark.long
