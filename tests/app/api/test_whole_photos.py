@@ -54,7 +54,7 @@ def test_a_photo_is_one_tile(serve: Serve, whole_file: Callable[[Curve], str], t
         info = client.get("/info").json()
         assert (info["tile"], info["architecture"]["whole"]["multiple"]) == ("whole", 8)
         mask = post(client, PHOTO, side="native").content
-        batch = client.post("/segment/batch", files=[("files", ("a.png", PHOTO))] * 2, params={"side": 320})
+        batch = client.post("/segment/batch", files=[("file", ("a.png", PHOTO))] * 2, params={"side": 320})
         assert [json.loads(line)["status"] for line in batch.text.splitlines()] == [200, 200]
         assert_problem(post(client, LARGER, side="native"), 413, "at most 0.61 megapixels", "would have 0.66", "smaller side")
     assert segment([str(tmp_path / "photo.png"), "-o", str(tmp_path / "out"), "--weights", weights, "--side", "native"]) == 0
