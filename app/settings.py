@@ -22,12 +22,12 @@ from pydantic import (
 from app.keys import check_keys, read_keys
 from app.origins import check_hosts, check_networks, check_origins
 from app.platform_variables import Platform, implied_settings
-from app.telemetry import excerpt
 from app.variables import ENV_FILE, PREFIX, SettingsError, read_env_file, read_variables
 from model.inference.cores import available_cores, available_memory
 from model.inference.instructions import CpuIsa
 from model.inference.loading import Precision, RuntimeName
 from model.inference.tiling import AUTO, Blend, Size, parse_tile
+from model.printable import excerpt
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 LARGEST_PORT = 65_535

@@ -1,4 +1,4 @@
-"""Prometheus metrics, the format of log lines, and safe display of values that clients send."""
+"""Prometheus metrics, and the format of log lines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from prometheus_client.registry import Collector
 from model.inference.processes.worker import DEATH_REASONS, DeathReason
 from model.printable import printable
 
-VALUE_LENGTH = 100  # characters of a client's value that an error quotes
 FIELD_LENGTH = 300  # characters of a field in a log line
 TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
 SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")  # by tens of a level
@@ -122,17 +121,6 @@ def plain_address(host: str) -> str:
         address = ip_address(host.partition("%")[0])
         return str(getattr(address, "ipv4_mapped", None) or address)
     return host
-
-
-def excerpt(value: object) -> str:
-    """The value's `repr`, cut to `VALUE_LENGTH` characters and `...`. Long texts and lists are cut first."""
-    return printable(repr(_cut(value)), VALUE_LENGTH)
-
-
-def _cut(value: object) -> object:
-    if isinstance(value, list):
-        return [_cut(each) for each in value[:VALUE_LENGTH]]
-    return value[: VALUE_LENGTH + 1] if isinstance(value, str | bytes) else value
 
 
 def time_of(record: logging.LogRecord) -> str:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from cli.answers import STATE, Answers
@@ -19,7 +20,7 @@ from cli.input import Input
 from cli.lines import LineFile, read_lines
 from cli.report import Outcome
 from cli.resume import UNKNOWN
-from imaging.coco import HEAD, CocoParts, renumber, split_document
+from imaging.coco import HEAD, JoinedDocument
 from model.whole_file import begins_with, check_output, refuse_link, whole_file, write_file
 
 PARTS, ORDER, DIGEST = "parts", "order.jsonl", "document.sha256"
@@ -97,30 +98,21 @@ class CocoFile:
                 self.folder.parent.rmdir()
 
     def _write(self, file: BinaryIO) -> None:
-        categories = b""
-        for part in self._parts():
-            categories = part.categories
-            break
-        file.write(HEAD + b',"images":[')
-        _write_list(file, (part.image for part in self._parts()))
-        file.write(b'],"categories":[' + categories + b'],"annotations":[')
-        _write_list(file, (part.annotations for part in self._parts()))
-        file.write(b"]}")
-
-    def _parts(self) -> Iterator[CocoParts]:
-        """The parts of the images' documents in the order of the run, renumbered."""
-        if not (self.folder / ORDER).exists():
-            return
-        annotation = 1
-        for image_id, line in enumerate(read_lines([str(self.folder / ORDER)]), 1):
-            answer, file_name = json.loads(line)
-            path = self.folder / PARTS / answer
-            try:
-                parts = split_document(path.read_bytes())
-            except ValueError as error:
-                raise OSError(f"{path}: {error}; start again without --resume") from error
-            yield renumber(parts, image_id, annotation, {"file_name": file_name})
-            annotation += parts.number
+        """Writes the images' documents, in the order of the run, as one."""
+        document = JoinedDocument()
+        order = read_lines([str(self.folder / ORDER)]) if (self.folder / ORDER).exists() else ()
+        with TemporaryFile(dir=self.folder) as images:
+            for image_id, line in enumerate(order, 1):
+                answer, file_name = json.loads(line)
+                path = self.folder / PARTS / answer
+                try:
+                    piece, image = document.add(path.read_bytes(), image_id, {"file_name": file_name})
+                except ValueError as error:
+                    raise OSError(f"{path}: {error}; start again without --resume") from error
+                file.write(piece)
+                images.write(image + b"\n")
+            images.seek(0)
+            file.writelines(document.rest(line.rstrip() for line in images))
 
 
 def is_coco_file(out: str, format: str, single: bool) -> bool:
@@ -131,14 +123,6 @@ def is_coco_file(out: str, format: str, single: bool) -> bool:
 def _sha256(path: str | Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_list(file: BinaryIO, lists: Iterable[bytes]) -> None:
-    """Writes the lists that are not empty, with commas between them."""
-    between = b""
-    for entries in filter(None, lists):
-        file.write(between + entries)
-        between = b","
 
 
 def _file_name(image: Input) -> str:

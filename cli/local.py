@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from cli.report import Result
 from imaging.decoding import Limits
-from imaging.object_facts import object_facts
+from imaging.object_facts import image_row, object_facts
 from model.command_line import settings_digest
 from model.inference.cores import available_cores
 from model.inference.errors import DeadlinePassed, SchedulerEnded
@@ -159,4 +159,4 @@ class Local:
         with closing(answer.body):
             body = answer.body.read(answer.body.length)
         facts = object_facts(image.options.rendering, answer.box, answer.object_pixels)
-        return Result(body, answer.size, answer.shares, answer.mean_confidence, facts, answer.remark)
+        return Result(body, image_row(answer.size, answer.shares, answer.mean_confidence), facts, answer.remark)

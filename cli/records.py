@@ -135,10 +135,10 @@ class Ranking:
 
     def _value(self, result: Result) -> float:
         if self._by == "background":
-            return -sum(share for name, share in result.shares.items() if is_background(name))
-        if result.mean_confidence is None:
+            return -float(sum(share for name, share in result.row["classes"].items() if is_background(name)))
+        if (confidence := result.row["mean_confidence"]) is None:
             raise OSError("--rank needs confidence, and this network gives class ids alone; give --rank-by background")
-        return result.mean_confidence
+        return float(confidence)
 
     def write(self) -> None:
         """Writes the names, one on each line. Equal images keep their order. Raises `OSError` if none has background."""

@@ -14,7 +14,7 @@ import httpx
 from cli.address import ask, open_client, origin
 from cli.arguments import LOCAL, parser, rendering, service_arguments
 from cli.report import Result, as_options
-from imaging.object_facts import read_object_headers
+from imaging.object_facts import image_row, read_object_headers
 from imaging.rendering import Rendering
 from model.command_line import settings_digest
 from model.inference.plan import PARAMETERS
@@ -157,7 +157,7 @@ def _with_facts(result: Result, document: bytes) -> Result:
         if all(entry["mean_confidence"] is not None for entry in classes):
             sums = [(int(entry["pixels"]), float(entry["mean_confidence"])) for entry in classes]
             confidence = round(sum(pixels * mean for pixels, mean in sums) / sum(pixels for pixels, _ in sums), 6)
-        return replace(result, size=(int(size["height"]), int(size["width"])), shares=shares, mean_confidence=confidence)
+        return replace(result, row=image_row((int(size["height"]), int(size["width"])), shares, confidence))
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise ServerError("the service's JSON does not say the confidence of the classes; --rank needs that") from error
 

@@ -17,14 +17,14 @@ from tqdm import tqdm
 from cli.answers import Marks
 from cli.input import Input
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
-from imaging.object_facts import lacks_object
+from imaging.object_facts import image_row, lacks_object
 from imaging.rendering import RENDERING, Rendering
 from model.command_line import one_line
 from model.inference.errors import InferenceError, NoConfidence
 from model.inference.plan import OPTIONS
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
 from model.inference.scaling import SideError
-from model.inference.tiling import Size, TilingError
+from model.inference.tiling import TilingError
 from model.manifest import WeightsError
 
 DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 130, 141
@@ -44,15 +44,12 @@ ALONE = re.compile(rf"(?<![\w'-])({NAMES})(?= applies to | out\b| and fill_holes
 class Result:
     """An answer's bytes, and facts for the table of results.
 
-    size: (height, width) of the upright image. shares: of the pixels of each class that is there, 0 to 1, before
-    `min_confidence`. mean_confidence: of all pixels. A service does not say these; then they are None or empty. facts: of its
-    object, as of `imaging.object_facts`. remark: what to tell of it, if anything.
+    row: as of `image_row`; a service does not say it. facts: of its object, as of `imaging.object_facts`. remark: what to tell
+    of it, if anything.
     """
 
     body: bytes
-    size: Size | None = None
-    shares: Mapping[str, float] = field(default_factory=dict)
-    mean_confidence: float | None = None
+    row: Mapping[str, Any] = field(default_factory=image_row)
     facts: Mapping[str, Any] = field(default_factory=dict)
     remark: str = ""
 
@@ -88,21 +85,16 @@ class Outcome:
     def row(self) -> dict[str, Any]:
         """The outcome as a row of the table of results. What is not known is None or empty.
 
-        name, target: of the image and of its answer. width, height: of the upright image, in pixels. classes: the share of the
-        pixels of each class that is there, 0 to 1. mean_confidence: of all pixels, 0 to 1. milliseconds: from reading the image
-        to the written answer. problem: why there is no answer. key: as in `cli.resume`. box: of a cut-out's object, left, top,
-        width and height in pixels of the image.
+        name, target: of the image and of its answer. width, height, classes, mean_confidence: as of `image_row`. milliseconds:
+        from reading the image to the written answer. problem: why there is no answer. key: as in `cli.resume`. box: of a
+        cut-out's object, left, top, width and height in pixels of the image.
         """
         is_old = self.status in ("skipped", "kept")
         result = Result(b"") if is_old or self.result is None else self.result
-        height, width = result.size or (None, None)
         return {
             "name": self.image.display_name,
             "target": None if self.status == "failed" else self.target,
-            "width": width,
-            "height": height,
-            "classes": result.shares,
-            "mean_confidence": result.mean_confidence,
+            **result.row,
             "milliseconds": None if is_old else round(self.seconds * 1000, 3),
             "problem": self.problem,
             "key": self.key,

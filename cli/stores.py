@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from model.command_line import install_command
+from model.printable import first_line
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -138,12 +139,8 @@ def _object(url: str) -> Iterator[tuple[ObjectStore, str]]:
     except PermissionDeniedError as error:
         raise PermissionError(f"{url}: permission denied; see the store's policy for these keys") from error
     except InvalidPathError as error:  # a key with an empty part, such as `a//b.jpg`
-        raise OSError(f"{url}: {_first_line(error)}; rename it, or name the images with --from-file") from error
+        raise OSError(f"{url}: {first_line(error)}; rename it, or name the images with --from-file") from error
     except ValueError as error:
-        raise OSError(f"{url}: {_first_line(error)}") from error
+        raise OSError(f"{url}: {first_line(error)}") from error
     except BaseError as error:
-        raise StoreUnavailable(f"{url}: {_first_line(error)}; see address, bucket and keys in the environment") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+        raise StoreUnavailable(f"{url}: {first_line(error)}; see address, bucket and keys in the environment") from error

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from imaging.arrays import Pixels
+
 Samples = npt.NDArray[Any]
 
 

@@ -1,6 +1,6 @@
 """Writes a class map as COCO annotations (https://cocodataset.org/#format-data) that pycocotools can read.
 
-Documents of one image each can be put into one document.
+`JoinedDocument` makes one document of those of several images.
 """
 
 from __future__ import annotations
@@ -8,18 +8,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
+from imaging.arrays import Floats, Ids, Integers
 from imaging.classes import Label, is_background
 from imaging.objects import MapObject
 from imaging.polygons import trace
-from imaging.regions import Ids, Regions
+from imaging.regions import Regions
 from imaging.runs import column_runs
 
 INFO = {"description": "Regions of classes that a network found (fcn-segment)"}
@@ -30,8 +29,7 @@ HEAD = json.dumps({"info": INFO, "licenses": []}, separators=(",", ":")).encode(
 """The first members of every document, without the final brace."""
 DOCUMENT = re.compile(re.escape(HEAD) + rb',"images":\[(\{.*?\})\],"categories":\[(.*?)\],"annotations":\[(.*)\]\}', re.DOTALL)
 IDS = re.compile(rb'(?<=\{"id":)\d+,"image_id":\d+(?=,)')
-Points = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+Points = Floats
 
 
 def coco_document(
@@ -87,38 +85,41 @@ def _outlines(regions: Iterable[MapObject]) -> Iterator[Entry]:
         yield each.id, {"segmentation": [outline], "area": each.polygon.area, "bbox": bbox}
 
 
-@dataclass(frozen=True)
-class CocoParts:
-    """The parts of one image's document, as JSON.
+class JoinedDocument:
+    """The documents of several images as one, in pieces: what `add` gives of each image, then `rest`. For one thread.
 
-    image: the image's entry in `images`. categories, annotations: the entries of these lists, with commas between them. number:
-    of annotations.
+    It has the annotations first, whose ids count from 1. So it can be sent, or written, before the last image is there. Between
+    two calls it holds no more of an image than the number of its annotations.
     """
 
-    image: bytes
-    categories: bytes
-    annotations: bytes
-    number: int
+    def __init__(self) -> None:
+        self._head, self._categories, self._annotations = HEAD + b',"annotations":[', b"", 0
 
+    def add(self, document: bytes, image_id: int, changes: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """The next piece, and the image's entry in `images`, JSON in one line, which `rest` needs.
 
-def split_document(document: bytes) -> CocoParts:
-    """The parts of a document that `SegmentedImage.encode` wrote. Raises `ValueError` for other bytes."""
-    parts = DOCUMENT.fullmatch(document)
-    if parts is None:
-        raise ValueError(f"expected the COCO document of one image, as format=coco answers it, got {document[:60]!r}")
-    image, categories, annotations = parts.groups()
-    return CocoParts(image, categories, annotations, len(IDS.findall(annotations)))
+        document: as `SegmentedImage.encode` wrote it; raises `ValueError` for other bytes. changes: of the entry: its
+        `file_name`, and facts that it has not.
+        """
+        parts = DOCUMENT.fullmatch(document)
+        if parts is None:
+            raise ValueError(f"expected the COCO document of one image, as format=coco answers it, got {document[:60]!r}")
+        image, self._categories, annotations = parts.groups()
+        numbers = count(self._annotations + 1)
+        annotations = IDS.sub(lambda _: b'%d,"image_id":%d' % (next(numbers), image_id), annotations)
+        piece = self._head + b"," * bool(annotations and self._annotations) + annotations
+        self._head, self._annotations = b"", next(numbers) - 1
+        return piece, json.dumps(json.loads(image) | {"id": image_id} | changes, separators=(",", ":")).encode()
 
-
-def renumber(parts: CocoParts, image_id: int, first_annotation: int, changes: Mapping[str, Any] = {}) -> CocoParts:
-    """The same parts with this id of the image, and with ids of annotations that count from `first_annotation`.
-
-    changes: of the image's entry: its `file_name`, and facts that it has not.
-    """
-    numbers = count(first_annotation)
-    annotations = IDS.sub(lambda _: b'%d,"image_id":%d' % (next(numbers), image_id), parts.annotations)
-    image = json.loads(parts.image) | {"id": image_id} | changes
-    return CocoParts(json.dumps(image, separators=(",", ":")).encode(), parts.categories, annotations, parts.number)
+    def rest(self, images: Iterable[bytes], problems: Iterable[bytes] | None = None) -> Iterator[bytes]:
+        """The last pieces. images: the entries. problems: of the images that have no document; None leaves the list out."""
+        yield self._head
+        for name, entries in ((b"images", images), (b"categories", [self._categories]), (b"problems", problems)):
+            if entries is not None:
+                yield b'],"%s":[' % name
+                for index, entry in enumerate(entries):
+                    yield b"," * bool(index) + entry
+        yield b"]}"
 
 
 def keyhole(polygon: shapely.Polygon) -> Points:

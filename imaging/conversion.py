@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
+from imaging.arrays import Pixels
 from imaging.formats.boxes import has_turn
 
-Pixels = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom lie outside."""
 ORIENTATION = 0x0112  # a tag of EXIF

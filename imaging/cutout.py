@@ -25,15 +25,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor
 
+from imaging.arrays import Mask, Pixels
 from imaging.classes import VOID
 from imaging.deblocking import Blocks
 from imaging.encoding import PHOTOGRAPHS, ImageFormat, picture_file
 from imaging.islands import flatten_islands
 
-Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
 Layers = list[tuple[Plane, Plane]]
-Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 Tile = tuple[slice, slice]
 ObjectBox = tuple[int, int, int, int]

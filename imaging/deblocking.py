@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from imaging.arrays import Pixels
+
 Steps = npt.NDArray[np.float32]
 BLOCK = 8  # pixels along a side
 SAMPLE = 256  # lines of an axis whose steps are measured

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError, features
 
+from imaging.arrays import Pixels
 from imaging.conversion import (
     EXIF_REMARK,
     SWAPPING,
-    Pixels,
     exif_orientation,
     forget_xmp,
     frame_box,
@@ -88,9 +88,9 @@ class DecodedPhoto(NamedTuple):
 class OpenImage:
     """An image file whose header has been read and checked, and whose pixels have not been decoded.
 
-    size: upright (height, width). stored_size: (width, height), as the file's pixels lie. format: its name. remark: what to
-    tell of its orientation, if anything. data: the file; of a JPEG without what follows its pixels. Belongs to one thread
-    at a time. Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
+    size: upright (height, width). stored_size: (width, height), as the file's pixels lie. format: its name. orientation: by
+    which `decode` turns the pixels. remark: what to tell of it, if anything. data: the file; of a JPEG without what follows its
+    pixels. Belongs to one thread at a time. Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
 
     def __init__(self, data: bytes, limits: Limits) -> None:
@@ -109,17 +109,17 @@ class OpenImage:
             if self.format == "WEBP" and (webp := read_webp_header(data)):
                 self.stored_size, exif, self._frame = webp
                 check_size(self.stored_size, limits)
-                self._orientation, self.remark = exif_orientation(exif)
+                self.orientation, self.remark = exif_orientation(exif)
                 self._costs = webp_costs(self.stored_size, len(data))
             else:
                 self._image = image = self._open(with_data=False)
                 self.stored_size = image.size
-                self._orientation, self.remark = orientation_of(image, data)
+                self.orientation, self.remark = orientation_of(image, data)
                 self.remark = EXIF_REMARK if lacks_exif else self.remark
                 self._costs = decoding_costs(image, self.data, self._jpeg, is_changed=self._is_changed)
                 if self.format == "PNG":  # its pixels are copied only when they are decoded
                     self._image = None
-        self.size = self.stored_size if self._orientation in SWAPPING else self.stored_size[::-1]
+        self.size = self.stored_size if self.orientation in SWAPPING else self.stored_size[::-1]
 
     def decoding_bytes(self, working_size: Size | None = None, answer: Size | None = None, *, with_photo: bool = False) -> int:
         """Upper bound, in bytes, of the memory that `decode` needs besides the file's own bytes; includes its results.
@@ -154,12 +154,12 @@ class OpenImage:
             is_reduced, photo, scaling = image.size != self.stored_size, None, Image.Resampling.BILINEAR
             self._load(image)
             if not target or (image.size == target and not box):
-                pixels = upright_array(image, self._orientation, frame)
+                pixels = upright_array(image, self.orientation, frame)
             else:
                 rgb = rgb_image(image, frame)
-                pixels = upright_array(rgb.resize(target, scaling, box), self._orientation)
+                pixels = upright_array(rgb.resize(target, scaling, box), self.orientation)
                 if with_photo and shown != target and not is_reduced:
-                    photo = upright_array(rgb if rgb.size == shown else rgb.resize(shown, scaling), self._orientation)
+                    photo = upright_array(rgb if rgb.size == shown else rgb.resize(shown, scaling), self.orientation)
                 del rgb
         if with_photo and photo is None:
             photo = pixels if shown == (target or self.stored_size) else self.decode(answer).pixels
@@ -210,7 +210,7 @@ class OpenImage:
 
     def _stored(self, working_size: Size | None) -> Size | None:
         """Converts an upright (height, width) to the (width, height) that the file's pixels have before they are turned."""
-        return working_size if working_size is None or self._orientation in SWAPPING else working_size[::-1]
+        return working_size if working_size is None or self.orientation in SWAPPING else working_size[::-1]
 
     @property
     def _may_be_reduced(self) -> bool:

@@ -10,10 +10,10 @@ from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-Pixels = npt.NDArray[np.uint8]
+from imaging.arrays import Pixels
+
 Palette = Sequence[tuple[int, int, int]]
 ImageFormat = Literal["png", "jpeg", "webp"]
 COLORS = 256

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Integers, Mask, Pixels
 from imaging.errors import AnswerTooLarge
 from imaging.regions import Regions
 from imaging.runs import ColumnRuns, column_runs
 
 OPACITIES = (128, 64, 1)
-Pixels = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 
 
 def flatten_islands(opacity: Pixels, objects: Pixels, least: float) -> None:

@@ -1,7 +1,8 @@
-"""What an answer says of its object, the pixels of the classes that it shows: as facts of an image, and as headers of HTTP.
+"""What is said of an answer: a row of a table of results; of its object, facts of an image, and headers of HTTP.
 
-A cut-out says `box` (left, top, width and height in pixels of the image; None if there is no object). Every other form of
-answer that takes `classes` says `object_pixels`, the number of these pixels.
+The object is the pixels of the classes that the answer shows. A cut-out says `box` (left, top, width and height in pixels of
+the image; None if there is no object). Every other form of answer that takes `classes` says `object_pixels`, the number of
+these pixels.
 """
 
 from __future__ import annotations
@@ -16,6 +17,18 @@ from imaging.rendering import Rendering
 OBJECT_HEADERS = {"box": "X-Object-Box", "object_pixels": "X-Object-Pixels"}
 NO_BOX = "none"
 VALUES = {"box": re.compile(rf"{NO_BOX}|\d+(,\d+){{3}}", re.ASCII), "object_pixels": re.compile(r"\d+", re.ASCII)}
+
+
+def image_row(
+    size: tuple[int, int] | None = None, shares: Mapping[str, float] = {}, mean_confidence: float | None = None
+) -> dict[str, Any]:
+    """What a table of results says of an image; by default of one that is not known.
+
+    size: (height, width), upright. shares: of the pixels of each class that is there, 0 to 1, before `min_confidence`.
+    mean_confidence: of all pixels, 0 to 1.
+    """
+    height, width = size or (None, None)
+    return {"width": width, "height": height, "classes": shares, "mean_confidence": mean_confidence}
 
 
 def object_facts(rendering: Rendering, box: ObjectBox | None, pixels: int | None) -> dict[str, Any]:

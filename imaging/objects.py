@@ -16,11 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from imaging.arrays import Floats, Ids, Integers
 from imaging.regions import component_roots
 
-Ids = npt.NDArray[np.uint8]
-Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 OUTSIDE = 256  # the class of what is beyond the edges
 LEFT, RIGHT, UP, DOWN, NONE = 0, 1, 0, 1, 2
 QUADRANTS = (((0, 0), LEFT, UP), ((0, 1), RIGHT, UP), ((1, 0), LEFT, DOWN), ((1, 1), RIGHT, DOWN))

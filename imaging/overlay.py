@@ -12,17 +12,8 @@ import shapely
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 
-from imaging.encoding import (
-    BAND_PIXELS,
-    COLORS,
-    PHOTOGRAPHS,
-    ImageFormat,
-    Palette,
-    Pixels,
-    color_image,
-    palette_bytes,
-    picture_file,
-)
+from imaging.arrays import Pixels
+from imaging.encoding import BAND_PIXELS, COLORS, PHOTOGRAPHS, ImageFormat, Palette, color_image, palette_bytes, picture_file
 from imaging.errors import AnswerTooLarge
 from imaging.palette import is_light
 from imaging.polygons import faces

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from imaging.arrays import Ids, Integers
 from imaging.errors import AnswerTooLarge
 from imaging.objects import MapObject, ObjectFinder, Part
-from imaging.regions import MOST_SHARED_BORDERS, Ids, Integers, Regions, check_borders, most_regions
+from imaging.regions import MOST_SHARED_BORDERS, Regions, check_borders, most_regions
 from imaging.runs import column_runs
 
 FEWEST = 4  # points of the smallest closed ring, whose first point is repeated at its end

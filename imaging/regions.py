@@ -6,14 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from imaging.arrays import Ids, Integers, Mask
 from imaging.errors import AnswerTooLarge
 from imaging.runs import ColumnRuns, coco_counts
 
-Ids = npt.NDArray[np.uint8]
-Integers = npt.NDArray[np.int64]
 MASK_BYTES, POLYGON_BYTES, SHARED_BYTES = (100, 1000), (500, 2800), (2000, 2800)
 """Upper bounds of memory in bytes, for (a border, a region), when regions are written as run lengths, as polygons, and as
 polygons that share their borders."""
@@ -116,7 +114,7 @@ class Regions:
         return self._starts[self._order[self._first]]
 
     @property
-    def at_edge(self) -> npt.NDArray[np.bool_]:
+    def at_edge(self) -> Mask:
         """Whether each region has a pixel at an edge of the image."""
         starts, ends = self._starts, self._ends
         edge = (starts < self.height) | (starts >= self.height * (self.width - 1))
@@ -159,7 +157,7 @@ class Regions:
                 id, coco_counts(starts[runs], ends[runs], self.height, self.width), pixels[index], tuple(boxes[index])
             )
 
-    def _adjacent_runs(self, mask: npt.NDArray[np.bool_]) -> tuple[Integers, Integers]:
+    def _adjacent_runs(self, mask: Mask) -> tuple[Integers, Integers]:
         """Pairs of runs that share a row, in neighbouring columns: left and right. mask: which runs may be on the right."""
         starts, ends = self._starts, self._ends
         # for each run: the first run that touches it in the column before, and the number of runs that do

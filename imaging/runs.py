@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as coco
 
+from imaging.arrays import Pixels
 from imaging.errors import AnswerTooLarge
 
-Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.signedinteger]
 Lengths = npt.NDArray[np.int64]
 BAND_PIXELS = 1 << 20

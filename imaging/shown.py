@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from imaging.arrays import Mask, Pixels
 from imaging.classes import VOID
 from imaging.regions import Regions
 from imaging.runs import column_runs
 
-Pixels = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 ADVICE = "leave objects and min_object_confidence out"
 
 

@@ -29,9 +29,8 @@ from app.api.query import Query, json_values
 from app.serving.admission import Reservation
 from app.serving.photos import Upload
 from app.serving.service import Service
-from app.telemetry import VALUE_LENGTH, excerpt
 from model.inference.processes.blob import Blob
-from model.printable import printable
+from model.printable import VALUE_LENGTH, excerpt, printable
 
 LEAST_UPLOAD_RATE = 10_000  # bytes per second that a body must arrive with on average
 UPLOAD_GRACE_S = 10.0  # seconds before this average is required

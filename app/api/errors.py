@@ -16,7 +16,7 @@ from starlette.routing import Match
 from app.serving.errors import DiskFull, NeverFits, NotServing, QueueFull, ResultMissing, UnknownModel
 from app.serving.photos import Failure
 from app.serving.service import Service
-from app.telemetry import VALUE_LENGTH, Reason
+from app.telemetry import Reason
 from imaging.decoding import IMAGE_FORMATS
 from imaging.errors import (
     AnswerTooLarge,
@@ -40,7 +40,7 @@ from model.inference.errors import (
 )
 from model.inference.scaling import SideError
 from model.inference.tiling import TilingError
-from model.printable import printable
+from model.printable import VALUE_LENGTH, printable
 
 DETAIL_LENGTH = 1000
 NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)

@@ -29,8 +29,7 @@ from app.api.forms import (
     unreadable,
 )
 from app.serving.jobs.job import upload_path
-from app.telemetry import VALUE_LENGTH
-from model.printable import printable
+from model.printable import VALUE_LENGTH, printable
 
 MOST_FILES = 10_000  # of a form
 WRITE_BYTES = 1 << 20  # that are written at once

@@ -16,11 +16,10 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_
 
 from app.api.errors import BadParameter
 from app.settings import Settings
-from app.telemetry import VALUE_LENGTH, excerpt
 from imaging.parameters import Parameter
 from imaging.rendering import RENDERING, Rendering
 from model.inference.plan import OPTIONS, PARAMETERS, Options
-from model.printable import printable
+from model.printable import VALUE_LENGTH, excerpt, printable
 
 NEAR = 0.8  # likeness from which a field of a form is a parameter's typing error: forms have fields of other programs
 UPLOADERS = "name"  # a field that some programs send with each file; `names` resembles it

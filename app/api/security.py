@@ -22,8 +22,8 @@ from app.keys import split_key
 from app.origins import is_same_origin
 from app.serving.service import Service
 from app.settings import Settings
-from app.telemetry import VALUE_LENGTH, plain_address
-from model.printable import printable
+from app.telemetry import plain_address
+from model.printable import VALUE_LENGTH, printable
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",

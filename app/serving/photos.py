@@ -13,13 +13,13 @@ from app.serving.admission import Reservation
 from app.serving.errors import NeverFits
 from app.serving.service import Service
 from app.telemetry import Reason
+from imaging.object_facts import image_row
 from model.inference.plan import Options
 from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import ImageRequest
 
 AHEAD = 4  # images of one request in work at once: enough to keep the runtime busy
 DONE = 200
-NO_ROW: Mapping[str, Any] = {"width": None, "height": None, "classes": {}, "mean_confidence": None}
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Outcome:
     """The result of one image: in `body` the answer's bytes, or the JSON of the problem. All else can be written as JSON.
 
     status: of HTTP; 200 for an answer. facts: what headers say of a single image, as `Service.segment` gives them; of a
-    failed one `retry_after`, in seconds, where there is such a header. row: what `results.jsonl` says besides: the size, the
-    share of each class, and the mean confidence; of a failed one None, nothing and None. failure: None once it was kept.
+    failed one `retry_after`, in seconds, where there is such a header. row: what `results.jsonl` says besides, as `image_row`
+    gives it. failure: None once it was kept.
     """
 
     index: int
@@ -155,8 +155,7 @@ async def segment_photo(
         answer, facts = await service.segment(image, task.model, reservation, task.disconnect)
         data = answer.body.read(answer.body.length)
         answer.body.close()
-        height, width = answer.size
-        row = {"width": width, "height": height, "classes": answer.shares, "mean_confidence": answer.mean_confidence}
+        row = image_row(answer.size, answer.shares, answer.mean_confidence)
         return Outcome(index, name, rendering.suffix, DONE, facts, row, data)
     except Exception as error:  # an unexpected error of one image must not end the others
         failure = task.explain(error, log_fields)
@@ -165,7 +164,7 @@ async def segment_photo(
         service.metrics.count_rejection(failure.reason)
     facts = ({"box": None} if rendering.format == "cutout" else {}) | failure.facts
     status, body = failure.document["status"], json_bytes(failure.document)
-    return Outcome(index, name, ".problem.json", status, facts, NO_ROW, body, failure)
+    return Outcome(index, name, ".problem.json", status, facts, image_row(), body, failure)
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from app.serving.photos import Outcome, json_bytes
-from imaging.coco import HEAD, renumber, split_document
+from imaging.coco import JoinedDocument
 
 RESULTS = "results.jsonl"
 
@@ -41,29 +41,19 @@ class CocoDocument(Writer):
     """One COCO document. An image's id is its place in the request, from 1; `problems` has the failed."""
 
     def __init__(self) -> None:
-        self._head = HEAD + b',"annotations":['
-        self._images, self._problems, self._categories, self._annotations = list[bytes](), list[bytes](), b"", 0
+        self._document, self._images, self._problems = JoinedDocument(), list[bytes](), list[bytes]()
 
     def add(self, outcome: Outcome) -> bytes:
-        head, self._head = self._head, b""
         if outcome.is_problem:
             self._problems.append(_entry(outcome))
-            return head
+            return b""
         changes = {"file_name": outcome.file, **outcome.facts}
-        parts = renumber(split_document(outcome.body), outcome.index + 1, self._annotations + 1, changes)
-        self._images.append(parts.image)
-        self._categories = parts.categories
-        comma = b"," * bool(self._annotations and parts.number)
-        self._annotations += parts.number
-        return head + comma + parts.annotations
+        piece, image = self._document.add(outcome.body, outcome.index + 1, changes)
+        self._images.append(image)
+        return piece
 
     def rest(self) -> Iterator[bytes]:
-        yield self._head
-        for name, entries in (("images", self._images), ("categories", [self._categories]), ("problems", self._problems)):
-            yield b'],"%s":[' % name.encode()
-            for index, entry in enumerate(entries):
-                yield b"," * bool(index) + entry
-        yield b"]}"
+        return self._document.rest(self._images, self._problems)
 
 
 class Zip(Writer):

@@ -68,6 +68,7 @@ EXPECTED: tuple[Expected, ...] = (
     Expected(r"/openapi\.json.*: body$", "fewer models and no examples"),
     Expected(r"/(info|metrics).*: body$", "the instructions of the processor"),
     Expected(r"fcn-evaluate --data demo.*: (file scores\.json|stdout)$", "the instructions of the processor"),
+    Expected(r"--format coco.*: file (photos|runs)\.json$", "members in the order of batches"),
     Expected(r"^messages, \(\['fcn-serve'\], \{'", "settings with wrong values: shorter messages"),
     Expected(r"^messages, .*(--help|--cpu-isa).*: ", "--cpu-isa, several -o, options that are gone"),
     Expected(r"^messages, .*--(against-precision|without-skips|keep|seeds)\b.*: ", "options that are gone or changed"),

@@ -10,13 +10,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from imaging.arrays import Mask, Pixels
 from imaging.band_scale import BandScale
 from imaging.formats.tiff import is_opacity
 from imaging.georeferenced.errors import SceneError, SceneParameter
 from imaging.georeferenced.place import Window
-from imaging.georeferenced.scene import Mask, Samples, Scene
+from imaging.georeferenced.scene import Samples, Scene
 
-Pixels = npt.NDArray[np.uint8]
 PERCENTILES = (2, 98)
 SAMPLED_SIDE = 1024  # pixels of the longer side to which a scene is reduced for its percentiles
 SPOTS, SPOT_SIDE = 24, 96  # of a large scene without overviews: squares along each axis that are read, and their side in pixels

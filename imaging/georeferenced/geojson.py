@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from imaging.arrays import Floats, Integers
 from imaging.georeferenced.errors import NoCoordinates, SceneError
-from imaging.georeferenced.place import Floats, Place
+from imaging.georeferenced.place import Place
 from imaging.polygons import split, to_lists
-from imaging.regions import Integers
 
 Polygons = npt.NDArray[np.object_]
 Feature = dict[str, Any]

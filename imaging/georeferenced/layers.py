@@ -13,13 +13,14 @@ import pyogrio
 import pyogrio.raw
 import shapely
 
+from imaging.arrays import Ids
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.geojson import PolygonFacts
 from imaging.georeferenced.opening import ended_by_ctrl_c
 from imaging.georeferenced.place import AREA_ROWS, Place, Window, pixel_areas
 from imaging.georeferenced.raster import KEY_TAG, in_blocks
 from imaging.georeferenced.vectors import VectorError, check_vector_file
-from imaging.objects import OBJECTS_AT_ONCE, Ids, MapObject, ObjectFinder
+from imaging.objects import OBJECTS_AT_ONCE, MapObject, ObjectFinder
 from imaging.polygons import simplify
 
 MOST_CORNERS = 5_000_000  # of all polygons that are simplified with their borders shared, which needs all of them at once

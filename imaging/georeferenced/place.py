@@ -19,10 +19,10 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as change_system
 
+from imaging.arrays import Floats
 from imaging.georeferenced.errors import NoCoordinates, SceneError, SceneParameter
 
 Size = tuple[int, int]
-Floats = npt.NDArray[np.float64]
 DEGREES = "OGC:CRS84"
 """Longitude and latitude on WGS 84, as GeoJSON has them (RFC 7946, section 4)."""
 EQUATOR_M, ECCENTRICITY_2 = 6_378_137.0, 0.006_694_379_990_14  # of WGS 84
@@ -111,15 +111,13 @@ class Place:
 
     def scaled(self, size: Size) -> Place:
         """The same ground as a raster of another (height, width)."""
-        (height, width), t = size, self.transform
-        across, down = self.size[1] / width, self.size[0] / height
-        return Place(size, Affine(t.a * across, t.b * down, t.c, t.d * across, t.e * down, t.f), self.crs)
+        scale = Affine.scale(self.size[1] / size[1], self.size[0] / size[0])
+        return Place(size, self.transform @ scale, self.crs)
 
     def part(self, window: Window) -> Place:
         """Where a window of the raster lies."""
-        a, b, _, d, e, _ = self.transform[:6]
-        x, y = self.to_map([[window.left, window.top]])[0].tolist()
-        return Place((window.height, window.width), Affine(a, b, x, d, e, y), self.crs)
+        transform = self.transform @ Affine.translation(window.left, window.top)
+        return Place((window.height, window.width), transform, self.crs)
 
 
 def system_name(crs: CRS) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
@@ -18,13 +17,13 @@ from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
 
 from imaging.answer import Labels
+from imaging.arrays import Ids
 from imaging.classes import VOID
 from imaging.georeferenced.errors import SceneError, gdal_reason
 from imaging.georeferenced.opening import ignore_warnings
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.scene import CACHE_MB
 
-Ids = npt.NDArray[np.uint8]
 BLOCK = 512  # pixels of a side of the file's tiles, a multiple of 16
 LARGEST_OVERVIEW = 512  # pixels of the longer side of the smallest overview, at most
 COMPRESSION = {"compress": "deflate", "zlevel": 6}
@@ -67,7 +66,7 @@ def raster_bytes(place: Place, class_map: Ids, labels: Labels, tags: Mapping[str
         return bytes(memory.read())
 
 
-def write_tile(path: Path, pixels: npt.NDArray[np.uint8], place: Place, names: Sequence[str]) -> None:
+def write_tile(path: Path, pixels: Ids, place: Place, names: Sequence[str]) -> None:
     """Writes pixels uint8 (H, W, bands) with their place, and the names of their bands."""
     (height, width), count = place.size, pixels.shape[2]
     with rasterio.open(

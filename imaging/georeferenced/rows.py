@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imaging.georeferenced.bands import Bands, Pixels
+from imaging.arrays import Mask, Pixels
+from imaging.georeferenced.bands import Bands
 from imaging.georeferenced.place import Size, Window
-from imaging.georeferenced.scene import Mask, Scene, steps
+from imaging.georeferenced.scene import Scene, steps
 from imaging.prefetching import prefetch
 
 Floats = npt.NDArray[np.float32]

@@ -15,6 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
+from imaging.arrays import Mask
 from imaging.errors import ImageError
 from imaging.formats.signatures import TIFF
 from imaging.formats.tiff import check_tables
@@ -23,7 +24,6 @@ from imaging.georeferenced.opening import open_raster
 from imaging.georeferenced.place import Place, Size, Window
 
 Samples = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
 SAFE_DRIVERS = ("GTiff",)
 """GDAL's names of the formats that are read from strangers: those that lead to no other file and no network."""
 DRIVERS = (*SAFE_DRIVERS, "JP2OpenJPEG", "VRT", "HFA", "ENVI", "PNG", "JPEG")

@@ -7,9 +7,9 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
+from imaging.arrays import Ids
 from model.inference.merging import Logits
 
-Ids = npt.NDArray[np.uint8]
 LEAST_ODDS = np.float32(1e-12)  # keeps logarithms finite; the probability of such odds rounds to 0, that of the others to 1
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Pixels
 from imaging.decoding import scale
 from model.architecture import Grid, first_centre
 from model.inference.merging import Band, Logits
@@ -20,7 +20,6 @@ from model.inference.probabilities import to_probabilities
 from model.inference.tiling import Size, TilePlan
 from model.inference.upsampling import Axis, cells_at, interpolate, scaled
 
-Pixels = npt.NDArray[np.uint8]
 Quality = Literal["standard", "high"]
 SCALES: dict[Quality, tuple[float, ...]] = {"standard": (1.0,), "high": (1.25, 1.0, 0.75)}
 """Factors of the working size, the largest first. The image is decoded at the largest size."""

@@ -15,6 +15,7 @@ from model.networks.aligned import AlignedFCN
 from model.networks.fcn import FCN
 from model.networks.other_decoders import InterpolatedFCN, LearnedDecoderFCN, PaddedFCN, SharedFCN, TransposedFCN
 from model.networks.timm_backbone import TimmBackbone, flat_name
+from model.printable import first_line
 
 MEMBERS: dict[str, type[FCN]] = {
     "aligned": AlignedFCN,
@@ -55,9 +56,8 @@ def load_published_backbone(net: FCN) -> None:
     try:
         state = get_model(name, weights=PUBLISHED[name]).state_dict()
     except (OSError, HTTPException, RuntimeError, EOFError, UnpicklingError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         advice = f"download {PUBLISHED[name].url}, also on another machine, and give the file: --start FILE"
-        raise ValueError(f"torchvision's weights of {name} cannot be read ({reason}); {advice}") from error
+        raise ValueError(f"torchvision's weights of {name} cannot be read ({first_line(error)}); {advice}") from error
     load_classifier(net, state)
 
 

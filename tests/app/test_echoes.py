@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.telemetry import JsonFormatter, TextFormatter, excerpt
-from model.printable import printable
+from app.telemetry import JsonFormatter, TextFormatter
+from model.printable import excerpt, printable
 from tests.support.app.exchanges import PHOTO, assert_problem, post
 from tests.support.app.services import Serve
 

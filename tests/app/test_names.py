@@ -10,9 +10,10 @@ import pytest
 
 from app.api.body import DEFAULT_NAME
 from app.api.job_upload import MOST_FILES, JobUpload, _Form
-from app.serving.photos import NO_ROW, Outcome
+from app.serving.photos import Outcome
 from app.serving.results import WRITERS, distinct_names
 from imaging.coco import HEAD
+from imaging.object_facts import image_row
 from tests.support.costs import cpu_seconds
 
 LONG = "\U0001f600" * 251 + ".jpg"
@@ -40,7 +41,7 @@ def test_the_time_to_write_outcomes_grows_with_their_number(output: str) -> None
 
     def write(count: int) -> None:
         writer = WRITERS[output]()
-        outcomes = (Outcome(i, f"{i}.jpg", "", 415 if i % 2 else 200, {}, NO_ROW, bodies[i % 2]) for i in range(count))
+        outcomes = (Outcome(i, f"{i}.jpg", "", 415 if i % 2 else 200, {}, image_row(), bodies[i % 2]) for i in range(count))
         assert b"".join([*map(writer.add, outcomes), writer.end()]).count(b'.jpg"') == count
 
     assert_linear(write)

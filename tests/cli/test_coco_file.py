@@ -34,7 +34,7 @@ def test_a_folder_becomes_one_document_of_the_images_own(photos: Path, run: Segm
     assert run("in", "-o", "new/one.json", "--format", "coco", "--mask", "polygons") == 0
     assert run("in", "-o", "each/", "--format", "coco", "--mask", "polygons") == 0
     whole = read("new/one.json")
-    assert list(whole) == ["info", "licenses", "images", "categories", "annotations"]
+    assert list(whole) == ["info", "licenses", "annotations", "images", "categories"]
     assert {image["file_name"] for image in whole["images"]} == set(NAMES)
     assert [image["id"] for image in whole["images"]] == [1, 2, 3, 4]
     assert [entry["id"] for entry in whole["annotations"]] == list(range(1, len(whole["annotations"]) + 1))

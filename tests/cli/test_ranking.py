@@ -13,6 +13,7 @@ from cli.inputs import list_inputs
 from cli.main import main
 from cli.records import Ranking
 from cli.report import Outcome, Result
+from imaging.object_facts import image_row
 from tests.support.cli.folders import Segment, write_files
 from tests.support.images import encode, make_photo
 
@@ -36,7 +37,10 @@ def test_the_least_certain_image_comes_first(run: Segment, tmp_path: Path) -> No
 def test_the_other_order_begins_with_the_most_background(tmp_path: Path) -> None:
     ranking = Ranking(str(tmp_path / "rank.txt"), list_inputs(["-"], "out"), by="background")
     shares = {"a.png": {"background": 0.2, "sky": 0.8}, "b.png": {"_background_": 1.0}, "c.png": {"sky": 1.0}}
-    outcomes = [Outcome(Input(name, name, name), None, "done", result=Result(b"", shares=own)) for name, own in shares.items()]
+    outcomes = [
+        Outcome(Input(name, name, name), None, "done", result=Result(b"", image_row(shares=own)))
+        for name, own in shares.items()
+    ]
     assert list(ranking.passing(outcomes)) == outcomes
     ranking.write()
     assert (tmp_path / "rank.txt").read_text().split() == ["b.png", "a.png", "c.png"]

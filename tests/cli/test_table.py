@@ -12,9 +12,10 @@ from cli.input import Input, Shard
 from cli.records import Records
 from cli.report import Outcome, Result
 from cli.table import Row, open_table
+from imaging.object_facts import image_row
 from tests.support.cli.folders import files_in
 
-RESULT = Result(b"mask", (70, 101), {"cat": 0.25, "background": 0.75}, 0.9)
+RESULT = Result(b"mask", image_row((70, 101), {"cat": 0.25, "background": 0.75}, 0.9))
 CAT = Outcome(Input("in/1.jpg", "1.jpg", "1"), "out/1.png", "done", 0.0125, result=RESULT, key="0" * 32).row()
 CUTOUT = CAT | {"key": "2" * 32, "box": (3, 4, 50, 60)}
 FAILURE = Outcome(Input("in/caf\udce9.jpg", "caf\udce9.jpg", "a"), None, "failed", problem="the image is damaged").row()

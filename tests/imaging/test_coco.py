@@ -21,7 +21,7 @@ from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
 from imaging.answer import Segmentation, SegmentedImage
-from imaging.coco import INFO, coco_document, keyhole, renumber, split_document
+from imaging.coco import INFO, JoinedDocument, coco_document, keyhole
 from imaging.polygons import trace
 from imaging.rendering import Rendering
 from model.labels import numbered_labels
@@ -197,20 +197,22 @@ def document(name: str = "a.png", mask: Any = "rle", label: str = "dot") -> byte
 @pytest.mark.parametrize("text", ["a.png", HOSTILE, "ü\n\\", "\udcff"])
 def test_ids_change_and_nothing_else(mask: str, text: str) -> None:
     whole = document(text, mask, text)
-    parts = renumber(split_document(whole), 12, 300)
-    before, image, annotations = json.loads(whole), json.loads(parts.image), json.loads(b"[" + parts.annotations + b"]")
-    assert parts.number == len(annotations) == 2
-    assert json.loads(b"[" + parts.categories + b"]") == before["categories"]
-    assert image == before["images"][0] | {"id": 12}
-    assert annotations == [
-        entry | {"id": id, "image_id": 12} for id, entry in zip((300, 301), before["annotations"], strict=True)
+    joined, before = JoinedDocument(), json.loads(whole)
+    pieces, images = zip(*(joined.add(whole, image_id, {}) for image_id in (7, 12)), strict=True)
+    both = json.loads(b"".join([*pieces, *joined.rest(images)]))
+    assert list(both) == ["info", "licenses", "annotations", "images", "categories"]
+    assert both["categories"] == before["categories"]
+    assert both["images"] == [before["images"][0] | {"id": id} for id in (7, 12)]
+    ids = enumerate((7, 7, 12, 12), 1)
+    assert both["annotations"] == [
+        entry | {"id": id, "image_id": image} for (id, image), entry in zip(ids, before["annotations"] * 2, strict=True)
     ]
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"images":[],"categories":[],"annotations":[]}', document()[:-1]])
 def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="expected the COCO document of one image"):
-        split_document(data)
+        JoinedDocument().add(data, 1, {})
 
 
 @pytest.mark.long

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -123,7 +122,3 @@ def check_data(args: argparse.Namespace, labels: LabelSet, network: Sequence[str
         for split, survey in zip(splits, surveys, strict=True)
     ]
     return DataReport(args.data.resolve().name, surveys, errors, notes, unreadable=lacking)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

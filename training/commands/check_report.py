@@ -10,9 +10,9 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from imaging.arrays import Pixels
 from imaging.classes import VOID, is_background
 from model.inference.scaling import working_size
 from model.labels import LabelSet, voc_color
@@ -24,7 +24,6 @@ from training.data.split import Split
 from training.survey.inspection import Row, class_rows, columns, facts, grouped, meaning
 from training.survey.records import Survey
 
-Pixels = npt.NDArray[np.uint8]
 Picture = tuple[Pixels, str]
 """Pixels (height, width, 3), and a caption."""
 PICTURE_SIDE, QUALITY = 320, 80  # pixels of the longer side of pictures on the page, and their quality as JPEG

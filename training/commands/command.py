@@ -83,6 +83,11 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def options_present(args: argparse.Namespace, names: Iterable[str]) -> str:
+    """Those of these options that the user gives, as a message names them."""
+    return " and ".join(flag(name) for name in names if str(getattr(args, name)) not in ("None", "", "False"))
+
+
 def check_companions(args: argparse.Namespace, companions: Mapping[str, str]) -> None:
     """Raises `ValueError` for an option without its companion, the option that it needs to have an effect."""
     for name, companion in companions.items():

@@ -165,7 +165,3 @@ def _precisions(path: Path) -> list[tuple[str, WeightsFiles]]:
         return [(precision, find_files(str(file))) for precision, file in files_by_precision(path).items()]
     files = find_files(str(path))
     return [(precision, files) for precision in dict.fromkeys(("float32", *files.exports))]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,7 +13,7 @@ from model.inference.scaling import parse_side
 from model.inference.tiling import parse_tile
 from model.inference.views import Quality
 from model.weights_file import DEFAULT_WEIGHTS
-from training.commands.command import add_label_options, add_option, check_companions, flag
+from training.commands.command import add_label_options, add_option, check_companions, options_present
 
 WORST = 10  # how many frames --pictures saves
 SCORING = ("against", "json", "pictures")  # options on the scores of one network
@@ -85,14 +85,10 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.shifts != 1 and (args.runtime == "openvino" or args.record or args.calibrate):
         raise ValueError("--shifts runs another network, in PyTorch; leave out --runtime, --record and --calibrate")
     if args.record:
-        _refuse(args, ("calibrate", *SCORING), "--record scores and records one file")
+        if others := options_present(args, ("calibrate", *SCORING)):
+            raise ValueError(f"--record scores and records one file; give {others} without it")
         if make_options(args) != Options() or args.precision != "auto":
             own = "--side, --tile, --overlap, --blend, --quality and --precision"
             raise ValueError(f"--record scores the file as it is served, in each of its precisions; give it without {own}")
-    if args.calibrate:
-        _refuse(args, SCORING, "--calibrate fits a temperature and scores nothing")
-
-
-def _refuse(args: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:
-    if flags := [flag(name) for name in names if getattr(args, name)]:
-        raise ValueError(f"{reason}; give {', '.join(flags)} without it")
+    if args.calibrate and (others := options_present(args, SCORING)):
+        raise ValueError(f"--calibrate fits a temperature and scores nothing; give {others} without it")

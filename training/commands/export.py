@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -100,7 +99,3 @@ def _check_outputs(paths: Sequence[Path], *, force: bool) -> None:
         raise ValueError(f"already there: {existing}; nothing was written; give --force to replace")
     for path in paths:
         check_output(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
-from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
 from imaging.band_scale import parse_bands, parse_scale
 from model.command_line import CommandParser, argument_type
-from training.commands.command import add_option, flag, print_lines, run_command
+from training.commands.command import add_option, flag, options_present, print_lines, run_command
 from training.data.label_files import alike_names, find_labels
 from training.data.masks import DrawnOn
 from training.data.problems import DataError, FrameErrors, collecting, raise_all
@@ -73,11 +71,6 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _options_present(args: argparse.Namespace, names: Iterable[str]) -> str:
-    """Those of these options that the user gives, as a message names them."""
-    return " and ".join(flag(name) for name in names if getattr(args, name) not in (None, ""))
-
-
 def _import_maps(args: argparse.Namespace) -> list[str]:
     """Imports maps; raises `DataError` for arguments that are missing or belong to exports."""
     from imaging.georeferenced.errors import SceneError  # these need the extra geo
@@ -88,7 +81,7 @@ def _import_maps(args: argparse.Namespace) -> list[str]:
         raise DataError(f"--raster takes scenes and --vector their labels; {args.export} is one thing too many")
     if missing := " and ".join(flag(name) for name in NEEDED if getattr(args, name) is None):
         raise DataError(f"--raster needs {missing}: the file of the polygons, and the field with their class")
-    if others := _options_present(args, OF_EXPORTS):
+    if others := options_present(args, OF_EXPORTS):
         raise DataError(f"{others} goes with an EXPORT of a labelling tool, not with --raster")
     if args.extent_layer and not args.extent:
         raise DataError("--extent-layer names a layer of --extent, which is missing")
@@ -113,7 +106,7 @@ def import_exports(args: argparse.Namespace) -> list[str]:
     are drawn over larger ones. Boxes of objects without an outline are void. Raises `DataError` with everything that is missing
     or wrong in the documents, if no pixel has a class, and if the folder has another image of the same name.
     """
-    if others := _options_present(args, OF_MAPS):
+    if others := options_present(args, OF_MAPS):
         raise DataError(f"{others} goes with --raster")
     if args.export is None:
         raise DataError("give the EXPORT of a labelling tool, or scenes with --raster and their labels with --vector")
@@ -135,7 +128,7 @@ def _keep(args: argparse.Namespace, folder: Path) -> list[str]:
 
     Raises `ValueError` if that is not empty, for options that have no effect, and for classes that cannot be read.
     """
-    if others := _options_present(args, (*OF_EXPORTS, "split")):
+    if others := options_present(args, (*OF_EXPORTS, "split")):
         raise DataError(f"{others} goes with labels in JSON, and {args.export} holds masks")
     if [path for path in args.out.iterdir() if not folder.is_relative_to(path)]:
         raise DataError(f"{args.out} is not empty: give another --out for the masks of {args.export}")
@@ -181,7 +174,3 @@ def _write(out: Path, documents: list[Document], split: str, how: DrawingOptions
     if classes.groups:
         lines.append(f"left out, because they have no objects and only group other categories: {', '.join(classes.groups)}")
     return [*lines, *alike_names(classes.names), *how.omissions.notes()]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

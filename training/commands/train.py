@@ -138,8 +138,7 @@ def _train_once(
     weights = TrainingWeights(args.out, args.name, replace(manifest, training=facts), scorer, args.data_name or folder, bar)
     if world.first:
         weights.remove_earlier()
-    run.evaluate, run.save = scorer, weights.save
-    net, progress = trainer.train()
+    net, progress = trainer.train(scorer, weights.save)
     if not world.first:
         return None
     _finish(args, net, progress, weights, run)

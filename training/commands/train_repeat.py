@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.metrics import ConfusionMatrix, Counts
 from model.weights_file import load_weights
 from model.whole_file import write_file
 from training.commands.command import print_lines
@@ -25,6 +24,7 @@ from training.publishing.card_sections import literal, table_row
 from training.scoring.evaluate import table
 from training.scoring.frame_report import frame_scores
 from training.scoring.intervals import interval_line, score_facts
+from training.scoring.metrics import ConfusionMatrix, Counts
 from training.survey.folds import belonging, divide, part
 from training.survey.inspection import pair_errors
 from training.survey.records import FILE as SURVEY

@@ -23,7 +23,6 @@ from training.publishing.export_files import export_float32, missing_packages, r
 from training.scoring.evaluate import conditions
 from training.scoring.intervals import score_facts
 
-StartNetwork = Callable[[], tuple[FCN, list[str]]]
 Kind = Literal["", "-last", "-best", "-trained"]
 """`-trained`: the trained network, where the start's weights are kept as the file that the training ends with."""
 KEPT: tuple[Kind, ...] = ("-last", "-best")  # after each epoch
@@ -81,7 +80,9 @@ def scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
     return {name: facts | {"conditions": conditions(scorer.segmenter, Options())}}
 
 
-def save_better(net: FCN, manifest: Manifest, weights: TrainingWeights, start_network: StartNetwork) -> list[str]:
+def save_better(
+    net: FCN, manifest: Manifest, weights: TrainingWeights, start_network: Callable[[], tuple[FCN, list[str]]]
+) -> list[str]:
     """Saves the network that `weights.scorer` has scored last, or the start's if it scores more; gives lines of text.
 
     The start's weights are kept only if the start knows all classes by name, if the trained network is below it on val, and if

@@ -114,16 +114,13 @@ def photo_size(path: Path, data: bytes) -> tuple[int, int]:
 
 
 def read_text(path: Path) -> str:
-    """A regular file's text, decoded as UTF-8 or as its byte order mark says.
-
-    Raises `ValueError` naming a file it cannot decode, and `OSError` for a file that cannot be read, or is none.
-    """
-    data = read_regular_file(path)
+    """A regular file's text, decoded as UTF-8 or as its byte order mark says; raises `DataError` naming one that has none."""
+    data = read_file(path)
     encoding = next((encoding for mark, encoding in MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in {encoding}: byte {error.start} is wrong; save it as UTF-8") from error
+        raise DataError(f"{path} is not text in {encoding}: byte {error.start} is wrong; save it as UTF-8") from error
 
 
 def mask_hint(folders: Folders, mask: Path) -> str:
@@ -152,11 +149,7 @@ def lines(folder: Path, split: str) -> list[str]:
     if path is None:
         lists = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
         raise DataError(f"{folder / f'{split}.txt'} is not there; lists in {folder}: {lists}")
-    try:
-        text = read_text(path)
-    except ValueError as error:
-        raise DataError(str(error)) from error
-    texts = [line.strip().replace("\\", "/") for line in text.splitlines()]
+    texts = [line.strip().replace("\\", "/") for line in read_text(path).splitlines()]
     return [posixpath.normpath(normal_name(line)) for line in texts if line]
 
 

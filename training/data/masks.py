@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -16,17 +17,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, XMP
-from imaging.decoding import Limits
+from imaging.arrays import Ids
+from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, UPRIGHT, XMP
+from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
-from imaging.formats.declarations import check_header, check_pixels
-from imaging.formats.png import EMPTY_PIXELS, head_of, with_pixels
+from imaging.formats.png import EMPTY_PIXELS, head_of
 from imaging.formats.signatures import format_of, ignore_pillow_warnings
 from model.labels import Color, LabelSet
 from training.data.files import read_file
 from training.data.problems import DataError
 
-Ids = npt.NDArray[np.uint8]
 Colors = Mapping[Color, int]
 Meaning = Literal["ids", "colors"]
 """How the masks of a data set are read.
@@ -157,35 +157,27 @@ def open_mask(path: Path) -> MaskFile:
 def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> MaskFile:
     """Decodes a mask without changing a value: grey with 1 to 16 bits, palette indices, or RGB; alpha must be opaque.
 
-    image_size: (height, width) of its image, empty if unknown. A mask of more pixels is not decoded; without it, one of more
-    pixels than any image may have. Raises `DataError` naming the file for such a mask, and if the file is no PNG, lacks pixels,
-    or is turned by EXIF. The file's bytes decide, not its name.
+    image_size: (height, width) of its image, empty if unknown. A mask of more pixels is not decoded. Raises `DataError` naming
+    the file for such a mask, for one of more pixels than any image may have, and if the file is no PNG, is damaged, or is
+    turned by EXIF. The file's bytes decide, not its name.
     """
     if (kind := format_of(data)) != "PNG":
         raise DataError(f"{path}: its {len(data)} bytes are no PNG ({kind}); export masks as PNG, which keeps ids exactly")
-    ignore_pillow_warnings()
     try:
-        head, lacks_exif = head_of(data)
-        if lacks_exif:
+        file = OpenImage(data, Limits())
+        if image_size and prod(file.size) > prod(image_size):
+            raise DataError(f"{path}: the mask is {file.size}, its image {image_size}; both need one size")
+        if file.remark:
             raise DataError(f"{path}: its EXIF cannot be read, which may turn the mask; save it without EXIF")
-        with Image.open(io.BytesIO(with_pixels(head, data)), formats=["PNG"]) as image:
-            _require_pixels(path, (image.height, image.width), image_size)
-            check_header(data, kind, None)  # it is no JPEG
-            if (orientation := read_orientation(data)) != 1:
-                raise DataError(
-                    f"{path}: EXIF turns the mask itself (orientation {orientation}), and viewers show it otherwise than it "
-                    "lies; save it without EXIF"
-                )
-            mode, palette = image.mode, image.getpalette("RGB") if image.mode == "P" else None
-            pixels = np.asarray(image)
-            check_pixels(image, data, None)
-    except DataError:
-        raise
+        if file.orientation != UPRIGHT:
+            raise DataError(
+                f"{path}: EXIF turns the mask itself (orientation {file.orientation}), and viewers show it otherwise than it "
+                "lies; save it without EXIF"
+            )
+        image = file.load()
     except ImageError as error:
         raise DataError(f"{path}: {error}") from error
-    except Exception as error:  # as in the service's decoder: Pillow's readers raise errors of any type
-        raise DataError(f"{path}: not an image: {error or type(error).__name__}") from error
-    bits = data[BITS]
+    mode, bits, pixels = image.mode, data[BITS], np.asarray(image)
     if bits > 8 and mode != "I;16":  # Pillow drops the lower half of each sample
         raise DataError(f"{path}: a mask of 16 bits must be grey, got mode {mode}; save it in 8 bits")
     if mode in ("LA", "RGBA"):
@@ -197,15 +189,8 @@ def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> Ma
         pixels = pixels.astype(np.uint8)
     elif mode == "L" and bits in (2, 4):  # Pillow scales these values to 8 bits
         pixels = pixels // (255 // white)
-    return MaskFile(path, pixels, np.array(palette, np.uint8).reshape(-1, 3) if palette else None, white)
-
-
-def _require_pixels(path: Path, size: tuple[int, int], image_size: tuple[int, ...]) -> None:
-    """Raises `DataError` for a mask with more pixels than its image; if that is unknown, with more than any image may have."""
-    if image_size and size[0] * size[1] > image_size[0] * image_size[1]:
-        raise DataError(f"{path}: the mask is {size}, its image {image_size}; both need one size")
-    if size[0] * size[1] > Limits().megapixels * 1e6:
-        raise DataError(f"{path}: the mask is {size}; no image of more than {Limits().megapixels:g} megapixels is read")
+    palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3) if mode == "P" else None
+    return MaskFile(path, pixels, palette, white)
 
 
 def read_orientation(data: bytes) -> int:
@@ -224,15 +209,10 @@ def read_orientation(data: bytes) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def swaps_sides(orientation: int) -> bool:
-    """Whether an EXIF orientation swaps height and width."""
-    return orientation in SWAPPING
-
-
 def turn_upright(mask: Ids, orientation: int) -> Ids:
     """Turns a mask (H, W) of a photo's stored pixels as the orientation turns the photo."""
     if orientation not in STORED_LAYOUTS:
         return mask
-    upright = np.empty(mask.shape[::-1] if swaps_sides(orientation) else mask.shape, mask.dtype)
+    upright = np.empty(mask.shape[::-1] if orientation in SWAPPING else mask.shape, mask.dtype)
     STORED_LAYOUTS[orientation](upright)[:] = mask
     return upright

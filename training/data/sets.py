@@ -34,7 +34,7 @@ def read_sets(root: Path, labels: LabelSet) -> list[FrameSet]:
     except ValidationError as error:
         place, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
         raise DataError(f"{path}: {place}: {why}; a set has {', '.join(SetOptions.model_fields)}") from error
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"{path} is not TOML: {error}") from error
     if not options:
         raise DataError(f"{path} names no set; write a table for each, such as [people], with the name of its folder")
@@ -53,10 +53,7 @@ def _read_labelled(folder: Path, labels: LabelSet) -> frozenset[int] | None:
     path = folder / LABELLED
     if not path.is_file():
         return None
-    try:
-        lines = [line.strip() for line in read_text(path).splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {error}") from error
+    lines = [line.strip() for line in read_text(path).splitlines()]
     words = [word for line in lines for word in ([line] if line in labels.names else line.split())]
     if words == [ALL]:
         return None

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from imaging.conversion import SWAPPING
 from imaging.decoding import Limits, decode
 from imaging.errors import ImageError
 from imaging.georeferenced import load
@@ -126,7 +127,7 @@ class Split:
         if mask.shape == size:
             return
         hint = ""
-        if mask.shape == size[::-1] and masks.swaps_sides(masks.read_orientation(self.file(index))):
+        if mask.shape == size[::-1] and masks.read_orientation(self.file(index)) in SWAPPING:
             hint = "; EXIF turns the image: --masks-orientation says whether masks were drawn on the upright or the stored one"
         raise DataError(f"{self.frames[index].mask}: the mask is {mask.shape}, its image {size}; both need one size{hint}")
 

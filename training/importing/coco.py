@@ -21,6 +21,7 @@ from training.data.problems import DataError, first_names, raise_all
 LONGEST_NAME = 1000  # letters of a file name that a message shows
 MOST_KEYS, SHOWN = 5, 80  # keys of an object, and letters of a value, that a message shows
 Key = int | float | str
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # as trainings name them
 NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # a whole number, written as text
 UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio's prefix of the names of uploaded files

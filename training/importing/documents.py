@@ -11,13 +11,14 @@ import numpy as np
 from tqdm import tqdm
 
 from imaging.classes import VOID
-from model.printable import printable
+from imaging.conversion import SWAPPING
+from model.printable import excerpt, printable
 from training.data.files import normal_name, photo_size, read_file
-from training.data.masks import DrawnOn, read_orientation, swaps_sides, turn_upright
+from training.data.masks import DrawnOn, read_orientation, turn_upright
 from training.data.problems import DataError, collecting, first_names
 from training.importing.classes import save_mask
 from training.importing.coco import LONGEST_NAME, Document, ImageFinder, Key, is_key
-from training.importing.geometry import excerpt, name_of, share_error
+from training.importing.geometry import name_of, share_error
 from training.importing.objects import BACKGROUND, MOST_OUTSIDE, Crowds, Drawing, OutsideObject, share_outside
 from training.importing.omissions import Omissions
 
@@ -117,7 +118,7 @@ class DocumentMasks:
             tell(BARE, names=[source.name])
         if not has_name:
             tell(OTHER_NAME, names=[f"{_shown(file_name)} ({source.name})"])
-        if how.drawn_on == "upright" and orientation != 1 and (not swaps_sides(orientation) or size[0] == size[1]):
+        if how.drawn_on == "upright" and orientation != 1 and (orientation not in SWAPPING or size[0] == size[1]):
             tell(TURNED, names=[source.name])
         mask = turn_upright(mask, orientation) if how.drawn_on == "stored" else mask
         self.masks[source] = how.folder / f"{len(how.names)}.png"
@@ -135,11 +136,11 @@ def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_obje
     """
     data = read_file(source)
     size, orientation = photo_size(source, data), read_orientation(data)
-    if drawn_on == "stored" and swaps_sides(orientation):
+    if drawn_on == "stored" and orientation in SWAPPING:
         size = size[::-1]
     json_size: tuple[Any, Any] = (entry.get("height"), entry.get("width"))
     if size != json_size and (has_objects or any(json_size)):
-        if swaps_sides(orientation) and json_size == size[::-1]:
+        if orientation in SWAPPING and json_size == size[::-1]:
             hint = "EXIF turns it: --masks-orientation says whether objects were drawn on the upright or the stored photo"
         else:
             hint = "give the photo that was labelled, or write the height and width of this one, and scale or turn the labels"

@@ -15,7 +15,7 @@ from training.data.label_files import FILES
 from training.data.layouts import list_frames
 from training.data.problems import DataError, first_names
 from training.data.strict_text import require_json
-from training.importing.coco import SHOWN, Document, make_document
+from training.importing.coco import SHOWN, SPLITS, Document, make_document
 from training.importing.label_studio.tasks import read_label_studio
 from training.importing.labelme import is_labelme, read_labelme
 from training.importing.omissions import Omissions
@@ -24,7 +24,6 @@ from training.importing.yolo import read_yolo, yolo_file
 ROBOFLOW = "_annotations.coco.json"
 CVAT = "instances_*.json"
 NO_LABELS = (FILES[0], "notes.json")  # our own classes, and what Label Studio writes beside labels for YOLO
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 KNOWN = (
     f"COCO's JSON, Label Studio's JSON, a folder of labelme's JSON files, Roboflow's splits (train/{ROBOFLOW}), CVAT's "
     "annotations (annotations/instances_*.json), or YOLO's folders of polygons with data.yaml"

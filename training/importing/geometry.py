@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from model.printable import printable
+from model.printable import excerpt, printable
 from training.data.problems import DataError, first_names
 from training.importing.coco import Document
 from training.importing.omissions import ANGLES, NO_AREA, Omissions, may_hold_outline, outline_keys
@@ -22,12 +22,7 @@ FARTHEST = 10  # image sides from the origin; points beyond are no pixels of the
 SHARE_SLACK = 0.05  # by which shares of the image may lie outside of 0 to 1
 ROUNDING = 0.01  # pixels by which a polygon's corners may differ from those of its box
 FEWEST_NUMBERS = 4  # of a key's value that may be an outline
-SHOWN = 60  # letters of a value that a message shows
-
-
-def excerpt(value: object) -> str:
-    """A value as messages show it."""
-    return repr(value)[:SHOWN]
+SHOWN = 60  # letters of an id that a message shows
 
 
 def name_of(entry: Mapping[str, Any]) -> str:

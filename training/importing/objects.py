@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as run_lengths
 
+from imaging.arrays import Integers
 from imaging.classes import VOID
 from imaging.runs import paint_runs, read_counts
+from model.printable import excerpt
 from training.data.problems import DataError
 from training.importing import geometry
 from training.importing.coco import Key, as_key, is_key
-from training.importing.geometry import Outline, excerpt, name_of
+from training.importing.geometry import Outline, name_of
 from training.importing.omissions import NO_AREA, Omissions
 from training.importing.outlines import Extent, pixel_corners
 
@@ -28,7 +30,6 @@ CROWDS: dict[Crowds, str] = {
 }
 BOX = "objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
 Points = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 LONGEST_OUTLINE = 3_000_000  # pixels; pycocotools keeps five points of 16 bytes for each of them in memory
 PARTS = 16  # polygons that are merged at once: merging many one after the other takes time by their square
 MOST_OUTSIDE = 0.1  # share of the box around an object, and of a photo's sides, that may lie outside

@@ -14,11 +14,11 @@ from math import ceil, cos, floor, hypot, pi, sin
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as run_lengths
 from shapely import LineString, affinity
 
+from imaging.arrays import Mask
 from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 from training.importing.coco import as_key
@@ -28,7 +28,6 @@ FEWEST_CORNERS, MOST_CORNERS = 64, 720  # of an ellipse
 LIMITS = Limits()
 DATA_URL = re.compile(r"data:image/png;base64,", re.IGNORECASE)
 HALF = 128  # alpha from which on a pixel is painted
-Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
 """(height, width)"""
 Point = tuple[float, float]

@@ -11,10 +11,9 @@ from model.printable import printable
 from training.data.files import images_below, path_below, photo_size, read_file, read_text
 from training.data.problems import DataError, collecting
 from training.data.strict_text import parse_yaml
-from training.importing.coco import Document
+from training.importing.coco import SPLITS, Document
 from training.importing.omissions import Omissions
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 CORNERS = 3  # of a polygon, at least
 UNLABELLED = "images have no file of labels and are left out; if they show background alone, give them an empty one"
 TURNED = "images have objects of four corners alone; if these are turned boxes (OBB), their masks hold background"

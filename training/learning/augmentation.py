@@ -10,7 +10,6 @@ import math
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -19,6 +18,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
+from imaging.arrays import Integers, Pixels
 from model.inference.scaling import working_size
 from model.inference.tiling import Size
 from model.preprocessing import RGB
@@ -27,8 +27,6 @@ from training.learning.frame_cache import FrameCache
 from training.learning.losses import UNLABELLED
 from training.learning.recipe import CACHE_MB, Recipe
 from training.survey.records import Survey
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def combine_seeds(*numbers: int) -> int:
@@ -174,7 +172,7 @@ def scale_warning(longer_side: int, recipe: Recipe) -> str:
     )
 
 
-def rare_classes(class_pixels: npt.NDArray[np.int64]) -> list[int]:
+def rare_classes(class_pixels: Integers) -> list[int]:
     """The ids of the classes that have fewer pixels than the median class; classes without pixels count for nothing.
 
     class_pixels: int64 (classes,).

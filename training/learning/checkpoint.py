@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from model.printable import first_line
 from model.whole_file import whole_file
 
 FILE = "checkpoint.pt"
@@ -118,11 +119,6 @@ def saved_recipe(folder: Path) -> Mapping[str, Any]:
         return dict(torch.load(folder / FILE, map_location="cpu", weights_only=True, mmap=True)["identity"]["recipe"])
     except (OSError, *UNREADABLE):
         return {}
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type; torch's messages continue with advice."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -19,9 +19,10 @@ from tqdm import tqdm
 from model.networks.fcn import FCN
 from model.networks.servable import normalise
 from model.preprocessing import Preprocessing
+from model.printable import first_line
 from training.learning import losses
 from training.learning.augmentation import AugmentedSplit, combine_seeds
-from training.learning.checkpoint import FILE, Progress, first_line, load_checkpoint, save_checkpoint
+from training.learning.checkpoint import FILE, Progress, load_checkpoint, save_checkpoint
 from training.learning.distributed import World
 from training.learning.loading import BatchLoader
 from training.learning.losses import UNLABELLED, set_of_crop
@@ -40,10 +41,7 @@ Save = Callable[[FCN, Progress, bool | None], None]
 class Run:
     """One training: the network, the surveyed split that it learns from, and the folder that it writes to.
 
-    evaluate: gives a network's `mean_iou` on val and further values for the curves. It is called every `evaluate_every`
-        epochs and after the last one.
-    save: writes weights after each epoch; gets the network, the progress, and whether the epoch's score is the best so far:
-        None for an epoch without a score.
+    evaluate_every: the epochs between scores on val.
     stop_after: the training ends after a scored epoch that comes so many epochs after the best one (0: it does not).
     cache_mb: MiB of frames in temporary files, divided among all processes. The workers of a process share its file.
     origin: facts that belong to `resume_facts` and that the other fields do not hold, such as the start and the teacher.
@@ -56,9 +54,7 @@ class Run:
     folder: Path
     device: torch.device
     teacher: Teacher | None = None
-    evaluate: Evaluate | None = None
     evaluate_every: int = 5
-    save: Save | None = None
     stop_after: int = 0
     workers: int = 0
     cache_mb: int = CACHE_MB
@@ -122,8 +118,13 @@ class Trainer:
         self.resume_facts = run.resume_facts
         self.progress = self._restore()
 
-    def train(self) -> tuple[FCN, Progress]:
-        """Trains until the last epoch of the recipe, or as `stop_after` says; gives the network to save and the progress."""
+    def train(self, evaluate: Evaluate | None = None, save: Save | None = None) -> tuple[FCN, Progress]:
+        """Trains until the last epoch of the recipe, or as `stop_after` says; gives the network to save and the progress.
+
+        evaluate: gives a network's `mean_iou` on val and further values for the curves, every `evaluate_every` epochs and after
+        the last one. save: writes weights after each epoch; gets the network, the progress, and whether the epoch's score is
+        the best so far: None for an epoch without a score.
+        """
         run, recipe, progress = self.run, self.recipe, self.progress
         run.folder.mkdir(parents=True, exist_ok=True)
         curves = Curves(run.folder, progress.epoch, tensorboard=run.tensorboard) if run.world.first else None
@@ -136,13 +137,14 @@ class Trainer:
             progress.epoch = epoch + 1
             progress.seconds += time.monotonic() - start
             if curves:
-                scores = _evaluate(run, self.optimization.result, progress.epoch)
+                is_scored = progress.epoch % run.evaluate_every == 0 or progress.epoch == recipe.epochs
+                scores = evaluate(self.optimization.result) if evaluate and is_scored else {"mean_iou": None}
                 rate = self.optimization.learning_rate
                 curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=wait_share, **scores)
                 score = scores["mean_iou"]
                 is_best = None if score is None else progress.take_score(score)
-                if run.save:
-                    run.save(self.optimization.result, progress, is_best)
+                if save:
+                    save(self.optimization.result, progress, is_best)
                 save_checkpoint(run.folder, progress, self.optimization.state_dict(), self.resume_facts)
                 remaining_seconds = (time.monotonic() - begin) / (progress.epoch - first) * (recipe.epochs - progress.epoch)
                 tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, score, remaining_seconds))
@@ -273,12 +275,6 @@ class Trainer:
             share = share * len(at_cells) / len(logits)
             loss = loss + recipe.teacher_weight * share * losses.distillation(at_cells, piece.target, piece.where)
         return loss
-
-
-def _evaluate(run: Run, net: FCN, epoch: int) -> Mapping[str, float | None]:
-    """The scores of an epoch; only None for an epoch that is not scored."""
-    is_scored = epoch % run.evaluate_every == 0 or epoch == run.recipe.epochs
-    return run.evaluate(net) if run.evaluate and is_scored else {"mean_iou": None}
 
 
 def _line(epoch: int, epochs: int, loss: float, wait_share: float, score: float | None, remaining_seconds: float) -> str:

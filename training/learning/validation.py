@@ -15,7 +15,6 @@ from torch import Tensor
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
-from model.metrics import ConfusionMatrix, Counts, ious, label_pixels
 from model.networks.fcn import FCN
 from model.networks.servable import load_network
 from training.data.class_mapping import ClassMapping
@@ -26,6 +25,7 @@ from training.learning.starts import start_weights
 from training.scoring.changes import Change, compare, only, signed
 from training.scoring.evaluate import frame_confusion, frame_counts, served_frames, snapshot_segmenter
 from training.scoring.intervals import Interval, mean_iou_interval
+from training.scoring.metrics import ConfusionMatrix, Counts, ious, label_pixels
 
 Scores = dict[str, float | None]
 
@@ -64,9 +64,8 @@ class Scorer:
         for index, mask, plan, pixels in served_frames(segmenter, split, Options()):
             frames: list[Counts] = []
             for rows in segmenter.rows(pixels, plan):
-                ids = rows.class_ids()
-                truth = mask[rows.top : rows.top + len(ids)]
-                frames.append(frame_confusion(split, index, truth, self.mapping(ids), len(self.names)))
+                truth = mask[rows.pixel_rows]
+                frames.append(frame_confusion(split, index, truth, self.mapping(rows.class_ids()), len(self.names)))
                 labels = torch.from_numpy(truth.copy())
                 for part, logits in rows.logits():
                     loss += cross_entropy_sum(torch.from_numpy(logits), labels[part], table)

@@ -13,6 +13,7 @@ from torch.export import Dim
 
 from model.inference.runtimes.openvino_runtime import read_export
 from model.networks.servable import ServableNetwork
+from model.printable import first_line
 from model.weights_file import find_files, load_weights
 from training.publishing.onnx_files import export_path, write_export
 from training.publishing.quantisation import INPUT
@@ -48,10 +49,7 @@ def export_float32(master: Path) -> Path:
                 output_names=[OUTPUT], dynamic_shapes={"pixels": {1: Dim.DYNAMIC, 2: Dim.DYNAMIC}},
             )  # fmt: skip
         except torch.onnx.OnnxExporterError as error:
-            reason = str(error).strip().splitlines()
-            raise ValueError(
-                f"{weights.name} cannot be exported; serve it with torch: {reason[0] if reason else error}"
-            ) from error
+            raise ValueError(f"{weights.name} cannot be exported; serve it with torch: {first_line(error)}") from error
     assert program is not None
     path, model = export_path(master, "float32"), _without_origins(program.model_proto, onnx)
     write_export(path, model, weights.manifest, "float32", network.stride, network.grid, weights.sha256)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.command_line import install_command
+from model.printable import first_line
 from model.weights_file import Weights
 from model.whole_file import whole_file, write_file
 
@@ -103,8 +104,7 @@ def draw(path: Path, chart: Callable[[], bytes]) -> None:
     try:
         write_file(path, chart(), follow=False)
     except Exception as error:  # fonts, backends and names can raise any error in matplotlib, and must not end a training
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        print(f"{path} is not drawn: {reason}", file=sys.stderr)
+        print(f"{path} is not drawn: {first_line(error)}", file=sys.stderr)
 
 
 def curves_figure(rows: Sequence[Mapping[str, str]]) -> Figure:

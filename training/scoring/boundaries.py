@@ -6,15 +6,14 @@ As in the paper's published evaluation code, the edge of the image is a border t
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from imaging.arrays import Floats, Ids
 from imaging.classes import VOID
-from model.metrics import confusion, ious, nanmean
+from training.scoring.metrics import confusion, ious, nanmean
 
-ClassMap = npt.NDArray[np.uint8]
 FRACTION = 0.02  # pixels closer to a border than this fraction of the image's diagonal count, as in the paper
 OUTSIDE = -1  # id of the frame around the image; no class has it
 
@@ -26,7 +25,7 @@ class BoundaryIoU:
         self.fraction = fraction
         self._counts = np.zeros((num_classes + 1, num_classes + 1), np.int64)
 
-    def update(self, labels: ClassMap, predictions: ClassMap) -> None:
+    def update(self, labels: Ids, predictions: Ids) -> None:
         """Adds the labels and predictions (H, W) of one frame."""
         inner = len(self._counts) - 1
         distance = max(1, round(self.fraction * float(np.hypot(*labels.shape))))
@@ -36,7 +35,7 @@ class BoundaryIoU:
         self._counts += confusion(np.where(truth == VOID, VOID, near_truth).astype(np.uint8), near_predictions, inner + 1)
 
     @property
-    def iou(self) -> npt.NDArray[np.float64]:
+    def iou(self) -> Floats:
         """The boundary IoU of each class; nan for a class that the labels do not show near a border."""
         return ious(self._counts)[:-1]
 
@@ -45,7 +44,7 @@ class BoundaryIoU:
         return float(nanmean(self.iou))
 
 
-def near_borders(ids: ClassMap, distance: int, inner: int) -> ClassMap:
+def near_borders(ids: Ids, distance: int, inner: int) -> Ids:
     """Class ids (H, W) in which pixels farther than `distance` from any other id and from the image's edge become `inner`.
 
     A distance is the larger of the distances in rows and in columns. The edge lies one pixel outside the image.

@@ -112,7 +112,7 @@ def gather(segmenter: Segmenter, split: Split, options: Options) -> list[Sample]
         mask = torch.from_numpy(ids[::STEP, ::STEP].copy())
         logits, confidence = [], np.empty(plan.size, np.uint8)
         for rows in segmenter.rows(pixels, plan):
-            rows.class_ids_and_confidence(segmenter.temperature, confidence[rows.top : rows.top + len(rows.vertical.before)])
+            rows.class_ids_and_confidence(segmenter.temperature, confidence[rows.pixel_rows])
             logits += [torch.from_numpy(part) for _, part in rows.logits()]
         sampled_logits = torch.cat(logits, 1).permute(1, 2, 0)[::STEP, ::STEP]
         is_labelled = mask != split.labels.ignore_index

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from model.metrics import ConfusionMatrix, Counts
 from training.scoring.intervals import (
     LEAST_FRAMES,
     Interval,
@@ -17,6 +16,7 @@ from training.scoring.intervals import (
     frames_by_class,
     rare_classes,
 )
+from training.scoring.metrics import ConfusionMatrix, Counts
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from imaging.arrays import Ids, Mask
 from imaging.classes import VOID
 from imaging.regions import Regions
 from imaging.runs import column_runs
@@ -23,7 +23,6 @@ from training.data.split import Split
 from training.scoring.boundaries import without_border
 from training.scoring.evaluate import served_frames
 
-ClassMap = npt.NDArray[np.uint8]
 STRIP = 0.01  # of the diagonal: as far from a border, pixels count
 OUTSIDE = -1  # no class has this id
 LEAST = 0.5  # confidence of a pixel that counts at least
@@ -61,13 +60,13 @@ def disagreements(
         label = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
         ids, confidence = np.empty(label.shape, np.uint8), np.empty(label.shape, np.uint8)
         for rows in segmenter.rows(pixels, plan):
-            part = slice(rows.top, rows.top + len(rows.vertical.before))
-            ids[part] = rows.class_ids_and_confidence(segmenter.temperature, confidence[part]).ids
+            at = rows.pixel_rows
+            ids[at] = rows.class_ids_and_confidence(segmenter.temperature, confidence[at]).ids
         if (region := largest_region(index, label, classes(ids), confidence)) is not None:
             yield region
 
 
-def largest_region(index: int, label: ClassMap, prediction: ClassMap, confidence: ClassMap) -> Disagreement | None:
+def largest_region(index: int, label: Ids, prediction: Ids, confidence: Ids) -> Disagreement | None:
     """The connected region of one label and one other predicted class that weighs most; None if there is none.
 
     label, prediction: class ids (H, W), `VOID` where the label is none. confidence: round(255 x probability)
@@ -103,7 +102,7 @@ def largest_region(index: int, label: ClassMap, prediction: ClassMap, confidence
     )
 
 
-def _near_border(ids: ClassMap) -> npt.NDArray[np.bool_]:
+def _near_border(ids: Ids) -> Mask:
     """Whether a pixel (H, W) lies within the strip along a border between two ids, void among them."""
     width = max(1, round(STRIP * float(np.hypot(*ids.shape)))) + 1
     inner = without_border(torch.from_numpy(ids.astype(np.int64))[None], OUTSIDE, width)[0].numpy()

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from imaging.arrays import Ids
 from imaging.classes import VOID
 from imaging.errors import ImageError
 from model.inference.plan import Options, Plan
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
-from model.metrics import ConfusionMatrix, Counts, confusion, label_pixels
 from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights
@@ -24,8 +23,7 @@ from training.data.problems import DataError
 from training.data.split import Split
 from training.reporting.machine import machine
 from training.scoring.boundaries import BoundaryIoU
-
-ClassMap = npt.NDArray[np.uint8]
+from training.scoring.metrics import ConfusionMatrix, Counts, confusion, label_pixels
 
 
 def frame_counts(
@@ -47,7 +45,7 @@ def frame_counts(
     return np.stack(counts)
 
 
-def frame_confusion(split: Split, index: int, mask: ClassMap, prediction: ClassMap, names: int) -> Counts:
+def frame_confusion(split: Split, index: int, mask: Ids, prediction: Ids, names: int) -> Counts:
     """The confusion matrix of a frame (n, n), or (n + 1, n) if the split `is_partial`.
 
     mask: of the split (H, W), or rows of it. prediction: classes of the split, or `OTHER`. names: n, of the split's classes
@@ -62,12 +60,12 @@ def frame_confusion(split: Split, index: int, mask: ClassMap, prediction: ClassM
     return confusion(truth, prediction if is_labelled.all() else own, names, names + 1)
 
 
-def _class_ids(split: Split, mask: ClassMap) -> ClassMap:
+def _class_ids(split: Split, mask: Ids) -> Ids:
     """The mask with void at all that is no class of the split: its own void id may be that of `OTHER`."""
     return np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
 
 
-def predictions(segmenter: Segmenter, split: Split, options: Options) -> Iterator[tuple[ClassMap, ClassMap]]:
+def predictions(segmenter: Segmenter, split: Split, options: Options) -> Iterator[tuple[Ids, Ids]]:
     """Yields each frame's mask (H, W) and the class map (H, W) that the served path gives for its image file."""
     for _, mask, plan, pixels in served_frames(segmenter, split, options):
         yield mask, segmenter.infer(pixels, plan).class_map
@@ -75,7 +73,7 @@ def predictions(segmenter: Segmenter, split: Split, options: Options) -> Iterato
 
 def served_frames(
     segmenter: Segmenter, split: Split, options: Options, indices: Iterable[int] | None = None
-) -> Iterator[tuple[int, ClassMap, Plan, npt.NDArray[np.uint8]]]:
+) -> Iterator[tuple[int, Ids, Plan, Ids]]:
     """Reads these frames, or all, as the served path does; shows the progress.
 
     Yields a frame's index, its mask (H, W), the plan of its image file, and the pixels that the network gets. Raises

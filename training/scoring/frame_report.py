@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.metrics import ConfusionMatrix, Counts
+from imaging.arrays import Ids
 from model.whole_file import whole_file, write_file
 from training.data.split import Split
-from training.scoring.evaluate import ClassMap
+from training.scoring.metrics import ConfusionMatrix, Counts
 
 GAP = 8  # pixels between the parts of a picture
 HEIGHT = 480  # greatest height of a picture, in pixels
@@ -44,7 +44,7 @@ def worst(counts: Counts, split: Split, number: int) -> list[int]:
     return [index for _, index in order[:number]]
 
 
-def write_picture(folder: Path, rank: int, split: Split, index: int, prediction: ClassMap) -> Path:
+def write_picture(folder: Path, rank: int, split: Split, index: int, prediction: Ids) -> Path:
     """Saves the photo, its label and the prediction side by side; gives the file's path.
 
     Label and prediction are drawn in the classes' colours.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.metrics import ConfusionMatrix, Counts, ious, label_pixels, nanmean
+from training.scoring.metrics import ConfusionMatrix, Counts, ious, label_pixels, nanmean
 
 Scores = npt.NDArray[np.float64]
 DRAWS = 2000

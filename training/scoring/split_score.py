@@ -13,13 +13,13 @@ from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
 from model.manifest import INT8_SCORES, Manifest, scored_in
-from model.metrics import ConfusionMatrix, Counts
 from training.data.network_classes import NetworkClasses, network_classes
 from training.data.split import Split
 from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Calibration, Sample, calibrate
 from training.scoring.evaluate import conditions, frame_counts, table
 from training.scoring.intervals import score_facts, trust_lines
+from training.scoring.metrics import ConfusionMatrix, Counts
 
 
 @dataclass(frozen=True)

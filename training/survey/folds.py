@@ -10,12 +10,12 @@ one group.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from imaging.regions import component_roots
 from training.data.problems import DataError
 from training.data.split import Split
 from training.survey.photos import look_alike
@@ -72,7 +72,8 @@ def belonging(survey: Survey, pattern: str | None) -> npt.NDArray[np.int64]:
     for names in keys:
         firsts: dict[str, int] = {}
         pairs += [(firsts.setdefault(name, index), index) for index, name in enumerate(names)]
-    return _components(len(frames), pairs)
+    first, second = np.array(pairs, np.int64).reshape(-1, 2).T
+    return np.unique(component_roots(len(frames), first, second), return_inverse=True)[1].astype(np.int64)
 
 
 def group_name(name: str, pattern: str) -> str:
@@ -85,17 +86,6 @@ def group_name(name: str, pattern: str) -> str:
     if not group:
         raise DataError(f"{pattern!r} finds no group at the beginning of the frame's name {name!r}")
     return group
-
-
-def _components(number: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
-    """The connected component of each of `number` items, numbered by their first items."""
-    units = np.arange(number)
-    first, second = np.array(pairs, np.int64).reshape(-1, 2).T
-    while (units[first] != units[second]).any():
-        least = np.minimum(units[first], units[second])
-        for ends in (units[first], units[second], first, second):
-            np.minimum.at(units, ends, least)
-    return np.unique(units, return_inverse=True)[1].astype(np.int64)
 
 
 def _stratified(frames: npt.NDArray[np.int64], frames_of_class: npt.NDArray[np.int64], folds: int) -> npt.NDArray[np.int64]:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imaging.arrays import Pixels
 from imaging.formats.signatures import JPEG, TIFF, ignore_pillow_warnings
 
-Pixels = npt.NDArray[np.uint8]
 Bits = npt.NDArray[np.bool_]
 Appearance = Literal["one colour", "cut off", "grey", "colour"]
 SIDE = 128  # cells of a photo's width and of its height

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from training.survey.photos import SIDE, Pixels
+from imaging.arrays import Ids, Pixels
+from training.survey.photos import SIDE
 
-Ids = npt.NDArray[np.uint8]
 Grid = npt.NDArray[np.float64]
 Cells = npt.NDArray[np.bool_]
 RIM = 5  # cells beside the frame's rim that are left out: masks often end a little before it, and some photos have a black line

@@ -18,13 +18,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from tqdm import tqdm
 
+from imaging.conversion import SWAPPING
 from imaging.decoding import Limits, OpenImage
 from model.preprocessing import RGB
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
 from training.data.files import NAME_ENCODING, photo_size, read_file
 from training.data.layouts import Frame
-from training.data.masks import decode_mask, interpret, read_orientation, swaps_sides, turn_upright
+from training.data.masks import decode_mask, interpret, read_orientation, turn_upright
 from training.data.problems import DataError, collecting, raise_all
 from training.data.split import Split
 from training.survey.photos import Appearance, appearance, image_hash, is_cmyk, mean_colors
@@ -287,6 +288,6 @@ def _counts(ids: npt.NDArray[np.uint8]) -> dict[int, int]:
 
 def _is_ambiguous(edges: PhotoEdges | None, ids: npt.NDArray[np.uint8], orientation: int) -> bool:
     """Whether a mask may have been drawn on the stored image, which EXIF turns."""
-    if orientation == 1 or (swaps_sides(orientation) and ids.shape[0] != ids.shape[1]):
+    if orientation == 1 or (orientation in SWAPPING and ids.shape[0] != ids.shape[1]):
         return False  # if EXIF swaps sides of different lengths, a mask fits only one of the two images
     return edges is None or not edges.fits_better(ids, turn_upright(ids, orientation))

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imaging.arrays import Ids
 from imaging.errors import AnswerTooLarge
 from imaging.regions import Regions
 from imaging.runs import column_runs
-from training.survey.placement import Ids, PhotoEdges
+from training.survey.placement import PhotoEdges
 
 GRID = 16  # cells of a mask's height and of its width, whose ids are recorded
 COARSE, LEAST_LINES = 4, 6  # pixels of a block, and rows (columns) at which something changes, at least

@@ -13,7 +13,8 @@ import pytest
 from app.api.jobs import photo_task
 from app.serving import job_photos
 from app.serving.jobs.job import WORK, Job, upload_path
-from app.serving.photos import NO_ROW, Failure, Outcome
+from app.serving.photos import Failure, Outcome
+from imaging.object_facts import image_row
 from tests.support.app.exchanges import PHOTO, service_of
 from tests.support.app.services import Serve
 from tests.support.polling import HANG_S
@@ -30,8 +31,8 @@ class Attempts:
         self.count += 1
         if reason := self.reasons.pop(0):
             failure = Failure({}, reason, {}, ValueError())  # type: ignore[arg-type]
-            return Outcome(0, "a", ".json", 503, {"retry_after": 0}, NO_ROW, failure=failure)
-        return Outcome(0, "a", ".png", 200, {}, NO_ROW)
+            return Outcome(0, "a", ".json", 503, {"retry_after": 0}, image_row(), failure=failure)
+        return Outcome(0, "a", ".png", 200, {}, image_row())
 
 
 def status_after(attempts: Attempts) -> int:
@@ -86,5 +87,5 @@ def test_the_folder_of_a_job_with_many_photos_is_not_listed_for_each(tmp_path: P
     (tmp_path / WORK).mkdir()
     for name in ("scandir", "listdir"):
         monkeypatch.delattr(os, name)
-    job_photos._keep(tmp_path, Outcome(0, "a", ".png", 200, {}, NO_ROW))
+    job_photos._keep(tmp_path, Outcome(0, "a", ".png", 200, {}, image_row()))
     assert job_photos.part_of(tmp_path, 0).is_file()

@@ -8,13 +8,13 @@ from typing import Any
 from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
-from model.metrics import ConfusionMatrix
 from model.weights_file import Weights
 from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.data.network_classes import network_classes
 from training.data.split import Split, get_split
 from training.scoring.evaluate import frame_counts
+from training.scoring.metrics import ConfusionMatrix
 
 
 def on_shapes(shapes: Path, recipe: Path, out: Path, *extra: str) -> list[str]:

@@ -17,7 +17,6 @@ from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
 from model.inference.segmenter import Segmenter
 from model.labels import numbered_labels
-from model.metrics import ConfusionMatrix
 from model.weights_file import Weights, load_weights, save_weights
 from tests.support.checkout import ROOT
 from tests.support.training.invocations import evaluate, score_matrix, split_of_shapes
@@ -25,6 +24,7 @@ from training.commands.evaluate import main
 from training.commands.evaluate_arguments import check_arguments, parser
 from training.scoring.evaluate import conditions, table
 from training.scoring.frame_report import write_picture
+from training.scoring.metrics import ConfusionMatrix
 
 
 def test_the_table_is_printed_with_its_conditions(

@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from benchmarks.harness.image_files import file_of, png_of
+from imaging.arrays import Ids
 from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
 from tests.support.images import make_photo
 from tests.support.imaging.samples import late_exif_png, oriented, with_chunk
 from tests.support.training.data_sets import in_palette
-from training.data.masks import Colors, Ids, Meaning, interpret, label_colors, open_mask, read_orientation
+from training.data.masks import Colors, Meaning, interpret, label_colors, open_mask, read_orientation
 from training.data.problems import DataError
 
 FOUR = numbered_labels(["a", "b", "c", "d"])

@@ -11,7 +11,6 @@ from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
 from model.labels import numbered_labels
-from model.metrics import ConfusionMatrix
 from tests.support.classes import NAMES
 from tests.support.training.data_sets import FOUR, write_frame
 from training.data.class_mapping import parse_class_mapping
@@ -21,6 +20,7 @@ from training.data.split import Split, get_split
 from training.scoring.changes import only
 from training.scoring.evaluate import frame_counts
 from training.scoring.intervals import score_facts
+from training.scoring.metrics import ConfusionMatrix
 from training.survey.inspection import class_errors, pair_errors
 from training.survey.records import survey_all
 

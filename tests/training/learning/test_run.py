@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from model.networks.fcn import FCN
 from tests.support.training.runs import Make, differing, rows, state
-from training.learning.checkpoint import FILE
+from training.learning.checkpoint import FILE, Progress
 from training.learning.optimization import Optimization
 from training.learning.run import Trainer
 from training.survey.records import survey_all
@@ -21,9 +22,9 @@ from training.survey.records import survey_all
 def test_a_training_counts_and_tells_its_steps_and_writes_curves_and_checkpoint(
     make_run: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = replace(make_run(draws=True), evaluate=lambda net: {"mean_iou": 0.25})
+    run = make_run(draws=True)
     before = state(run.net)
-    net, progress = Trainer(run).train()
+    net, progress = Trainer(run).train(lambda net: {"mean_iou": 0.25})
     assert (progress.epoch, progress.step, progress.skipped) == (2, 4, 0)
     assert progress.seconds > 0
     assert {path.name for path in run.folder.iterdir()} == {"checkpoint.pt", "curves.csv", "curves.png", "metrics.jsonl"}
@@ -71,20 +72,22 @@ def test_a_training_ends_when_the_score_has_not_risen_for_so_many_epochs(
 ) -> None:
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.9, 0.8])
     epochs: list[tuple[int, bool | None]] = []
-    run = replace(
-        make_run(epochs=9),
-        evaluate=lambda net: {"mean_iou": next(scores)},
-        evaluate_every=1,
-        stop_after=2,
-        save=lambda net, progress, is_best: epochs.append((progress.epoch, is_best)),
-    )
-    _, progress = Trainer(run).train()
+    run = replace(make_run(epochs=9), evaluate_every=1, stop_after=2)
+
+    def evaluate(_: FCN) -> dict[str, float | None]:
+        return {"mean_iou": next(scores)}
+
+    def save(_: FCN, progress: Progress, is_best: bool | None) -> None:
+        epochs.append((progress.epoch, is_best))
+
+    _, progress = Trainer(run).train(evaluate, save)
     assert (progress.epoch, progress.best_epoch, progress.best_score) == (4, 2, 0.3)
     assert epochs == [(1, True), (2, True), (3, False), (4, False)]
-    _, again = Trainer(replace(run, net=make_run(epochs=9).net)).train()
+    _, again = Trainer(replace(run, net=make_run(epochs=9).net)).train(evaluate, save)
     assert again.epoch == 4
     assert "epoch 4 of 9 is done, nothing is left to train" in capsys.readouterr().out
-    _, longer = Trainer(replace(run, net=make_run(epochs=9).net, stop_after=3, recipe=run.recipe, evaluate_every=5)).train()
+    longer_run = replace(run, net=make_run(epochs=9).net, stop_after=3, evaluate_every=5)
+    _, longer = Trainer(longer_run).train(evaluate, save)
     assert (longer.epoch, longer.best_epoch) == (9, 5)
     assert epochs[4:] == [(5, True), (6, None), (7, None), (8, None), (9, False)], "weights are written after every epoch"
     assert [row["mean_iou"] for row in rows(run.folder)][4:] == ["0.9", "", "", "", "0.8"]
@@ -180,7 +183,7 @@ def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(make_run: Ma
     whole_run = make_run("whole", **changes)
     whole, _ = Trainer(whole_run).train()
     with pytest.raises(ZeroDivisionError):
-        Trainer(replace(make_run("broken", **changes), evaluate=lambda net: {"mean_iou": 1 / 0}, evaluate_every=2)).train()
+        Trainer(replace(make_run("broken", **changes), evaluate_every=2)).train(lambda net: {"mean_iou": 1 / 0})
     run = make_run("broken", **changes)
     network, progress = Trainer(run).train()
     assert (progress.epoch, progress.step) == (2, 4)

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from benchmarks.harness.narrow import narrow_net
 from model.inference.plan import Options
 from model.labels import LabelSet, numbered_labels
-from model.metrics import ious
 from model.weights_file import Weights
 from tests.support.training.invocations import evaluate, split_of_shapes
 from tests.support.variants import long
@@ -25,6 +24,7 @@ from training.learning.validation import Scorer, StartScore, comparison_line, cr
 from training.scoring.changes import Change
 from training.scoring.evaluate import snapshot_segmenter
 from training.scoring.intervals import Interval
+from training.scoring.metrics import ious
 
 LOGITS = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0)) * 3
 LABELS = torch.randint(0, 4, (6, 5), generator=torch.Generator().manual_seed(1)).byte()

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from model.metrics import ConfusionMatrix
 from model.weights_file import Weights, find_weights, load_weights, save_weights
 from tests.support.classes import NAMES
 from training.commands.export import main
@@ -19,6 +18,7 @@ from training.learning.checkpoint import Progress
 from training.publishing.card import card, write_card
 from training.publishing.card_sections import literal, table_row
 from training.scoring.intervals import score_facts
+from training.scoring.metrics import ConfusionMatrix
 
 
 @pytest.mark.parametrize("name", ["voc-fcn8s-mobilenet-v2", "camvid-fcn8s-mobilenet-edgetpu"])

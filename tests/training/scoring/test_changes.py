@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from model.metrics import ConfusionMatrix, Counts
 from training.scoring.changes import Change, compare, difference_table, signed
 from training.scoring.intervals import Interval
+from training.scoring.metrics import ConfusionMatrix, Counts
 
 NAMES = ["ground", "car", "bench"]
 

@@ -13,7 +13,6 @@ from imaging.decoding import Limits, decode, scale
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
-from model.metrics import ConfusionMatrix
 from model.weights_file import Weights
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame
@@ -21,6 +20,7 @@ from tests.support.training.invocations import evaluate
 from training.data.class_mapping import parse_class_mapping
 from training.data.split import Split, get_split
 from training.scoring.evaluate import conditions, table
+from training.scoring.metrics import ConfusionMatrix
 
 OPTIONS = Options(tile=(64, 64), overlap=0.25, side=96)
 

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from model.metrics import ConfusionMatrix, Counts
 from training.scoring.evaluate import table
 from training.scoring.intervals import (
     Interval,
@@ -21,6 +20,7 @@ from training.scoring.intervals import (
     score_facts,
     trust_lines,
 )
+from training.scoring.metrics import ConfusionMatrix, Counts
 
 NAMES = ["ground", "car", "bus"]
 

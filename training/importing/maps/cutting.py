@@ -10,13 +10,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from imaging.arrays import Mask, Pixels
 from imaging.band_scale import BandScale
 from imaging.classes import VOID
-from imaging.georeferenced.bands import Bands, Pixels, choose_bands
+from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.place import Place, Window, metres_per_pixel, scaled_size, system_name
 from imaging.georeferenced.raster import write_tile
 from imaging.georeferenced.rows import Scaling
-from imaging.georeferenced.scene import Mask, Scene, open_scene
+from imaging.georeferenced.scene import Scene, open_scene
 from imaging.georeferenced.vectors import NOTHING, Burner
 from model.inference.scaling import LARGEST_FACTOR
 from model.preprocessing import RGB

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, jaccard_score, recall_score
 
-from model.metrics import ConfusionMatrix, confusion
+from training.scoring.metrics import ConfusionMatrix, confusion
 
 Map = npt.NDArray[np.uint8]
 
