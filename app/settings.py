@@ -96,7 +96,7 @@ class Settings(BaseModel):
     `AVX512_CORE_VNNI`, `AVX512_CORE_AMX`; `auto`: the processor's, without AMX where int8 was measured to be faster without"""
 
     tile: Annotated[Size | None, BeforeValidator(parse_tile)] = Field(AUTO)  # type: ignore[assignment]  # parsed as well
-    """tile side, or height x width such as `384x480`, in multiples of 32; `auto`: what the weights advise"""
+    """tile side, or height x width such as `384x480`, in multiples of 32; `auto`: what the weights advise, or `whole` photos"""
 
     overlap: Finite = Field(0.25, ge=0, le=0.5)
     """fraction of a tile shared with its neighbour"""

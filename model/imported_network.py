@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 KIND = "imported"
 """Value of `kind` in the JSON of such a description. Descriptions of our own networks have no `kind`."""
@@ -20,6 +23,60 @@ Layout = Literal["NCHW", "NHWC"]
 """The axes of a network's input: N images, C channels, H rows, W columns."""
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
+Pad = Literal["zero", "edge"]
+Size = tuple[int, int]
+FIRST_PHOTO = 240, 320
+"""(height, width) of the smallest photo whose cost is measured."""
+UNMEASURED = ((1 << 40, 1, 1.0),)
+"""A curve that allows any photo."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """How a network gets each photo as one tile. Raises `ValueError` for wrong values.
+
+    multiple, least: of the sides that it takes, to which the file extends a photo. pad: by its edge, or by zeros behind the
+    normalisation. curve: what one photo costs the process that runs the network, as (pixels, bytes of memory, seconds of a
+    processor), as it was measured, by rising pixels; it begins with `FIRST_PHOTO`.
+    """
+
+    multiple: int
+    least: int
+    pad: Pad
+    curve: tuple[tuple[int, int, float], ...]
+
+    def __post_init__(self) -> None:
+        curve = tuple((int(pixels), int(count), float(seconds)) for pixels, count, seconds in self.curve)
+        is_curve = bool(curve) and all(min(point) > 0 for point in curve) and all(a[0] < b[0] for a, b in pairwise(curve))
+        has_sides = 1 <= self.multiple <= self.least and not self.least % self.multiple
+        if not has_sides or self.pad not in get_args(Pad) or not is_curve:
+            words = "a multiple, a least side that is one, a pad of zero or edge, and a curve of rising pixels"
+            raise ValueError(f"whole needs {words}, got {self}")
+        object.__setattr__(self, "curve", curve)
+
+    @property
+    def most_pixels(self) -> int:
+        """The largest photo that was measured; larger ones are refused, since no cost is known."""
+        return self.curve[-1][0]
+
+    def describe(self) -> str:
+        pixels, count, seconds = self.curve[-1]
+        cost = f"of at most {pixels / 1e6:.2f} megapixels, {count / 1e6:.0f} MB and {seconds:.3g} s of a processor"
+        return f"photos {cost}; sides: at least {self.least}, multiples of {self.multiple}, {self.pad} beyond the photo"
+
+    def extended(self, size: Size) -> Size:
+        """The (height, width) to which the file extends a photo."""
+        height, width = (max(self.least, -(-side // self.multiple) * self.multiple) for side in size)
+        return height, width
+
+    def cost(self, pixels: int) -> tuple[int, float]:
+        """Bytes and seconds for an extended photo of so many pixels: on the line between two that were measured.
+
+        Where they grow faster than the pixels, the line lies above.
+        """
+        at, counts, seconds = zip(*self.curve, strict=True)
+        return int(np.interp(pixels, at, counts)), float(np.interp(pixels, at, seconds))
+
 
 @dataclass(frozen=True)
 class ImportedNetwork:
@@ -27,7 +84,7 @@ class ImportedNetwork:
 
     source, source_sha256: name and digest of the file that was converted. producer: the program that wrote it, as it says.
     output: what that file's output holds; the converted file gives logits. largest_tile: the most (height, width) of a tile,
-    multiples of 32, where the network takes one size alone; else None.
+    multiples of 32, where the network takes one size alone; else None. whole: if each photo is one tile; else None.
     """
 
     num_classes: int
@@ -36,6 +93,7 @@ class ImportedNetwork:
     producer: str
     output: OutputKind
     largest_tile: tuple[int, int] | None = None
+    whole: Whole | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_classes <= 255:
@@ -47,6 +105,8 @@ class ImportedNetwork:
             if len(tile) != 2 or any(not isinstance(side, int) or side < 32 or side % 32 for side in tile):
                 raise ValueError(f"largest_tile must have two sides that are multiples of 32, got {self.largest_tile}")
             object.__setattr__(self, "largest_tile", tile)
+        if isinstance(self.whole, dict):  # JSON's
+            object.__setattr__(self, "whole", Whole(**self.whole))
 
     @property
     def has_logits(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from model.architecture import Architecture
-from model.imported_network import KIND, ImportedNetwork
+from model.imported_network import KIND, ImportedNetwork, Whole
 from model.labels import LabelSet
 from model.preprocessing import RGB, Preprocessing
 
@@ -60,6 +60,11 @@ class Manifest:
                 f"this network was converted from {source}: it is an ONNX file alone, for OpenVINO, without tensors"
             )
         return self.architecture
+
+    @property
+    def whole(self) -> Whole | None:
+        """How a photo is one tile of its own shape; None for networks that take tiles."""
+        return self.architecture.whole if isinstance(self.architecture, ImportedNetwork) else None
 
     @property
     def largest_tile(self) -> tuple[int, int] | None:

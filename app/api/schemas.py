@@ -104,6 +104,7 @@ class Tiling(BaseModel):
     """How the image was tiled.
 
     side: the working size as height, width; the largest if there are several. tile: height, width. tiles: their number.
+    whole: true where the network takes each photo as one tile.
     """
 
     side: tuple[int, int]
@@ -112,6 +113,7 @@ class Tiling(BaseModel):
     blend: Blend
     quality: Quality
     tiles: int
+    whole: bool = False
 
 
 class SegmentAnswer(BaseModel):

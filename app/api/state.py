@@ -106,7 +106,7 @@ def info(request: Request, model: Model = None) -> dict[str, Any]:
         "runtime": segmenter.runtime.describe(),
         "instructions_reason": DECISION.reason or None,
         "warning": service.registry.warning,
-        "tile": settings.tile or manifest.preprocessing.tile,
+        "tile": "whole" if manifest.whole else settings.tile or manifest.preprocessing.tile,
         "overlap": settings.overlap,
         "blend": settings.blend,
         "limits": {name: float(getattr(settings, name)) for name in limits},

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from math import ceil
+from math import ceil, inf
 
 from app.serving.clients import Client, Clients
 from app.serving.errors import NeverFits, QueueFull
@@ -16,7 +16,8 @@ from model.inference.processes.protocol import PLAN_BYTES, WorkerPlan
 
 BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the memory
 FIRST_BYTES = 96 << 20  # for each image until it is planned; planning and photos of a few megapixels need no more
-LARGE_MEGAPIXELS = 4.0  # larger images count as large: few run at once, so that they never keep small ones waiting
+# larger images count as large, and those that take the network more seconds: few run at once, so that small ones never wait
+LARGE_MEGAPIXELS, LONG_S = 4.0, 1.0
 DEADLINE_SHARE = 0.5  # a request is accepted if this share of the time to its deadline is enough: speed may halve
 LONGEST_RETRY_S = 600
 MORE_MEMORY = "the operator can raise SEGMENT_MEMORY_MB or the container's memory"
@@ -115,10 +116,12 @@ class Reservation(ExitStack):
         Raises `NeverFits` or `QueueFull`.
         """
         assert self.turn
-        admission, is_large = self._admission, plan.megapixels > LARGE_MEGAPIXELS
-        lane, work = (admission.large, plan.tile_count + plan.megapixels) if is_large else (admission.small, 1.0)
-        count = self._file.length + max(plan.bytes, PLAN_BYTES if is_large else 0)
-        admission.check_limits(plan.tile_count, count)
+        admission, (network_bytes, seconds) = self._admission, plan.network
+        is_large = plan.megapixels > LARGE_MEGAPIXELS or seconds > LONG_S
+        large_work = plan.tile_count + plan.megapixels + LARGE_RATE * seconds
+        lane, work = (admission.large, large_work) if is_large else (admission.small, 1.0)
+        count = self._file.length + max(plan.bytes, PLAN_BYTES if is_large else 0) + network_bytes
+        admission.check_limits(plan.tile_count, count, seconds)
         admission.check_queue(self, lane, plan.tile_count, work, self._deadline)
         if lane is self.turn.lane and admission.has_memory(count - self.turn.bytes):
             lane.plan(self.turn, plan.tile_count)
@@ -177,10 +180,10 @@ class Admission:
 
     def __init__(
         self, *, max_queued_tiles: int, memory_bytes: int, workers: int, large_places: int, clients: Clients,
-        clock: Callable[[], float] = time.monotonic,
+        timeout_s: float = inf, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """max_queued_tiles: of each lane. large_places: how many large images are in work at once."""
-        self.max_queued_tiles = max_queued_tiles
+        """max_queued_tiles: of each lane. large_places: how many large images are in work at once. timeout_s: of requests."""
+        self.max_queued_tiles, self.most_seconds = max_queued_tiles, DEADLINE_SHARE * timeout_s
         self.max_requests, self.most_files = 1024, 1 << 14  # the server sets what it has room for
         self.memory_bytes = memory_bytes
         self.most_bodies, self.most_answers = int(memory_bytes * BODIES_SHARE), int(memory_bytes * ANSWERS_SHARE)
@@ -226,8 +229,15 @@ class Admission:
         """Bytes that requests use now."""
         return sum(self.bodies.values()) + self.work_bytes + sum(self.answers.values())
 
-    def check_limits(self, tiles: int, count: int) -> None:
-        """Raises `NeverFits` if an image of so many tiles, which needs `count` bytes, could never begin."""
+    def check_limits(self, tiles: int, count: int, seconds: float = 0.0) -> None:
+        """Raises `NeverFits` if an image of so many tiles, which needs `count` bytes, could never begin.
+
+        seconds: that the network is known to take for it.
+        """
+        if seconds > self.most_seconds:
+            need = f"about {seconds:.0f} s of the network, and an image may take at most {self.most_seconds:.0f} s"
+            advice = "give a smaller side, or quality=standard; the operator can raise SEGMENT_REQUEST_TIMEOUT_S"
+            raise NeverFits(f"the image takes {need}; {advice}")
         if tiles > self.max_queued_tiles:
             advice = "give a smaller side, or quality=standard; the operator can raise SEGMENT_MAX_QUEUED_TILES"
             raise NeverFits(f"the image has {tiles} tiles; the limit is {self.max_queued_tiles}; {advice}")

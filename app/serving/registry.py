@@ -218,7 +218,8 @@ def check_limits(segmenter: Segmenter, settings: Settings) -> None:
     limits: list[tuple[str, float, float]] = [("MAX_MEGAPIXELS", settings.max_megapixels, height * width / 1e6)]
     if settings.max_megapixels >= height * width / 1e6 and not segmenter.manifest.preprocessing.is_multispectral:
         plan = segmenter.plan(data, options)
-        needed_bytes = max(segmenter.memory_bytes(data, plan) + len(data), FIRST_BYTES) / (1 - BODIES_SHARE)
+        network_bytes, _ = segmenter.network_cost(plan)
+        needed_bytes = max(segmenter.memory_bytes(data, plan) + network_bytes + len(data), FIRST_BYTES) / (1 - BODIES_SHARE)
         limits += [("MEMORY_MB", ceil(settings.memory_bytes / 1e6), ceil(needed_bytes * settings.memory_shares / 1e6))]
         limits += [("MAX_QUEUED_TILES", settings.max_queued_tiles, plan.tile_count)]
     for name, value, least in limits:

@@ -72,11 +72,11 @@ class Service:
         memory_bytes = settings.memory_bytes // settings.memory_shares
         self.admission = Admission(
             max_queued_tiles=settings.max_queued_tiles, memory_bytes=memory_bytes, workers=self.workers.count,
-            large_places=max(1, settings.cpu_threads // 2), clients=self.clients,
+            large_places=max(1, settings.cpu_threads // 2), clients=self.clients, timeout_s=settings.request_timeout_s,
         )  # fmt: skip
         self.background = Admission(
             max_queued_tiles=JOB_PHOTOS * settings.max_queued_tiles, memory_bytes=memory_bytes, workers=JOB_PHOTOS,
-            large_places=1, clients=self.clients,
+            large_places=1, clients=self.clients, timeout_s=settings.request_timeout_s,
         )  # fmt: skip
         stall_s = max(LEAST_STALL_S, 2 * settings.request_timeout_s)
         self.watchdog = Watchdog(self.registry.schedulers, self.fail, stall_s=stall_s)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Options:
     """How an image is segmented and answered.
 
-    tile: (height, width), multiples of 32; None for the tile that the weights advise. mean_confidence: whether `Output` has it
-    even if the answer's form does not need it; the answer stays the same.
+    tile: (height, width), multiples of 32; None for the tile that the weights advise; `WHOLE` if they take whole photos.
+    mean_confidence: whether `Output` has it even if the answer's form does not need it; the answer stays the same.
     """
 
     # fmt: off

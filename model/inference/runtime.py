@@ -53,7 +53,8 @@ class Runtime:
     file_sha256: of the loaded file, a master or an export. network_sha256: of an export's network without its facts; empty for
     a master. stride: pixels per cell of the logits. grid: where in those pixels the cell lies. max_batch: the most tiles
     that are useful in a call. max_pixels: the most pixels of a call's tiles for which the device has memory, as far as it was
-    measured; None without such a limit. max_concurrency: the largest useful number of calls at the same time.
+    measured; None without such a limit. max_concurrency: the largest useful number of calls at the same time. pace: the
+    seconds that this machine takes for a second of what the file records of whole photos, once it is warmed up.
     """
 
     identity: ModelIdentity
@@ -66,6 +67,7 @@ class Runtime:
     max_batch: int = 1
     max_pixels: int | None = None
     max_concurrency: int = 1
+    pace: float = 1.0
     version: ClassVar[str] = ""
 
     @staticmethod

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,15 +22,17 @@ from imaging.answer import Segmentation, SegmentedImage
 from imaging.classes import VOID
 from imaging.conversion import UPRIGHT, upright_array
 from imaging.decoding import Limits, OpenImage, scale
+from imaging.errors import ImageTooLarge
 from imaging.georeferenced import load
 from imaging.rendering import Rendering
+from model.imported_network import FIRST_PHOTO, Whole
 from model.inference.merging import Band, BandMerger, Logits
 from model.inference.plan import Options, Output, Plan
 from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import SideError, check_scene_side, check_side, working_size
 from model.inference.segmentation import Pixels, SegmentationBuilder, require_confidence
 from model.inference.small_regions import small_region_bytes, without_small_regions
-from model.inference.tiling import Size, TilingError, photo_shapes, plan_tiles
+from model.inference.tiling import WHOLE, Size, TilePlan, TilingError, photo_shapes, plan_tiles
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes
 from model.inference.views import View, ViewAverage, average_bytes, plan_views
 from model.labels import LabelSet
@@ -42,6 +45,7 @@ Run = Callable[[Iterator[Tile]], Iterator[Logits]]
 """Maps uint8 tiles (height, width, bands) of one shape to their logits (classes, height / stride, width / stride), in order."""
 MODES_WITHOUT_RANGE = ("I", "F")
 BATCH = 8  # most tiles in a call of `run`
+WARM_UPS = 3  # of a network that takes whole photos, of which the fastest counts
 
 
 class Segmenter:
@@ -128,13 +132,27 @@ class Segmenter:
             raise SideError(f"{words}, or give side=native for the scene's own pixels") from error
 
     def plan_size(self, size: Size, options: Options) -> Plan:
-        """The plan for an upright image of this (height, width). Raises `SideError` or `TilingError`."""
+        """The plan for an upright image of this (height, width).
+
+        Raises `SideError`, `TilingError`, or `ImageTooLarge` where the network takes it as a whole, and it has too many pixels.
+        """
         advised_range, quality = self.manifest.preprocessing.side, options.quality
-        tile = self.tile(options.tile)
-        at = working_size(size, options.side, advised_range)
-        views = plan_views(at, quality, lambda size: plan_tiles(size, tile, options.overlap, options.blend))
+        tile = self._whole(options.tile) or self.tile(options.tile)
+
+        def plan(size: Size) -> TilePlan:
+            if isinstance(tile, Whole):
+                return TilePlan(size, tile.extended(size), (0,), (0,), 0.0, "mean", is_whole=True)
+            return plan_tiles(size, tile, options.overlap, options.blend)
+
+        views = plan_views(working_size(size, options.side, advised_range), quality, plan)
         largest = views[0].tile_plan.size
         check_side(options.side, size, largest, advised_range=advised_range, quality=quality, megapixels=self.limits.megapixels)
+        if isinstance(tile, Whole) and (pixels := prod(views[0].tile_plan.tile)) > tile.most_pixels:
+            most, name = tile.most_pixels / 1e6, self.runtime.identity.name
+            raise ImageTooLarge(
+                f"{name} takes each photo as a whole, of at most {most:.2f} megapixels, and this one would have "
+                f"{pixels / 1e6:.2f}: give a smaller side, or convert the network without --tile whole"
+            )
         return Plan(size, views, options)
 
     def memory_bytes(self, data: bytes, plan: Plan) -> int:
@@ -157,6 +175,16 @@ class Segmenter:
             inference += small_region_bytes(size, tiles, classes, stride)
         decoding = self.open(data, plan).decoding_bytes(tiles.size, size, with_photo=photo)
         return max(decoding, results + inference, results + rendering.memory_bytes(size, classes))
+
+    def network_cost(self, plan: Plan) -> tuple[int, float]:
+        """Bytes and seconds that a photo as a whole takes in the process that runs the network; none for tiles.
+
+        The bytes are those of the largest view, since they run one after another.
+        """
+        if not (whole := self.manifest.whole):
+            return 0, 0.0
+        costs = [whole.cost(prod(view.tile_plan.tile)) for view in plan.views]
+        return costs[0][0], self.runtime.pace * sum(seconds for _, seconds in costs)
 
     def decode(self, data: bytes, plan: Plan) -> Pixels:
         """Pixels, uint8 (H, W, bands), of an image file at the plan's working size. Raises `DamagedImage`."""
@@ -267,16 +295,36 @@ class Segmenter:
             yield from self.runtime.logits([tile, *islice(tiles, most - 1)])
 
     def warm_up(self, tile: Size | None = None) -> None:
-        """Runs the network once for each tile shape that usual photos have. tile: as in `Options`. Raises `TilingError`."""
-        for height, width in photo_shapes(self.tile(tile)):
-            self.runtime.logits([np.zeros((height, width, self.channels), np.uint8)])
+        """Runs the network once for each tile shape that usual photos have; for whole photos, it measures the runtime's `pace`.
+
+        tile: as in `Options`. Raises `TilingError`.
+        """
+        if whole := self._whole(tile):
+            self.runtime.pace = min(self._seconds(FIRST_PHOTO) for _ in range(WARM_UPS)) / whole.curve[0][2]
+        else:
+            for shape in photo_shapes(self.tile(tile)):
+                self._seconds(shape)
+
+    def _seconds(self, shape: Size) -> float:
+        """The seconds that the network takes for a black tile (height, width)."""
+        start = time.perf_counter()
+        self.runtime.logits([np.zeros((*shape, self.channels), np.uint8)])
+        return time.perf_counter() - start
+
+    def _whole(self, tile: Size | None) -> Whole | None:
+        """How a photo is one tile, if these weights say so and this tile is no other; else None."""
+        return self.manifest.whole if tile in (None, WHOLE) else None
 
     def tile(self, tile: Size | None) -> Size:
         """This tile, or for None that of the weights. Raises `TilingError` for one that the network cannot take."""
-        largest = self.manifest.largest_tile
+        largest, name = self.manifest.largest_tile, self.runtime.identity.name
+        if self.manifest.whole:
+            raise TilingError(f"{name} takes each photo as a whole: for scenes and tiles, convert it without --tile whole")
+        if tile == WHOLE:
+            raise TilingError(f"{name} takes tiles, not a photo as a whole; fcn-convert --tile whole makes a file that does")
         if tile and largest and (tile[0] > largest[0] or tile[1] > largest[1]):
             raise TilingError(
-                f"{self.runtime.identity.name} takes tiles of at most {largest[0]}x{largest[1]} (height x width), got "
+                f"{name} takes tiles of at most {largest[0]}x{largest[1]} (height x width), got "
                 f"{tile[0]}x{tile[1]}; leave the tile to the weights: auto"
             )
         return tile or self.manifest.preprocessing.tile

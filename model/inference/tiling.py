@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 UNIT = 32
 AUTO = "auto"  # stands for the tile size that the weights advise
+WHOLE = (0, 0)  # stands for a photo as one tile; written `whole`
 FINE, COARSE = 16, 2  # steps of an axis: for a region with one full side, and for a smaller region
 PHOTO_RATIOS = 1, 4 / 3, 3 / 2, 16 / 9
 Blend = Literal["mean", "hann"]
@@ -28,7 +29,8 @@ class TilingError(ValueError):
 class TilePlan:
     """Regions of one shape, `tile` (height, width), at every pair of `tops` and `lefts`.
 
-    size: the image's (height, width). Tiles may reach beyond it, over pixels that repeat its edge.
+    size: the image's (height, width). Tiles may reach beyond it, over pixels that repeat its edge. is_whole: the one tile is
+    the image itself, which the network extends to `tile`.
     """
 
     size: Size
@@ -37,6 +39,7 @@ class TilePlan:
     lefts: tuple[int, ...]
     overlap: float
     blend: Blend
+    is_whole: bool = False
 
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
@@ -57,13 +60,20 @@ class TilePlan:
             "overlap": self.overlap,
             "blend": self.blend,
             "tiles": len(self),
-        }
+        } | ({"whole": True} if self.is_whole else {})
 
     def cut(self, image: Pixels, top: int, left: int) -> Pixels:
         """A region's pixels (height, width, bands) of the image (H, W, bands). Outside the image its edge is repeated."""
         inside = image[top : top + self.tile[0], left : left + self.tile[1]]
+        if self.is_whole:
+            return inside
         below, right = self.tile[0] - inside.shape[0], self.tile[1] - inside.shape[1]
         return np.pad(inside, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else inside
+
+    @property
+    def shape(self) -> Size:
+        """(height, width) of the pixels that `cut` gives."""
+        return self.size if self.is_whole else self.tile
 
     @cached_property
     def row_weights(self) -> list[npt.NDArray[np.float32]]:
@@ -80,9 +90,11 @@ def parse_tile(text: str) -> Size | None:
     """Parses `512` or `384x480` (height x width) to (height, width), and `auto` to None; raises `TilingError`."""
     if text == AUTO:
         return None
+    if text == "whole":
+        return WHOLE
     parts = text.lower().split("x")
     if not all(part.strip().isdecimal() for part in parts) or len(parts) > 2:
-        raise TilingError(f"tile must be written {AUTO}, 512 or 384x480 (height x width), got {text!r}")
+        raise TilingError(f"tile must be written {AUTO}, whole, 512 or 384x480 (height x width), got {text!r}")
     sides = [int(part) for part in parts]
     tile = sides[0], sides[-1]
     check_tile(tile)

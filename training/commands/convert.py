@@ -19,10 +19,10 @@ from typing import get_args
 
 from model.architecture import Grid
 from model.command_line import CommandParser, argument_type, install_command
-from model.imported_network import LAYOUTS, OUTPUT_KINDS
+from model.imported_network import LAYOUTS, OUTPUT_KINDS, Pad
 from model.inference.processes.confinement import IS_LINUX, end_with_parent, limit
 from model.inference.scaling import SIDES
-from model.inference.tiling import parse_tile
+from model.inference.tiling import WHOLE, parse_tile
 from model.whole_file import check_output
 from training.commands.command import FAILED, INTERRUPTED, add_option, print_lines, run_command
 from training.data.label_files import read_labels
@@ -67,8 +67,10 @@ def parser() -> CommandParser:
     output.add_argument("--before-resize", action="store_true", help=resize)
 
     sizes = p.add_argument_group("sizes")
-    tile = "of tiles: 512, or 384x480 (height x width)"
+    tile = "of tiles: 512, or 384x480 (height x width); whole: each photo is one tile"
     sizes.add_argument("--tile", type=argument_type(parse_tile), metavar="SIDE", help=tile)
+    pad = "what extends whole photos to sides that the network takes (default: zero)"
+    sizes.add_argument("--pad", choices=get_args(Pad), help=pad)
     side = "the longer sides, in pixels, at which the network works best"
     sizes.add_argument("--side", type=argument_type(_numbers("256,1024")), metavar="LOW,HIGH", help=side)
 
@@ -124,6 +126,10 @@ def _check(args: argparse.Namespace) -> None:
             f"--memory-mb must be {LEAST_MB} to {MOST} and --cpu-seconds 1 to {MOST}, got {args.memory_mb} and "
             f"{args.cpu_seconds}"
         )
+    if args.pad and args.tile != WHOLE:
+        raise ValueError("--pad goes with --tile whole: give both")
+    if args.tile == WHOLE and not IS_LINUX:
+        raise ValueError("--tile whole measures memory, which only Linux says of a process: convert the network there")
     if args.photos and not args.photos.is_dir():
         raise ValueError(f"--photos must be a folder, got {args.photos}")
     if not args.target.parent.is_dir():

@@ -14,11 +14,13 @@ from model.imported_network import ImportedNetwork
 from model.inference.runtime import RuntimeUnavailable
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.segmenter import Segmenter
+from model.inference.tiling import WHOLE
 from model.labels import LabelSet, numbered_labels
 from model.manifest import Manifest, WeightsError
 from model.preprocessing import Preprocessing
 from model.printable import printable
 from model.regular_file import read_regular_file
+from training.converting.cost import measured, whole_sides
 from training.converting.endings import Ending, find_ending
 from training.converting.graph import LONGEST_NAME, ConversionError, RunError, in_float32, one_line, producer, read_graph
 from training.converting.inputs import NetworkInput, find_input
@@ -49,13 +51,19 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> tuple[Ma
     stated = _stated_labels(request, original.model)
     ending = find_ending(request, original, None if stated is None else len(stated), tell)
     labels = _labels(stated, ending.classes)
-    manifest = _manifest(request, labels, original, ending.output, hashlib.sha256(data).hexdigest())
+    manifest = _manifest(request, labels, original, ending, hashlib.sha256(data).hexdigest())
     model, proof = _prove(request, original, ending, manifest)
+    if (whole := manifest.whole) and isinstance(manifest.architecture, ImportedNetwork):
+        with TemporaryDirectory() as folder:
+            file = _write(Path(folder), request, model, manifest, ending.output)
+            whole = measured(file, whole, request.memory_mb)
+        manifest = replace(manifest, architecture=replace(manifest.architecture, whole=whole))
+        tell(f"whole   {whole.describe()}")
     tell(f"proof   {proof.describe()}; it cannot judge how pixels are normalised, which is the same in both")
     if proof.classes == 1:
         tell("        one class says little: compare on photographs that show others: --photos FOLDER")
     manifest = replace(manifest, training={**manifest.training, "proof": asdict(proof)})
-    write_export(request.target, model, manifest, "float32", ending.output.stride, ending.output.grid)
+    _write(request.target.parent, request, model, manifest, ending.output)
     may_be_resized = ending.whole is None and ending.output.kind != "masks"
     if may_be_resized and _is_converted(replace(request, before_resize=True), original, manifest):
         tell("        it ends in a resize, which the service can do itself in a fraction of the memory: --before-resize")
@@ -64,7 +72,18 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> tuple[Ma
 
 def compare(request: ConversionRequest, ending: Ending, tell: Callable[[str], None]) -> None:
     """Tells how much of the original's classes the file that `convert` has written gives on whole pictures."""
-    compare_whole(Segmenter(_runtime(request.target)), ending, list(photographs(request.photos)), tell)
+    segmenter = Segmenter(_runtime(request.target))
+
+    def as_whole() -> Segmenter:
+        others, labels, data = replace(request, tile=WHOLE), segmenter.labels, read_regular_file(request.source)
+        original = _read(others, data, lambda _: None)
+        whole_ending = find_ending(others, original, len(labels), lambda _: None)
+        manifest = _manifest(others, labels, original, whole_ending, "")
+        with TemporaryDirectory() as folder:
+            model = wrap(whole_ending.model, original.input, original.normalisation, whole_ending.output, manifest)
+            return Segmenter(_runtime(_write(Path(folder), others, model, manifest, whole_ending.output)))
+
+    compare_whole(segmenter, as_whole, ending, list(photographs(request.photos)), tell)
 
 
 def _read(request: ConversionRequest, data: bytes, tell: Callable[[str], None]) -> Original:
@@ -84,10 +103,9 @@ def _read(request: ConversionRequest, data: bytes, tell: Callable[[str], None]) 
 def _prove(request: ConversionRequest, original: Original, ending: Ending, manifest: Manifest) -> tuple[onnx.ModelProto, Proof]:
     """The converted model, compared with the original as it is served. Raises `ConversionError` if too many classes differ."""
     output = ending.output
-    model = wrap(ending.model, original.input, original.normalisation, output, classes=len(manifest.labels))
+    model = wrap(ending.model, original.input, original.normalisation, output, manifest)
     with TemporaryDirectory() as folder:
-        file = Path(folder) / request.target.name
-        write_export(file, model, manifest, "float32", output.stride, output.grid)
+        file = _write(Path(folder), request, model, manifest, output)
         proof = prove(_runtime(file), ending.original, output, whole=ending.whole, photographs=photographs(request.photos))
     if proof.agreement < LEAST_AGREEMENT:
         is_of_ids = ending.whole is not None and ending.whole.kind == "class_ids"
@@ -98,6 +116,12 @@ def _prove(request: ConversionRequest, original: Original, ending: Ending, manif
             f"needed. Nothing was written{advice}"
         )
     return model, proof
+
+
+def _write(folder: Path, request: ConversionRequest, model: onnx.ModelProto, manifest: Manifest, output: NetworkOutput) -> Path:
+    """Writes the converted file into a folder, and gives its path."""
+    write_export(file := folder / request.target.name, model, manifest, "float32", output.stride, output.grid)
+    return file
 
 
 def _is_converted(request: ConversionRequest, original: Original, manifest: Manifest) -> bool:
@@ -156,17 +180,23 @@ def _labels(labels: LabelSet | None, number: int | None) -> LabelSet:
     return labels
 
 
-def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, output: NetworkOutput, sha256: str) -> Manifest:
+def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, ending: Ending, sha256: str) -> Manifest:
     """The document of the converted file. sha256: of the original."""
-    sides, normalisation = original.input.sides, original.normalisation
+    output, sides, normalisation = ending.output, original.input.sides, original.normalisation
+    whole, tile = None, request.tile
+    if tile == WHOLE:
+        if sides != (None, None):
+            raise ConversionError(f"the network takes {original.input.size} alone, not each photo as a whole: leave out --tile")
+        served = original.of(ending.model).giving(output.name) if ending.whole else ending.original
+        whole, tile = whole_sides(served, output, request.pad or "zero"), None
     unit = max(output.multiple, UNIT)
     height, width = (TILE // unit * unit if side is None else side // UNIT * UNIT for side in sides)
     if not height or not width:
         raise ConversionError(f"the network takes {original.input.size} alone; at least {UNIT}x{UNIT} are needed")
     largest = None if sides == (None, None) else (height, width)
-    if largest and request.tile and request.tile != largest:
+    if largest and tile and tile != largest:
         raise ConversionError(f"the network takes {original.input.size} alone: leave out --tile")
-    tile = largest or request.tile or (height, width)
+    tile = largest or tile or (height, width)
     # queries are of the whole photo, which their libraries scale to the network's size
     lowest, highest = (max(tile),) * 2 if largest and output.kind == "masks" else SIDE
     side = request.side or (min(lowest, max(tile)), max(highest, max(tile)))
@@ -177,6 +207,7 @@ def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, 
         producer=producer(original.model),
         output=output.kind,
         largest_tile=largest,
+        whole=whole,
     )
     preprocessing = Preprocessing(normalisation.rgb_mean, normalisation.rgb_std, normalisation.scale, side, tile)
     training = {

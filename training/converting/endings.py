@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from model.inference.tiling import WHOLE
 from training.converting.graph import ORDERING, TRANSFORM, ConversionError, before_resize, ends_in_resize, origin, trace
 from training.converting.outputs import NetworkOutput, channels_first, probe
 from training.converting.pixels import model_type
@@ -64,7 +65,8 @@ def find_ending(request: ConversionRequest, original: Original, classes: int | N
             "pixels: leave it out"
         )
     model, is_placed = original.model, request.grid is not None or bool(library_type)
-    if request.before_resize or (output is not whole and whole.stride == 1 and ends_in_resize(model, output.name)):
+    is_cut = output is not whole and whole.stride == 1 and request.tile != WHOLE and ends_in_resize(model, output.name)
+    if request.before_resize or is_cut:
         name, grid = before_resize(model, output.name)
         kind = output.kind if output.kind.startswith("binary") else kind
         shorter, is_placed = original.giving(name), True
@@ -76,7 +78,7 @@ def find_ending(request: ConversionRequest, original: Original, classes: int | N
             "PyTorch's align_corners=False; --grid corner puts them on the first"
         )
     number = _number_of_ids(original, first, output.name) if output.kind == "class_ids" else output.classes
-    if UNIT % output.stride:
+    if UNIT % output.stride and request.tile != WHOLE:
         model, output = _with_finer_cells(model, output)
         tell(f"cells   {output.describe()}: interpolated, so that tiles share whole cells")
         if whole.stride > 1:

@@ -14,11 +14,12 @@ import onnxruntime
 
 from imaging.decoding import Limits, decode, read_size
 from imaging.errors import ImageError
+from model.imported_network import Pad
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.scaling import working_size
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import Size, plan_tiles
+from model.inference.tiling import Size
 from model.regular_file import read_regular_file
 from training.converting.graph import ConversionError, RunError, reason, with_output
 from training.converting.inputs import NetworkInput
@@ -64,15 +65,17 @@ class Original:
         if not self._names:
             raise ConversionError("the network gives no array of numbers")
 
-    def __call__(self, tile: Pixels, size: Size | None = None) -> dict[str, Array]:
+    def __call__(self, tile: Pixels, size: Size | None = None, pad: Pad = "zero") -> dict[str, Array]:
         """The outputs that are arrays of numbers, by name, for RGB pixels (height, width, 3).
 
-        size: (height, width), to which the network's own zeros extend them below and at the right, as its convolutions do.
+        size: (height, width), to which they are extended below and at the right. pad: by what; zeros are the network's own, as
+        of its convolutions.
         Raises `ConversionError` if the network fails.
         """
         values: Array = self.normalisation.apply(tile).astype(self.input.dtype)
         if size:
-            values = np.pad(values, ((0, size[0] - tile.shape[0]), (0, size[1] - tile.shape[1]), (0, 0)))
+            missing = (0, size[0] - tile.shape[0]), (0, size[1] - tile.shape[1]), (0, 0)
+            values = np.pad(values, missing, mode="edge" if pad == "edge" else "constant")
         batch = values[None] if self.input.layout == "NHWC" else np.ascontiguousarray(values.transpose(2, 0, 1))[None]
         try:
             outputs = dict(zip(self._names, self._session.run(self._names, {self.input.name: batch}), strict=True))
@@ -119,14 +122,18 @@ def prove(
     """
     equal = total = pictures = 0
     class_ids: set[int] = set()
-    largest = 0.0
+    largest, sides, facts = 0.0, original.input.sides, runtime.manifest.whole
     for picture in _pictures(photographs, runtime.manifest.preprocessing.tile):
         pictures += 1
         height, width = picture.shape[:2]
-        plan = plan_tiles((height, width), runtime.manifest.preprocessing.tile)
+        plan = Segmenter(runtime).plan_size((height, width), Options(side="native")).tile_plan
         tile = plan.cut(picture, 0, 0)  # extended as the service extends it
-        extended_tile = extended(tile, original.input.sides, max(output.multiple, UNIT))
-        theirs = original_logits(original, whole or output, extended_tile, len(runtime.manifest.labels))
+        size, pad = plan.tile, facts.pad if facts else "edge"
+        if not facts:
+            multiple = max(output.multiple, UNIT)
+            rows, columns = (side or -(-length // multiple) * multiple for side, length in zip(sides, size, strict=True))
+            size = rows, columns
+        theirs = original_logits(original, whole or output, tile, len(runtime.manifest.labels), size, pad)
         if whole is None or whole.stride == output.stride:
             ours = runtime.logits([tile])[0]
             theirs = theirs[:, : ours.shape[1], : ours.shape[2]]
@@ -166,17 +173,11 @@ def _pictures(photographs: Iterable[Pixels], tile: Size) -> Iterator[Pixels]:
         yield np.ascontiguousarray(corner[:height, :width])
 
 
-def original_logits(original: Original, output: NetworkOutput, pixels: Pixels, classes: int, size: Size | None = None) -> Array:
+def original_logits(
+    original: Original, output: NetworkOutput, pixels: Pixels, classes: int, size: Size, pad: Pad = "zero"
+) -> Array:
     """The logits (classes, rows, columns) that an output of the original means, for pixels as `Original` takes them."""
-    values = channels_first(original(pixels, size)[output.name], output.layout)
+    values = channels_first(original(pixels, size, pad)[output.name], output.layout)
     if not np.isfinite(values).all():
         raise ConversionError("the network gives values that are not finite, on a photograph")
     return to_logits(output.unscaled(values), output.kind, classes)
-
-
-def extended(pixels: Pixels, sides: tuple[int | None, int | None], multiple: int) -> Pixels:
-    """The pixels with their right and bottom edge repeated, to sides that the network takes."""
-    lengths = pixels.shape[:2]
-    target_sides = [side or -(-length // multiple) * multiple for length, side in zip(lengths, sides, strict=True)]
-    missing = [(0, side - length) for length, side in zip(lengths, target_sides, strict=True)]
-    return np.pad(pixels, (*missing, (0, 0)), mode="edge") if any(count for _, count in missing) else pixels

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.architecture import Grid
-from model.imported_network import Layout, OutputKind
+from model.imported_network import Layout, OutputKind, Pad
 from model.inference.tiling import Size
 from model.labels import LabelSet
 from training.converting.pixels import Normalisation
@@ -17,8 +17,9 @@ from training.converting.pixels import Normalisation
 class ConversionRequest:
     """What the user says of a network; None for what the file itself shall tell.
 
-    layout: of the input. bgr: a network of uint8 pixels takes blue first. tile: (height, width). side: the (lowest, highest)
-    longer side of images, in pixels. photos: a folder to compare on.
+    layout: of the input. bgr: a network of uint8 pixels takes blue first. tile: (height, width), or `WHOLE`. pad: what
+    extends whole photos. memory_mb: what one may take. side: the (lowest, highest) longer side of images, in pixels. photos: a
+    folder to compare on.
     """
 
     source: Path
@@ -32,6 +33,8 @@ class ConversionRequest:
     grid: Grid | None = None
     before_resize: bool = False
     tile: Size | None = None
+    pad: Pad | None = None
+    memory_mb: int = 8192
     side: tuple[int, int] | None = None
     license: str = "unknown"
     notes: Sequence[str] = ()

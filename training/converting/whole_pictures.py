@@ -3,77 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
 from imaging.decoding import scale
+from model.imported_network import Whole
 from model.inference.merging import Band
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import Size
 from model.inference.upsampling import Ids, LogitsUpsampler
+from training.converting.cost import whole_sides
 from training.converting.endings import Ending
 from training.converting.graph import ConversionError, RunError, reason
 from training.converting.outputs import NetworkOutput
 from training.converting.proof import LEAST_AGREEMENT, Original, Pixels, original_logits
 from training.converting.reach import describe_reach
-from training.converting.samples import MULTIPLES, SEED, Sample, noise
-from training.converting.wrapping import UNIT
 
 SHAPES: tuple[Size, ...] = ((333, 500), (483, 648), (960, 1280))
 """(height, width) of the pictures beside tiles of `TILE`: smaller than a tile, of odd sides, larger than a tile."""
 TILE = 512
-SMALL_MULTIPLES = (1, 2, 4, 7, 8, 12, 14, 16, 20, 24, 28)
-LEAST_SIDE = 96  # of pictures on which multiples are tried
+Make = Callable[[], Segmenter]
 LEAST_SHARE = 0.01  # of a picture
 
 
-def compare_whole(segmenter: Segmenter, ending: Ending, photographs: Sequence[Pixels], tell: Callable[[str], None]) -> None:
+def compare_whole(
+    segmenter: Segmenter, as_whole: Make, ending: Ending, photographs: Sequence[Pixels], tell: Callable[[str], None]
+) -> None:
     """Tells how much of the network's own classes is served on whole pictures, which options give more, and why not all.
 
     The network's own classes are those that it gives for the whole picture as it is; if it takes no such sides, for the picture
     extended to the least that it takes, cut afterwards. What is served is what `segmenter` gives with default options.
+    as_whole: gives the same network converted with `--tile whole`.
     """
-    original, output = ending.original, ending.whole or ending.output
-    multiple, longer = least_multiple(original, output), max(segmenter.manifest.preprocessing.tile)
+    original, output, facts = ending.original, ending.whole or ending.output, segmenter.manifest.whole
+    whole, longer = whole_sides(original, output, facts.pad if facts else "zero"), max(segmenter.manifest.preprocessing.tile)
     lowest = 1.0
     for index, shape in enumerate(SHAPES):
         height, width = (side * longer // TILE | side % 2 for side in shape)
         try:
             picture = scale(photographs[index % len(photographs)], (height, width))
-            own = own_classes(original, output, picture, multiple, len(segmenter.labels))
+            own = own_classes(original, output, picture, whole, len(segmenter.labels))
             agreement, worst = _compare(segmenter, picture, own, Options())
-            advice = _advice(segmenter, picture, own, agreement) if agreement < LEAST_AGREEMENT else ""
+            advice = _advice(segmenter, as_whole, picture, own, agreement) if agreement < LEAST_AGREEMENT else ""
         except (MemoryError, RuntimeError, ValueError) as error:  # which of them says that memory ran out, no library promises
             tell(f"photos  a photo of {width}x{height} is not compared: {reason(error)}")
             continue
         lowest = min(lowest, agreement)
         tell(f"photos  {agreement:.4f} of the network's own classes on a photo of {width}x{height} (worst: {worst}){advice}")
-    if lowest < LEAST_AGREEMENT and (reach := describe_reach(original, multiple)):
+    if lowest < LEAST_AGREEMENT and not facts and (reach := describe_reach(original, whole.multiple)):
         tell(f"        the network looks at the whole image ({reach}), and a tile is a part of it")
 
 
-def least_multiple(original: Original, output: NetworkOutput) -> int:
-    """The least multiple of sides at which the network gives a map of the whole picture, by trying; 1 for fixed sides."""
-    for multiple in sorted({*SMALL_MULTIPLES, *MULTIPLES}) if original.input.sides == (None, None) else ():
-        steps = LEAST_SIDE // multiple | 1  # odd, so that the sides are no multiples of twice as much
-        size = steps * multiple, (steps + 2) * multiple
-        try:
-            values = original(noise(size, SEED))
-        except ConversionError:
-            continue
-        if Sample(size, multiple, values).maps.get(output.name) == (output.layout, output.stride):
-            return multiple
-    return output.multiple
-
-
-def own_classes(original: Original, output: NetworkOutput, picture: Pixels, multiple: int, classes: int) -> Ids:
+def own_classes(original: Original, output: NetworkOutput, picture: Pixels, whole: Whole, classes: int) -> Ids:
     """The ids (height, width) that the network itself gives for a picture. Raises `ConversionError` if it fails."""
     (height, width), fixed = picture.shape[:2], original.input.sides
-    size = fixed[0] or -(-height // multiple) * multiple, fixed[1] or -(-width // multiple) * multiple
+    extended = whole.extended((height, width))
+    size = fixed[0] or extended[0], fixed[1] or extended[1]
     if size[0] < height or size[1] < width:
         raise ConversionError(f"the network takes {original.input.size} alone, so it has no classes of its own there")
-    logits = original_logits(original, output, picture, classes, size)
+    logits = original_logits(original, output, picture, classes, size, whole.pad)
     cells = logits.shape[1:]
     if (cells[0] * output.stride, cells[1] * output.stride) != size:
         raise RunError(f"the network gives {cells[1]}x{cells[0]} cells for {size[1]}x{size[0]} pixels")
@@ -95,18 +85,19 @@ def _compare(segmenter: Segmenter, picture: Pixels, own: Ids, options: Options) 
     return float((served == own).mean()), f"{name}, IoU {iou:.3f}"
 
 
-def _advice(segmenter: Segmenter, picture: Pixels, own: Ids, agreement: float) -> str:
+def _advice(segmenter: Segmenter, as_whole: Make, picture: Pixels, own: Ids, agreement: float) -> str:
     """The options of this command with which more is served than `agreement`, by trying each; empty without any."""
-    (low, high), (height, width) = segmenter.manifest.preprocessing.side, own.shape
+    (low, high), (height, width), manifest = segmenter.manifest.preprocessing.side, own.shape, segmenter.manifest
     is_scaled = not low <= max(height, width) <= high
     side = f" --side {min(low, height, width)},{max(high, height, width)}" * is_scaled
-    trials: dict[str, Size | None] = {side: None} if is_scaled else {}
-    if segmenter.manifest.largest_tile is None:
-        tile = -(-height // UNIT) * UNIT, -(-width // UNIT) * UNIT
-        trials[f"{side} --tile {tile[0]}x{tile[1]}"] = tile
+    trials: dict[str, Make] = {side: lambda: segmenter} if is_scaled else {}
+    if manifest.largest_tile is None and not manifest.whole:
+        trials[f"{side} --tile whole"] = as_whole
     best = ""
-    for words, tile_of_trial in trials.items():
-        result, _ = _compare(segmenter, picture, own, Options(tile=tile_of_trial, side="native"))
-        if agreement < LEAST_AGREEMENT and result > agreement:
-            best, agreement = words, result
+    for words, segmenter_of_trial in trials.items():
+        if agreement < LEAST_AGREEMENT:
+            with suppress(MemoryError, RuntimeError, ValueError):  # as where a whole photo takes too much memory
+                result, _ = _compare(segmenter_of_trial(), picture, own, Options(side="native"))
+                if result > agreement:
+                    best, agreement = words, result
     return f":{best} gives {agreement:.4f}" if best else "; no other tile and no other side give more"

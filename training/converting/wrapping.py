@@ -11,6 +11,8 @@ import onnx
 import onnx.checker
 from onnx import TensorProto, helper, numpy_helper
 
+from model.imported_network import UNMEASURED, Whole
+from model.manifest import Manifest
 from training.converting.graph import ConversionError, all_names, reason, with_output
 from training.converting.inputs import NetworkInput
 from training.converting.outputs import ID_LOGIT, LEAST_PROBABILITY, NetworkOutput
@@ -24,22 +26,25 @@ UNIT = 32  # sides of tiles are its multiples
 
 
 def wrap(
-    model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation, output: NetworkOutput, *, classes: int
+    model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation, output: NetworkOutput, manifest: Manifest
 ) -> onnx.ModelProto:
     """The model from uint8 pixels (1, height, width, 3) in RGB to float32 logits (1, classes, rows, columns).
 
     Heights and widths are multiples of 32, at most the network's own where it takes one size alone. Where the network wants
     other sides, the pixels at the right and bottom edges are repeated, and the cells of these pixels are cut off.
+
+    manifest: of the classes. If it says that photos come as a whole, they have any sides, and the cells beyond them stay.
     """
-    network = onnx.GraphProto()
+    network, whole, classes = onnx.GraphProto(), manifest.whole, len(manifest.labels)
     network.CopyFrom(model.graph)
     names = {name: PREFIX + name for name in all_names(network) if name in (INPUT, OUTPUT) or name.startswith(OURS)}
     _rename(network, names)
     before, after = Nodes(f"{OURS}before/"), Nodes(f"{OURS}after/")
-    is_padded = network_input.sides != (None, None) or output.multiple > UNIT
+    is_padded = bool(whole) or network_input.sides != (None, None) or output.multiple > UNIT
+    how = whole or (Whole(output.multiple, output.multiple, "edge", UNMEASURED) if is_padded else None)
     name_of_input, name_of_output = (names.get(name, name) for name in (network_input.name, output.name))
-    _normalise(before, network_input, normalisation, output.multiple, is_padded, name_of_input)
-    _give_logits(after, output, classes, is_padded, name_of_output)
+    _normalise(before, network_input, normalisation, how, name_of_input)
+    _give_logits(after, output, classes, is_padded and not whole, name_of_output)
     for index, node in enumerate(network.node):
         node.name = node.name or f"{PREFIX}{node.op_type}_{index}"  # quantisation names the nodes that it leaves alone
     nodes = _needed([*before.nodes, *network.node, *after.nodes])
@@ -129,10 +134,8 @@ class Nodes:
         return name
 
 
-def _normalise(
-    nodes: Nodes, network_input: NetworkInput, normalisation: Normalisation, multiple: int, is_padded: bool, name: str
-) -> None:
-    """Adds nodes from `pixels` to the network's input. multiple: of the sides that the network takes where they may vary."""
+def _normalise(nodes: Nodes, network_input: NetworkInput, normalisation: Normalisation, how: Whole | None, name: str) -> None:
+    """Adds nodes from `pixels` to the network's input. how: they are extended to sides that the network takes; None: not."""
     is_channels_first = network_input.layout == "NCHW"
     channel_axis, row_axis, column_axis = (1, 2, 3) if is_channels_first else (3, 1, 2)
     values = nodes.add("Cast", INPUT, to=TensorProto.FLOAT)
@@ -146,25 +149,28 @@ def _normalise(
         mean, std = (np.reshape(np.array(each, np.float64), shape) for each in (normalisation.mean, normalisation.std))
         values = nodes.add("Mul", values, nodes.constant(normalisation.scale / std, np.float32))
         values = nodes.add("Add", values, nodes.constant(-mean / std, np.float32))
-    if is_padded:
+    if how:
         sides = network_input.sides
         none = nodes.constant([0], np.int64)
         missing = [none] * 4
         for axis, pixels_axis, side in ((row_axis, 1, sides[0]), (column_axis, 2, sides[1])):
-            missing[axis] = nodes.add("Sub", *_wanted_side(nodes, pixels_axis, side, multiple))
+            missing[axis] = nodes.add("Sub", *_wanted_side(nodes, pixels_axis, side, how))
         pads = nodes.add("Concat", *[none] * 4, *missing, axis=0)
-        values = nodes.add("Pad", values, pads, mode="edge")
+        values = nodes.add("Pad", values, pads, mode="edge" if how.pad == "edge" else "constant")
     nodes.add("Cast", values, output=name, to=helper.np_dtype_to_tensor_dtype(np.dtype(network_input.dtype)))
 
 
-def _wanted_side(nodes: Nodes, axis: int, side: int | None, multiple: int) -> tuple[str, str]:
+def _wanted_side(nodes: Nodes, axis: int, side: int | None, how: Whole) -> tuple[str, str]:
     """Names of two numbers: the side that the network wants, and the side of the pixels."""
     of_pixels = _side(nodes, axis)
     if side is not None:
         return nodes.constant([side], np.int64), of_pixels
-    step = nodes.constant([multiple], np.int64)
-    rounded_up = nodes.add("Div", nodes.add("Add", of_pixels, nodes.constant([multiple - 1], np.int64)), step)
-    return nodes.add("Mul", rounded_up, step), of_pixels
+    step, least = (nodes.constant([number], np.int64) for number in (how.multiple, how.least))
+    steps = nodes.add("Div", nodes.add("Add", of_pixels, nodes.constant([how.multiple - 1], np.int64)), step)
+    rounded_up = nodes.add("Mul", steps, step)
+    if how.least > how.multiple:
+        rounded_up = nodes.add("Where", nodes.add("Less", rounded_up, least), least, rounded_up)  # no Max of int64 in opset 11
+    return rounded_up, of_pixels
 
 
 def _side(nodes: Nodes, axis: int) -> str:

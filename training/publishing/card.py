@@ -69,7 +69,8 @@ def imported_card(name: str, manifest: Manifest) -> str:
         "largest difference of logits": "not compared" if difference is None else f"{difference:.3g}",
     }
     scores = ["## Scores", "Of the served path, as `fcn-evaluate` measures them.", *score_tables(manifest.scores)]
-    low, high = preprocessing.side
+    (low, high), whole = preprocessing.side, manifest.whole
+    tiles = f"each photo as one tile: {whole.describe()}" if whole else f"in tiles of {_size(preprocessing.tile)}"
     parts = [
         f"# {literal(name)}",
         f"A network of {len(manifest.labels)} classes, converted from `{network.source}`. "
@@ -80,7 +81,7 @@ def imported_card(name: str, manifest: Manifest) -> str:
         "\n".join(["| fact | value |", "|---|---|", *(table_row(*row) for row in rows.items())]),
         *([*scores, *calibration_section(facts)] if manifest.scores else []),
         "## Use",
-        f"The advised longer side is {low} to {high} pixels, in tiles of {_size(preprocessing.tile)}.",
+        f"The advised longer side is {low} to {high} pixels, {tiles}.",
         _classes(manifest),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"

@@ -101,6 +101,7 @@ def conditions(segmenter: Segmenter, options: Options) -> str:
     """The conditions of a score in one line: options, runtime and machine."""
     side = "-".join(map(str, segmenter.manifest.preprocessing.side)) if options.side == "auto" else options.side
     tile = "x".join(map(str, options.tile or segmenter.manifest.preprocessing.tile))
+    tile = "whole" if segmenter.manifest.whole else tile
     facts = segmenter.runtime.describe()
     runtime = f"{facts['device']} {facts['precision']}, {facts['runtime']} {facts['version']}"
     platform = ", ".join(filter(None, (runtime, segmenter.runtime.identity.instructions, machine())))

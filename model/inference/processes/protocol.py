@@ -110,6 +110,7 @@ class WorkerPlan:
     size: (height, width) of the upright image. tile_count: tiles of all views. bytes: of memory that the work needs besides
     the file's own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file. tile_shapes: of its
     tiles. class_names: of the network, by id. answer_size: None if it is the image's.
+    network: the bytes and seconds that the network takes beside the worker, as `Segmenter.network_cost` says.
     """
 
     size: Size
@@ -120,6 +121,7 @@ class WorkerPlan:
     tile_shapes: frozenset[TileShape] = frozenset()
     class_names: tuple[str, ...] = ()
     answer_size: Size | None = None
+    network: tuple[int, float] = (0, 0.0)
 
     @property
     def megapixels(self) -> float:
@@ -219,9 +221,10 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
             bytes=integer(head["bytes"], prod(plan.answer_size), MOST_BYTES),
             decode_seconds=decode_seconds(plan, segmenter),
             sha256=sha256,
-            tile_shapes=frozenset((*view.tile_plan.tile, segmenter.channels) for view in plan.views),
+            tile_shapes=frozenset((*view.tile_plan.shape, segmenter.channels) for view in plan.views),
             class_names=tuple(segmenter.manifest.labels.names),
             answer_size=plan.answer_size,
+            network=segmenter.network_cost(plan),
         )
 
 

@@ -33,9 +33,9 @@ class ONNXRuntime(Runtime):
     version = onnxruntime.__version__
 
     def __init__(self, path: Path, device: str = "auto", threads: int = 0) -> None:
-        super().__init__(**read_export(path).facts("onnxruntime"))
+        super().__init__(**(export := read_export(path)).facts("onnxruntime"))
         self.device = ("cuda" if sees_gpu() else "cpu") if device == "auto" else device
-        self._session = _session(path, self.device, threads or available_cores())
+        self._session = _session(path, self.device, threads or available_cores(), keeps_memory=export.manifest.whole is None)
         self._input = self._session.get_inputs()[0].name
 
     def logits(self, tiles: Sequence[Tile]) -> Logits:
@@ -50,8 +50,11 @@ def sees_gpu() -> bool:
     return PROVIDERS["cuda"] in onnxruntime.get_available_providers()
 
 
-def _session(path: Path, device: str, threads: int) -> Any:
-    """A session on this device. Raises `RuntimeUnavailable` if ONNX Runtime would run the network elsewhere."""
+def _session(path: Path, device: str, threads: int, *, keeps_memory: bool) -> Any:
+    """A session on this device. Raises `RuntimeUnavailable` if ONNX Runtime would run the network elsewhere.
+
+    keeps_memory: of the CPU, from one call to the next, and a plan of it for each shape.
+    """
     kind, _, index = device.partition(":")
     if kind not in PROVIDERS or (index and not (kind == "cuda" and index.isdecimal())):
         raise RuntimeUnavailable(f"ONNX Runtime serves on cuda, cuda:N or cpu, got device {device!r}")
@@ -64,6 +67,7 @@ def _session(path: Path, device: str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors alone; they are raised as well
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = keeps_memory
     provider_options = CUDA_OPTIONS | {"device_id": index or "0"} if kind == "cuda" else {}
     if kind == "cuda":
         onnxruntime.preload_dlls()  # CUDA's libraries from NVIDIA's packages, where the system has none

@@ -28,6 +28,7 @@ NETWORK_SHA256 = "network_sha256"
 # OpenVINO caches compiled layers for each input shape, by default up to 5,000. They fill a gibibyte after a few clients have
 # asked for many sides. A network has about 40 layers, so 500 hold twelve shapes: more than photographs at one side need.
 KEPT_LAYERS = 500
+MOST_SHAPES = 50  # of whole photos, since a compiled network keeps some 0.2 MB for each, whatever `KEPT_LAYERS` says
 MOST_STREAMS = 8
 STREAM_BYTES = 512 << 20  # one stream for each 512 MiB of available memory; a stream takes about 60 MB, plus 6 MB a shape
 # the key under which a tensor names its file: a field of 8 bytes. Protobuf may write the length in more bytes; and the field's
@@ -131,6 +132,9 @@ class OpenVINORuntime(Runtime):
 
     Both must give bit-identical logits, so the first tile of each shape runs in both. If they differ, or if the second
     compilation fails, `max_concurrency` becomes 1. Raises `WeightsError` or `RuntimeUnavailable`.
+
+    Whole photos run one at a time, in the first. They have any shape: it is compiled anew after `MOST_SHAPES`, and keeps no
+    request, whose buffers are as large as its photo.
     """
 
     version = openvino.__version__.split("-")[0]
@@ -151,6 +155,9 @@ class OpenVINORuntime(Runtime):
         self._calls = 0
         self._compiling = False
         self._compared_shapes: set[tuple[int, ...]] = set()
+        self._shapes: set[tuple[int, ...]] = set()  # of whole photos, in this compilation
+        if self.manifest.whole:
+            self.max_concurrency = 1
 
     def concurrency(self, tiles: int) -> int:
         """As `Runtime.concurrency`. Streams are faster than one call on all cores only when more than half are in use."""
@@ -167,6 +174,8 @@ class OpenVINORuntime(Runtime):
         """As `Runtime.logits`. Runs one tile after another; the result is a copy that the caller owns."""
         with self._lock:
             self._calls += 1
+            if self.manifest.whole:
+                self._renew(tiles[0].shape)
             networks = self._networks[: 1 if self._calls == 1 else 2]  # streams are for calls that overlap
         try:
             outputs = [self._logits(networks, tile) for tile in tiles]
@@ -179,6 +188,13 @@ class OpenVINORuntime(Runtime):
         facts = super().describe()
         file_sha256 = facts.pop("file_sha256")
         return facts | {"instructions": self.identity.instructions or "unknown", "file_sha256": file_sha256}
+
+    def _renew(self, shape: tuple[int, ...]) -> None:
+        """Compiles the network anew before the shape of a whole photo that is one too many. The lock is held."""
+        self._shapes.add(shape)
+        if len(self._shapes) > MOST_SHAPES:
+            self._networks = [CompiledNetwork(self._export, threads=self.threads, streams=1)]
+            self._shapes = {shape}
 
     def _compile_streams(self) -> None:
         try:
@@ -225,7 +241,7 @@ class CompiledNetwork:
             self._model = openvino.Core().compile_model(export.model, "CPU", options)
         except RuntimeError as error:
             raise RuntimeUnavailable(f"OpenVINO cannot compile {export.path}: {error}") from error
-        self.streams = streams
+        self.streams, self._keeps_requests = streams, export.manifest.whole is None
         self._idle: deque[Any] = deque()  # inference requests that are not running; each runs one call at a time
 
     def logits(self, tile: Tile) -> Logits:
@@ -236,5 +252,6 @@ class CompiledNetwork:
             request = self._model.create_infer_request()
         request.infer([np.ascontiguousarray(tile)[None]], share_inputs=True)
         logits: Logits = request.get_output_tensor().data[0].copy()
-        self._idle.append(request)
+        if self._keeps_requests:
+            self._idle.append(request)
         return logits

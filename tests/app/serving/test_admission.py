@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -22,11 +24,12 @@ CHECK_S, CHECKED_S = 0.001, 0.05  # between two looks for slow readers, and the 
 
 
 def admission_of(
-    tiles: int = 1000, *, workers: int = 100, large_places: int = 1, units: int = 12, clock: Clock | None = None
-) -> Admission:
+    tiles: int = 1000, *, workers: int = 100, large_places: int = 1, units: int = 12, clock: Clock | None = None,
+    timeout_s: float = inf,
+) -> Admission:  # fmt: skip
     return Admission(
         max_queued_tiles=tiles, memory_bytes=units * UNIT, workers=workers, large_places=large_places, clients=Clients(),
-        clock=clock or Clock(),
+        clock=clock or Clock(), timeout_s=timeout_s,
     )  # fmt: skip
 
 
@@ -99,6 +102,23 @@ def test_more_tiles_or_bytes_than_there_are_never_fit() -> None:
     with pytest.raises(NeverFits, match=r"smaller.*SEGMENT_MEMORY_MB"):
         take(admission, units=9.01)
     assert len(admission.places) == 1
+
+
+def test_a_photo_counts_with_the_memory_and_the_seconds_that_the_network_takes_for_it() -> None:
+    admission = admission_of(timeout_s=60)
+    other, reservation = take(admission, units=2), arrive(admission)
+    assert not reservation.admit(replace(plan(), network=(8 * UNIT, 0.5))), "it waits for the memory"
+    assert reservation.turn
+    assert (reservation.turn.lane, reservation.turn.bytes) == (admission.small, plan().bytes + 8 * UNIT)
+    other.close()
+    assert reservation.is_in_work
+    reservation.close()
+    (long := arrive(admission)).admit(replace(plan(), network=(0, 20.0)))
+    assert long.turn
+    assert long.turn.lane is admission.large
+    assert admission.large.seconds(long.turn.work) >= 20
+    with pytest.raises(NeverFits, match="about 31 s of the network, and an image may take at most 30 s"):
+        arrive(admission).admit(replace(plan(), network=(0, 31.0)))
 
 
 def test_a_full_queue_refuses_and_lets_in_again() -> None:
