@@ -27,7 +27,6 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.registry import Collector
-from starlette.concurrency import run_in_threadpool
 
 from model.inference.processes.worker import DEATH_REASONS, DeathReason
 from model.printable import printable
@@ -132,7 +131,7 @@ class Metrics:
         async with self._making:
             await asyncio.sleep(self._pause_end - time.monotonic())
             self._next, start = None, time.monotonic()
-            text = await run_in_threadpool(self.text)
+            text = await asyncio.to_thread(self.text)
             self._pause_end = time.monotonic() + PAUSES * (time.monotonic() - start)
             return text
 
