@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from math import inf
 from typing import Any, Literal, get_args
 
+from anyio.to_thread import run_sync
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -131,7 +132,7 @@ class Metrics:
         async with self._making:
             await asyncio.sleep(self._pause_end - time.monotonic())
             self._next, start = None, time.monotonic()
-            text = await asyncio.to_thread(self.text)
+            text = await run_sync(self.text)
             self._pause_end = time.monotonic() + PAUSES * (time.monotonic() - start)
             return text
 

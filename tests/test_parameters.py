@@ -25,7 +25,7 @@ from tests.support.checkout import ROOT
 
 FOLDERS = ("app", "cli", "client/src", "cluster", "docs", "imaging", "model", "training")
 MADE_OF_IT = {"client/src/fcn_client/parameters.py"}
-TABLE = {"imaging/rendering.py", "model/inference/plan.py"}
+TABLE = {"imaging/rendering.py", "model/inference/plan.py", "model/inference/scenes/request.py"}
 FEW = 5  # names that a file may pick
 
 

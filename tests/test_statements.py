@@ -36,7 +36,8 @@ FOREIGN_OPTIONS = {
     "cvat-cli": {
         "--server-host", "--auth", "--function-module", "--allow-unmatched-labels", "--conf-threshold", "--conv-mask-to-poly",
     },
-    "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"}, "paddle2onnx": {"--output_op"},
+    "torchrun": {"--nproc-per-node"}, "mmdeploy": {"--dump-info"},
+    "paddle2onnx": {"--output_op", "--model_dir", "--model_filename", "--params_filename", "--save_file"},
     "benchmarks.peers": {"--port"},
     "benchmarks.commits": {"--former"},
     "systemctl": {"--now"}, "pip": {"--extra-index-url"},

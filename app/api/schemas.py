@@ -104,7 +104,7 @@ class Tiling(BaseModel):
     """How the image was tiled.
 
     side: the working size as height, width; the largest if there are several. tile: height, width. tiles: their number.
-    whole: true where the network takes each photo as one tile.
+    whole: true where the network takes each photo as one tile; else left out.
     """
 
     side: tuple[int, int]
@@ -113,7 +113,7 @@ class Tiling(BaseModel):
     blend: Blend
     quality: Quality
     tiles: int
-    whole: bool = False
+    whole: bool | None = None
 
 
 class SegmentAnswer(BaseModel):

@@ -149,7 +149,8 @@ class Service:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise DeadlinePassed(LATE.format(self.settings.request_timeout_s)) from error
+            # without the traceback: its last frame has the task, which would keep this error, and so the image's memory
+            raise DeadlinePassed(LATE.format(self.settings.request_timeout_s)) from error.with_traceback(None)
         except DeviceOutOfMemory as error:
             raise QueueFull(str(error), reason="device_memory") from error
         except MemoryError as error:

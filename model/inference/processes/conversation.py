@@ -32,6 +32,7 @@ import numpy as np
 
 from model.inference.errors import Cancelled
 from model.inference.merging import Logits
+from model.inference.processes import protocol
 from model.inference.processes.blob import INLINE_BYTES, Blob
 from model.inference.processes.protocol import (
     MOST_MESSAGE,
@@ -41,7 +42,6 @@ from model.inference.processes.protocol import (
     TileShape,
     WorkerBroken,
     WorkerEnded,
-    parse_tile,
     refuse,
     text,
 )
@@ -125,7 +125,7 @@ class Conversation:
                 head, payload = await self.receive("tile", *kinds, most_payload=self._most_payload)
             if head["kind"] != "tile":
                 return head, payload
-            tile, waiting = parse_tile(head, payload, self._shapes), len(self._tiles) + self._frames.kept_frames
+            tile, waiting = protocol.parse_tile(head, payload, self._shapes), len(self._tiles) + self._frames.kept_frames
             self._tile_count -= 1
             if waiting >= self._ahead or self._tile_count < 0:
                 raise WorkerBroken(f"{UNASKED}: a tile, while {waiting} wait for logits and {self._tile_count} more may come")

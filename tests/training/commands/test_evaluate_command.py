@@ -91,7 +91,7 @@ def test_calibration_is_told_and_not_stored(arguments: list[str], narrow: Weight
         (["--shifts", "2", "--runtime", "openvino"], "in PyTorch; leave out --runtime"),
         (["--record", "val", "--side", "96"], "--record scores the file as it is served"),
         (["--record", "val", "--precision", "int8"], "in each of its precisions; give it without"),
-        (["--calibrate", "--pictures", "x", "--against", "narrow"], "scores nothing; give --against, --pictures without it"),
+        (["--calibrate", "--pictures", "x", "--against", "narrow"], "scores nothing; give --against and --pictures without it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
