@@ -21,7 +21,7 @@ from fastapi import Request
 from pydantic_core import from_json
 
 from app.api.errors import BadParameter, BadRequest, TooLarge, Unavailable, UnsupportedType, UploadTooSlow
-from app.api.query import Query, json_values
+from app.api.query import MOST_CHARACTERS, Query, json_values
 from app.serving.admission import Reservation
 from app.serving.photos import Upload
 from app.serving.service import Service
@@ -39,7 +39,7 @@ NO_ROOM = {"Retry-After": "10"}
 DEFAULT_NAME = Upload.name
 JSON_COPIES = 3  # of JSON in memory: the body, the image, and the worker's copy of that
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LONG = 4096  # bytes from which a text is left out of the outline
+LONG = MOST_CHARACTERS  # bytes from which a text is left out of the outline
 MOST_OUTLINE = 1 << 20  # bytes of the JSON without its long texts
 MOST_VALUES = 1000  # in it; each may take hundreds of bytes of memory
 ESCAPE = 6  # bytes of the longest escape in a text
@@ -279,7 +279,7 @@ async def _outline(body: RequestBody, content: Blob) -> tuple[bytes, dict[str, t
                     if (count := offset + mark - start) <= LONG:
                         outline += content.read(count + 1, start)
                     else:
-                        name = f"text {len(spans)} of more than {LONG} bytes"
+                        name = f"text {len(spans)} of more than {LONG} bytes".ljust(LONG + 1)  # too long for a parameter
                         outline += f'{name}"'.encode()
                         spans[name] = start, start + count
                     start = None
