@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     add_inputs(p)
     p.add_argument("--json", action="store_true", help="write a line of JSON to stdout for each image, with its outcome")
     _add_file(p, "--rank", metavar="FILE", help="write the images' names to this file, the least certain first; - for stdout")
-    by = "what comes first in it: the least confidence (default), or the most background, which missed objects have"
+    by = "what comes first in it: the least confidence (default), or the most background, for classes learned as background"
     p.add_argument("--rank-by", choices=ORDERS, help=by)
     p.add_argument(
         "--print-completion", action=_Print, choices=shtab.SUPPORTED_SHELLS, metavar="SHELL",
