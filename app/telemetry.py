@@ -35,7 +35,7 @@ from model.printable import printable
 FIELD_LENGTH = 300  # characters of a field in a log line
 TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
 SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")  # by tens of a level
-PAUSES = 4  # times as long as a text of metrics took, none is begun
+PAUSES = 2  # times as long as a text of metrics took, none is begun
 REPEAT_S = 60.0  # seconds until a repeated message of uvicorn or asyncio is logged again
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1)
@@ -122,7 +122,7 @@ class Metrics:
     async def scrape(self) -> bytes:
         """The text, as it is made after the call. All that call before it is begun share it. Only for the event loop.
 
-        One is made at a time, in a thread, and for a fifth of the time: it takes the interpreter, which requests need.
+        One is made at a time, in a thread, and for a third of the time: it takes the interpreter, which requests need.
         """
         if not self._next:
             self._next = asyncio.create_task(self._make_next())
