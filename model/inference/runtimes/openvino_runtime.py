@@ -28,6 +28,7 @@ NETWORK_SHA256 = "network_sha256"
 # OpenVINO caches compiled layers for each input shape, by default up to 5,000. They fill a gibibyte after a few clients have
 # asked for many sides. A network has about 40 layers, so 500 hold twelve shapes: more than photographs at one side need.
 KEPT_LAYERS = 500
+LARGE = 1 << 20  # samples of a whole photo whose maps are not kept
 MOST_SHAPES = 50  # of whole photos, since a compiled network keeps some 0.2 MB for each, whatever `KEPT_LAYERS` says
 MOST_STREAMS = 8
 STREAM_BYTES = 512 << 20  # one stream for each 512 MiB of available memory; a stream takes about 60 MB, plus 6 MB a shape
@@ -134,7 +135,7 @@ class OpenVINORuntime(Runtime):
     compilation fails, `max_concurrency` becomes 1. Raises `WeightsError` or `RuntimeUnavailable`.
 
     Whole photos run one at a time, in the first. They have any shape: it is compiled anew after `MOST_SHAPES`, and keeps no
-    request, whose buffers are as large as its photo.
+    request, whose buffers are as large as its photo, nor maps of large ones.
     """
 
     version = openvino.__version__.split("-")[0]
@@ -254,4 +255,6 @@ class CompiledNetwork:
         logits: Logits = request.get_output_tensor().data[0].copy()
         if self._keeps_requests:
             self._idle.append(request)
+        elif tile.size > LARGE:
+            self._model.release_memory()  # of maps as large as the photo; one call runs at a time
         return logits
