@@ -137,14 +137,15 @@ class Trainer:
             progress.epoch = epoch + 1
             progress.seconds += time.monotonic() - start
             if curves:
+                net = self.optimization.result  # once: a `start_share` makes it anew
                 is_scored = progress.epoch % run.evaluate_every == 0 or progress.epoch == recipe.epochs
-                scores = evaluate(self.optimization.result) if evaluate and is_scored else {"mean_iou": None}
+                scores = evaluate(net) if evaluate and is_scored else {"mean_iou": None}
                 rate = self.optimization.learning_rate
                 curves.add(epoch=progress.epoch, loss=loss, learning_rate=rate, waited=wait_share, **scores)
                 score = scores["mean_iou"]
                 is_best = None if score is None else progress.take_score(score)
                 if save:
-                    save(self.optimization.result, progress, is_best)
+                    save(net, progress, is_best)
                 save_checkpoint(run.folder, progress, self.optimization.state_dict(), self.resume_facts)
                 remaining_seconds = (time.monotonic() - begin) / (progress.epoch - first) * (recipe.epochs - progress.epoch)
                 tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, score, remaining_seconds))
