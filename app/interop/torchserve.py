@@ -14,7 +14,6 @@ from app.api.segment import Ready, answer_request
 from app.api.state import UNAVAILABLE, ready
 from app.serving.errors import UnknownModel
 from model.inference.plan import MODEL
-from model.printable import excerpt
 
 FIELDS = ("data", "body")
 VERSION = "1.0"  # of each model; archives of TorchServe have it unless their author gives another
@@ -23,9 +22,8 @@ router = APIRouter(tags=["TorchServe"])
 
 async def predict(request: Request, service: Ready, query: Parameters, model: str) -> Response:
     """Answers the image in the body, or in the form's field `data` or `body`, as `/segment`. Raises `NotFound`, too."""
-    version = request.path_params.get("version", VERSION)
-    if version != VERSION:
-        raise NotFound(f"each model has the version {VERSION} alone, got {excerpt(version)}; leave it out")
+    if request.path_params.get("version", VERSION) != VERSION:
+        raise NotFound(f"each model has the version {VERSION} alone; leave the version out")
     try:
         service.registry.get(model)
     except UnknownModel as error:

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ from tests.support.images import encode, exif_of, make_photo, open_image
 from tests.support.polling import LONGEST_S
 from tests.support.servers import over_http
 from tests.support.training.label_tools import write_labelme_file
+from tests.support.variants import long
 from training.commands.import_labels import main as import_labels
 
-TOOL = shutil.which("xanylabeling")
-"""The tool's command: `pipx install x-anylabeling-cvhub` in an environment of its own."""
 CLIENT = """
 import json, sys, types
 from PyQt6.QtGui import QImage
@@ -76,11 +76,7 @@ def test_the_models_are_those_of_the_service(client: TestClient) -> None:
     (model,) = client.get("/models").json()
     entry = client.get("/v1/models").json()["data"]["narrow"]
     assert entry["classes"] == [label["name"] for label in model["classes"] if label["name"] != "background"]
-    assert (entry["display_name"], entry["batch_processing_mode"], entry["widgets"][0]["name"]) == (
-        "narrow",
-        "default",
-        "button_run",
-    )
+    assert (entry["display_name"], entry["widgets"][0]) == ("narrow", {"name": "button_run"})
     assert client.get("/v1/models/narrow/info").json() == {"success": True, "data": entry}
     assert "must be one of" in client.get("/v1/models/x/info").json()["error"]["message"]
 
@@ -93,24 +89,23 @@ def test_shapes_are_the_regions_of_segment_and_parameters_those_of_the_query(cli
         names = {each["id"]: each["name"] for each in coco["categories"]}
         return [(names[each["category_id"]], each["segmentation"][0]) for each in coco["annotations"]]
 
-    def found(**params: object) -> list[tuple[str, Any]]:
+    def shapes(**params: object) -> list[tuple[str, Any]]:
         return [(each["label"], np.ravel(each["points"]).tolist()) for each in shapes_of(ask(client, photo, **params))]
 
     confidence = pixels(post(client, photo, format="confidence").content) / 255
     for shape in shapes_of(ask(client, photo)):
         assert shape["score"] == pytest.approx(confidence[painted(shape, confidence.shape)].mean(), abs=1e-4)
-    assert found() == found(filter_classes=[]) == found(filter_classes=None) == expected()
-    assert found(filter_classes=["circle"]) == expected(classes="circle") != expected()
-    assert found(conf_threshold=0.6) == expected(min_confidence=0.6) != expected()
-    counts = [sum(len(points) for _, points in found(epsilon_factor=share)) for share in (0, 0.001, 0.01)]
+    assert shapes() == shapes(filter_classes=[]) == shapes(filter_classes=None) == expected()
+    assert shapes(filter_classes=["circle"]) == expected(classes="circle") != expected()
+    assert shapes(conf_threshold=0.6) == expected(min_confidence=0.6) != expected()
+    counts = [sum(len(points) for _, points in shapes(epsilon_factor=share)) for share in (0, 0.001, 0.01)]
     assert counts[0] > counts[1] > counts[2]
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_coordinates_are_those_of_the_stored_pixels_which_the_tool_shows(client: TestClient, kind: str) -> None:
+def test_coordinates_are_those_of_the_stored_pixels_which_the_tool_shows(client: TestClient) -> None:
     """X-AnyLabeling sends the file and shows it without EXIF's turn. The network sees it upright."""
     ids = {each["name"]: each["id"] for each in client.get("/classes").json()}
-    for orientation in range(1, 9):
+    for kind, orientation in product(("JPEG", "PNG", "WEBP", "TIFF"), range(1, 9)):
         photo = encode(make_photo(120, 70, seed=4), kind, exif=exif_of(orientation))
         stored = np.zeros((120, 70), np.uint8)
         for shape in shapes_of(ask(client, photo)):
@@ -154,16 +149,13 @@ def test_a_failure_is_an_answer_that_keeps_the_tool_s_labels_and_says_what_is_wr
 
 def test_keys_readiness_and_room_are_those_of_segment(serve: Serve) -> None:
     with serve(api_keys="lab:secret", max_queued_tiles=2) as client, over_http(client) as port:
-        for key in ({"Token": ""}, {"Token": "wrong"}):
-            for path in ("/v1/models", "/v1/models/x/info"):
-                assert_problem(client.get(path, headers=key), 401)  # before labels are at stake
-            assert_problem(client.post("/v1/predict", content=body(), headers=key), 401)
+        for method, path in (("GET", "/v1/models"), ("GET", "/v1/models/x/info"), ("POST", "/v1/predict")):
+            assert_problem(client.request(method, path, headers={"Token": "wrong"}), 401)  # in the list, no label is at stake
         client.headers["Token"] = "secret"
         assert shapes_of(ask(client))
         with occupy(service_of(client), 2), connect(port) as connection:  # 503 before a byte of the body is read
             connection.sendall(head(1_000_000, "Token: secret", path="/v1/predict"))
             assert b" 503 " in connection.recv(100)
-            assert_problem(ask(client), 503, "tiles are queued")
         service_of(client).draining = True
         assert_problem(ask(client), 503, "draining")
 
@@ -176,15 +168,14 @@ def label(url: str, photos: list[Path]) -> None:
 
 
 def label_by_the_tool(url: str, photos: list[Path]) -> None:
-    python = Path(TOOL or "").read_text().splitlines()[0].removeprefix("#!")
+    if not (tool := shutil.which("xanylabeling")):
+        pytest.skip("needs X-AnyLabeling, in an environment of its own: pipx install x-anylabeling-cvhub")
+    python = Path(tool).read_text().splitlines()[0].removeprefix("#!")
     environment = {"QT_QPA_PLATFORM": "offscreen", "HOME": str(photos[0].parent.parent)}
     subprocess.run([python, "-c", CLIENT, url, *map(str, photos)], check=True, env=environment, timeout=LONGEST_S)
 
 
-NEEDS_TOOL = [pytest.mark.long, pytest.mark.skipif(not TOOL, reason="pipx install x-anylabeling-cvhub")]
-
-
-@pytest.mark.parametrize(("label_all", "count"), [(label, 3), pytest.param(label_by_the_tool, 50, marks=NEEDS_TOOL)])
+@pytest.mark.parametrize(("label_all", "count"), [(label, 3), *long((label_by_the_tool, 50))])
 def test_a_labelled_folder_comes_back_through_the_import(
     serve: Serve, tmp_path: Path, label_all: Callable[[str, list[Path]], None], count: int
 ) -> None:
