@@ -36,7 +36,7 @@ RUN_HERE = {"http-api.md", "command-line.md"}
 GRID_COMMAND = ".venv/bin/python -c 'from model.networks.timm_backbone import "
 ELSEWHERE = {
     "index.md": ("make serve\n", "curl --fail-with-body -F file=@docs/photos/chelsea.jpg http"),  # the README has these
-    "platforms.md": ("aws ", "gcloud "),  # tests/app/interop speak the contracts; nothing runs in an account
+    "platforms.md": ("aws ", "gcloud ", "curl "),  # tests/app/interop speak the contracts; the last is run below
     "python.md": (),  # below, and in tests/client
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
     # trainings that took minutes to hours; tests/model builds an encoder of timm
@@ -79,6 +79,7 @@ def test_the_place_of_an_encoder_s_cells_is_printed_as_the_models_page_says() ->
 def answers(checkout: Path, live_url: str) -> Path:
     write_scene(checkout / "scene.tif", make_photo(60, 90))
     run_page("http-api.md", checkout, live_url)
+    run(next(block for block in blocks(page("platforms.md")) if block.startswith("curl")).replace(ADDRESS, live_url), checkout)
     return checkout
 
 

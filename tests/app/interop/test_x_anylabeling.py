@@ -29,13 +29,13 @@ from tests.support.variants import long
 from training.commands.import_labels import main as import_labels
 
 CLIENT = """
-import json, sys, types
+import sys, types
 from PyQt6.QtGui import QImage
+from anylabeling import config
 from anylabeling.services.auto_labeling.remote_server import RemoteServer
 from anylabeling.views.labeling.utils.batch import save_auto_labeling_result
-url, *photos = sys.argv[1:]
-settings = {"server_url": url, "api_key": ""}
-client = RemoteServer({"type": "remote_server", "display_name": "", "remote_server_settings": settings, "timeout": 60}, print)
+config.current_config_file, *photos = sys.argv[1:]
+client = RemoteServer({"type": "remote_server", "display_name": "", "timeout": 60}, print)
 client.set_model_id(next(iter(client.get_available_models())))
 client.set_mask_fineness(0.0)
 window = types.SimpleNamespace(output_dir=None, _config={"store_data": False})
@@ -171,8 +171,9 @@ def label_by_the_tool(url: str, photos: list[Path]) -> None:
     if not (tool := shutil.which("xanylabeling")):
         pytest.skip("needs X-AnyLabeling, in an environment of its own: pipx install x-anylabeling-cvhub")
     python = Path(tool).read_text().splitlines()[0].removeprefix("#!")
-    environment = {"QT_QPA_PLATFORM": "offscreen", "HOME": str(photos[0].parent.parent)}
-    subprocess.run([python, "-c", CLIENT, url, *map(str, photos)], check=True, env=environment, timeout=LONGEST_S)
+    (settings := photos[0].parent.parent / "settings.yaml").write_text(f"remote_server_settings: {{server_url: '{url}'}}")
+    environment = {"QT_QPA_PLATFORM": "offscreen", "HOME": str(settings.parent)}
+    subprocess.run([python, "-c", CLIENT, settings, *photos], check=True, env=environment, timeout=LONGEST_S)
 
 
 @pytest.mark.parametrize(("label_all", "count"), [(label, 3), *long((label_by_the_tool, 50))])
