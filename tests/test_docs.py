@@ -31,7 +31,7 @@ from tests.support.polling import HANG_S
 ADDRESS = "http://127.0.0.1:8000"
 SIZE = (451, 300)
 OF_FORMAT = {"image_format": "overlay", "crop": "cutout"}  # a format of each parameter that does not go with the default one
-DRAWN_ELSEWHERE = {"maps.jpg", "orthophoto.jpg", "x-anylabeling.jpg"}  # by docs/scene.py and docs/orthophoto.py; a tool's window
+DRAWN_ELSEWHERE = {"maps.jpg", "orthophoto.jpg", "x-anylabeling.jpg"}  # by docs/scene.py and docs/orthophoto.py; a window
 RUN_HERE = {"http-api.md", "command-line.md"}
 GRID_COMMAND = ".venv/bin/python -c 'from model.networks.timm_backbone import "
 ELSEWHERE = {
