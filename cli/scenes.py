@@ -62,10 +62,10 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
     The first output is written while the network runs; the others then from the working file, which is beside the first.
     """
     first = requests[0]
-    path, manifest = Path(first.out + ENDING), runtime.manifest
+    path = Path(first.out + ENDING)
     with open_scene(first.source) as scene:
         works = [plan_work(first, scene, runtime)]
-        works += [works[0].to(request, scene.name, manifest) for request in requests[1:]]
+        works += [works[0].to(request, scene.name, runtime) for request in requests[1:]]
         open_works = list[SceneWork]()
         for work in works:
             if first.resume and not path.exists() and existing_key(work.request) == work.key:
@@ -75,10 +75,10 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
         if not open_works:
             return
         common = next((work for work in open_works if work.confidence), open_works[0])
-        _tell_work(common, scene, manifest.preprocessing.gsd)
+        _tell_work(common, scene, runtime.manifest.preprocessing.gsd)
         for work in open_works:
             Path(work.request.out).parent.mkdir(parents=True, exist_ok=True)
-        labels, resume = manifest.labels, first.resume
+        labels, resume = runtime.manifest.labels, first.resume
         with RowsFile(path, common.rows_key, scene.size, len(labels), confidence=common.confidence, resume=resume) as rows:
             areas = ClassAreas(scene.place)
             with _told_what_is_kept(rows), running(runtime) as (submit, ahead):

@@ -85,7 +85,7 @@ def segment_part(request: SceneRequest, parts: SceneParts, index: int) -> int:
             closing(segment_work(work, scene, runtime, submit, ahead, rows.next_row)) as pieces,
         ):
             for piece in pieces:
-                rows.append(_until(piece, last))
+                rows.append(piece.until(last))
                 if rows.is_complete:
                     break
     return last - first
@@ -158,12 +158,6 @@ def _report(request: SceneRequest, error: Exception) -> int:
     advice = "; finished rows are kept, and --resume goes on" if Path(request.out + PARTS).exists() else ""
     tell(f"{request.source}: {describe(cause)}{advice}", "fcn-bulk")
     return 1
-
-
-def _until(rows: ClassRows, last: int) -> ClassRows:
-    """The rows before `last`."""
-    count = min(len(rows.ids), last - rows.top)
-    return ClassRows(rows.top, rows.ids[:count], None if rows.confidence is None else rows.confidence[:count])
 
 
 @lru_cache(maxsize=1)

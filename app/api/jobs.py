@@ -57,7 +57,7 @@ from imaging.decoding import IMAGE_FORMATS
 from imaging.formats.signatures import UNKNOWN, format_of
 from imaging.rendering import parse_classes
 from model.inference.plan import MODEL
-from model.inference.scenes.request import KINDS, scene_parameters
+from model.inference.scenes.request import KINDS, SceneRequest, scene_parameters
 from model.printable import printable
 
 ANY = {MODEL.name, OUTPUT.name}
@@ -231,6 +231,10 @@ def _check(query: Query, service: Service) -> None:
         advice = f"give one of {', '.join(outputs)} (photos); the operator can install the extra geo"
         raise BadParameter(f"output={output} needs rasterio and pyogrio, which the service lacks; {advice}")
     if is_scene:
+        try:
+            SceneRequest.of("", f"scene{MEDIA_TYPES[output][0]}", query)
+        except ValueError as error:
+            raise BadParameter(str(error)) from error
         return
     own = {name: value for name, value in query.items() if name != OUTPUT.name}
     form = own.setdefault("format", FORMATS[output])
@@ -254,12 +258,8 @@ async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRu
         advice = "send a GeoTIFF, or photos with output=zip, coco or jsonl"
         raise UnsupportedType(f"the file is not read as a scene, for output={job.output}: it is {form}; {advice}")
     try:
-        request = scene_request(job, folder, settings)
-    except ValueError as error:
-        raise BadParameter(str(error)) from error
-    try:
         async with jobs.planning(job.client):
-            await plan_scene(request, folder, model)
+            await plan_scene(scene_request(job, folder, settings), folder, model)
     except ConnectionError as error:
         raise Undecodable("the scene is damaged, or needs too much memory or time to be opened; write it again") from error
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from imaging.classes import VOID
 from imaging.prefetching import prefetch
+from imaging.shown import without_unsure
 from model.inference.merging import BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.tiling import Size, TilePlan
@@ -49,6 +50,17 @@ class ClassRows(NamedTuple):
     @property
     def bottom(self) -> int:
         return self.top + len(self.ids)
+
+    def until(self, last: int) -> ClassRows:
+        """The rows before `last`."""
+        count = max(0, last - self.top)
+        return ClassRows(self.top, self.ids[:count], None if self.confidence is None else self.confidence[:count])
+
+    def shown(self, least: float) -> ClassRows:
+        """The rows with void at pixels whose confidence is below `least` (0 to 1)."""
+        if not least or self.confidence is None:
+            return self
+        return self._replace(ids=without_unsure(self.ids, self.confidence, least))
 
 
 def segment_scene(

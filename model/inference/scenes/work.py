@@ -26,11 +26,11 @@ from model.inference.scenes.request import SceneRequest
 from model.inference.scenes.rows import ClassRows, Submit, segment_scene
 from model.inference.scenes.rows_file import RowsFile
 from model.inference.scheduler import Scheduler
+from model.inference.segmentation import require_confidence
 from model.inference.segmenter import Segmenter
 from model.inference.tile_queue import TileQueue
 from model.inference.tiling import TilePlan, plan_tiles
 from model.labels import LabelSet
-from model.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,9 @@ class SceneWork:
         """What the result depends on, as a digest."""
         return settings_digest(self.rows_key, replace(self.request, source="", out="", resume=False, style=False))
 
-    def to(self, request: SceneRequest, name: str, manifest: Manifest) -> SceneWork:
+    def to(self, request: SceneRequest, name: str, runtime: Runtime) -> SceneWork:
         """The work for another output of the same scene, of this name. Raises as `plan_work`."""
-        _check_polygons(request, self.place, name, manifest)
-        return replace(self, request=request, confidence=request.is_polygons and manifest.has_logits)
+        return replace(self, request=request, confidence=_has_confidence(request, self.place, name, runtime))
 
     def facts(self, runtime: Runtime) -> dict[str, str]:
         """What the result says of how it was made."""
@@ -104,9 +103,11 @@ class ClassAreas:
 
 
 def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWork:
-    """How the scene is segmented. Raises `SceneError`, `TilingError`, and `UnknownClass` for a class that the network lacks."""
-    manifest = runtime.manifest
-    _check_polygons(request, scene.place, scene.name, manifest)
+    """How the scene is segmented.
+
+    Raises `SceneError`, `TilingError`, `UnknownClass` for a class that the network lacks, and `NoConfidence`.
+    """
+    manifest, confidence = runtime.manifest, _has_confidence(request, scene.place, scene.name, runtime)
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
     working, gsd = scene.size, request.gsd
     if gsd is None and scene.place.is_on_earth:
@@ -122,7 +123,7 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     tile = Segmenter(runtime).tile(request.tile)
     tiles = plan_tiles(working, tile, request.overlap, request.blend)
     network = (runtime.identity, runtime.file_sha256)
-    return SceneWork(request, scene.place, bands, tiles, request.is_polygons and manifest.has_logits, network)
+    return SceneWork(request, scene.place, bands, tiles, confidence, network)
 
 
 def _source_identity(source: str) -> str:
@@ -140,12 +141,16 @@ def _sha256(path: str, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_polygons(request: SceneRequest, place: Place, name: str, manifest: Manifest) -> None:
+def _has_confidence(request: SceneRequest, place: Place, name: str, runtime: Runtime) -> bool:
+    """Whether the rows need confidence. Raises as `plan_work` for an output that the scene or the network does not allow."""
+    manifest, rendering = runtime.manifest, request.rendering
+    require_confidence(runtime, rendering)
     if request.is_polygons:
         metres_per_pixel(place, name)  # raises where there are none
         if request.kind == "geojson":
             place.to_degrees([[place.size[1] / 2, place.size[0] / 2]])  # likewise
         object_ids(request.classes, manifest.labels.classes)  # raises for a class that the network lacks
+    return rendering.needs_confidence_map and manifest.has_logits
 
 
 def segment_work(

@@ -42,6 +42,8 @@ def client(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     [
         ("tif", ".tif", {}, ()),
         ("cog", ".tif", {"overlap": "0.5", "blend": "hann"}, ("--cog", "--overlap", "0.5", "--blend", "hann")),
+        ("tif", ".tif", {"format": "confidence"}, ("--format", "confidence")),
+        ("gpkg", ".gpkg", {"min_confidence": "0.35"}, ("--min-confidence", "0.35")),
         ("geojson", ".geojson", {"min_area": "9m2", "gsd": "1"}, ("--min-area", "9m2", "--gsd", "1")),
         ("gpkg", ".gpkg", {"classes": "1,2", "topology": "shared", "bands": "3,2,1", "scale": "0,200"},
          ("--classes", "1,2", "--topology", "shared", "--bands", "3,2,1", "--scale", "0,200")),
@@ -113,6 +115,9 @@ def test_a_photo_that_is_not_read_has_a_problem_in_the_result(client: TestClient
         ({"output": "zip", "min_area": "5m2"}, 422, "5m2"),
         ({"output": "zip", "format": "json"}, 422, "format=json does not go with output=zip"),
         ({"output": "jsonl", "alpha": "0.5"}, 422, "alpha"),
+        ({"output": "gpkg", "format": "confidence"}, 422, "format: does not go with output=gpkg"),
+        ({"output": "tif", "format": "png"}, 422, "format=png is not for scenes; give format=geotiff or format=confidence"),
+        ({"output": "cog", "format": "confidence", "min_confidence": "0.5"}, 422, "leave min_confidence out"),
         ({"output": "tif", "bands": "9"}, 422, "has no band 9"),
         ({"output": "tif", "bands": "1,2"}, 422, "the network sees 3 bands"),
         ({"output": "tif", "gsd": "0.001"}, 422, "give a --gsd of at least"),
