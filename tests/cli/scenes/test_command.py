@@ -188,6 +188,10 @@ def test_an_end_of_the_writer_ends_the_threads_and_keeps_rows(
         (["a.tif", "-o", "out.tif", "--server", "http://localhost"], "leave it out, or add --job"),
         (["a.tif", "-o", "a.tif"], "would overwrite the scene"),
         (["a.tif", "a.tif", "-o", "out.tif"], "takes one scene, got 2; give --scenes tif and a folder"),
+        (
+            ["a.tif", "-o", "out.tif", "--extent", "1,2,3,4"],
+            "extent needs the system of its numbers, such as 1,2,3,4,EPSG:4326",
+        ),
         (["b.tif", "-o", "out.tif"], "no file 'b.tif'"),
         ([".", "-o", "out.tif"], "'.' is a folder; -o out.tif takes one scene"),
         (["b*.tif", "-o", "out", "--scenes", "tif"], "no scenes in 'b*.tif'"),
