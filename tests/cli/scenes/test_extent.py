@@ -143,6 +143,7 @@ def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
             f"0,0,1,1,{UTM}",
             f"the extent misses a.tif: in {UTM} the extent is x 0 to 1, y 0 to 1, and a.tif is x {CORNER[0]:.9g}",
         ),
+        ("-9,2,-8,4,EPSG:4326", "misses a.tif: in EPSG:4326 the extent is x -9 to -8, y 2 to 4, and a.tif is x 8.29"),
         (f"9,2,3,4,{UTM}", "LEFT must be below RIGHT"),
         ("1,2,3,4,EPSG:99999999", "EPSG:99999999 is no coordinate system that is known"),
         ("line.geojson", "line.geojson: feature 0 is no valid polygon (a LineString: Valid Geometry)"),
