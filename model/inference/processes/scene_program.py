@@ -181,5 +181,6 @@ def _error_head(error: Exception, task: SceneTask) -> dict[str, object]:
     elif isinstance(error, OSError) and error.errno in NO_SPACE:
         error = NoRoom("there is no room on the service's disk; try again later")
     head = error_head(error)
-    message = str(head["message"]).replace(task.request.source, NAME)
-    return head | {"message": message.replace(os.path.join(task.folder, ""), "")}
+    return head | {
+        "message": str(head["message"]).replace(task.request.source, NAME).replace(os.path.join(task.folder, ""), "")
+    }
