@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.classes import VOID, Label, object_ids
+from imaging.classes import Label, object_ids
 from imaging.coco import coco_document
 from imaging.conversion import STORED_LAYOUTS
 from imaging.cutout import ObjectBox, cut_out, cutout_file
@@ -25,7 +25,7 @@ from imaging.polygons import REGIONS_AT_ONCE, MultiPolygon, to_lists, trace
 from imaging.rendering import Rendering
 from imaging.runs import ColumnRuns, column_runs, encode_rle
 from imaging.shapes import shapes_answer
-from imaging.shown import choose_regions
+from imaging.shown import choose_regions, without_unsure
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,7 @@ class SegmentedImage:
         """
         result = self.result
         if (least := rendering.min_confidence) > 0:
-            lowest = np.searchsorted(np.arange(256) / 255, least)  # the least value of the confidence map that is not below
-            class_map = np.where(self._confidence() < lowest, np.uint8(VOID), result.class_map)
+            class_map = without_unsure(result.class_map, self._confidence(), least)
             means = mean_confidences(class_map, self._confidence())
             result = replace(result, class_map=class_map, mean_confidence=means)
         if rendering.chooses_regions:
