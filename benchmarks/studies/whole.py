@@ -1,22 +1,24 @@
-"""Measures which share of its own classes a converted network gives: with `--tile whole`, that in int8, and in tiles.
+"""Measures which share of its own classes a converted network gives, with `--tile whole` and in tiles.
 
     PYTHONPATH=. python benchmarks/studies/whole.py OUT.json [NETWORK...]
 
 A network's own classes: those that ONNX Runtime gives for the bare photo. If it refuses the photo's sides, or gives a map of
 another size: for the photo, extended by zeros to the multiple that `fcn-convert` has measured, and cut afterwards. Weights are
 random, but PP-OCR's; random scores are scaled so that each class is shown, and each photo has a text. `told` are the lines of
-`fcn-convert`. It needs transformers, monai, segmentation_models_pytorch and rapidocr.
+`fcn-convert`; what photos cost is not measured. It needs transformers, monai, segmentation_models_pytorch and rapidocr.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from importlib.metadata import files
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import segmentation_models_pytorch as smp
@@ -35,9 +37,8 @@ from model.labels import numbered_labels
 from training.converting.conversion import compare, convert
 from training.converting.graph import ConversionError
 from training.converting.pixels import Normalisation
-from training.converting.proof import SAMPLES, Original, Pixels, photographs
+from training.converting.proof import Original, Pixels, photographs
 from training.converting.request import ConversionRequest
-from training.publishing.quantisation import export_int8
 from training.reporting.machine import commit, machine
 
 NAMES = ["background", "leaf", "stem", "soil", "weed"]
@@ -64,27 +65,30 @@ def networks() -> dict[str, Any]:
 
 
 class Scores(torch.nn.Module):
-    """A network's scores, whose mean of each class on an image is 0, and whose deviation is 1."""
+    """A network's scores, whose mean of each class on images is 0, and deviation 1; batch norms have their statistics."""
 
-    def __init__(self, network: Any, image: torch.Tensor) -> None:
+    def __init__(self, network: Any, images: torch.Tensor) -> None:
         super().__init__()
-        self.network, self.mean, self.deviation = network.eval(), torch.zeros(1), torch.ones(1)
+        self.network, self.mean, self.deviation = network.train(), torch.zeros(1), torch.ones(1)
+        for module in network.modules():
+            module.momentum = None  # of a batch norm: its statistics are those of all images
         with torch.no_grad():
-            self.deviation, self.mean = torch.std_mean(self(image), (0, 2, 3), keepdim=True)
+            network(images)
+            self.deviation, self.mean = torch.std_mean(self.eval()(images), (0, 2, 3), keepdim=True)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         scores = self.network(image)
         scores = scores if isinstance(scores, torch.Tensor) else next(iter(scores.values()))
         if scores.ndim == 3:  # of tokens
             cells = image.shape[2] // PATCH, image.shape[3] // PATCH
-            scores = scores[:, 1:, : len(NAMES)].transpose(1, 2).reshape(1, len(NAMES), *cells)
+            scores = scores[:, 1:, : len(NAMES)].transpose(1, 2).reshape(-1, len(NAMES), *cells)
         return (scores - self.mean) / self.deviation
 
 
-def export(network: Any, photo: Pixels, path: Path) -> Path:
-    image = torch.from_numpy(NORMALISATION.apply(scale(photo, (448, 672)))).permute(2, 0, 1)[None]
+def export(network: Any, photos: list[Pixels], path: Path) -> Path:
+    images = torch.from_numpy(np.stack([NORMALISATION.apply(scale(photo, (448, 672))).transpose(2, 0, 1) for photo in photos]))
     torch.onnx.export(
-        Scores(network, image), (image,), path, dynamo=False, opset_version=17, input_names=["image"],
+        Scores(network, images), (images[:1],), path, dynamo=False, opset_version=17, input_names=["image"],
         output_names=["logits"], dynamic_axes={"image": {2: "height", 3: "width"}, "logits": {2: "rows", 3: "columns"}},
     )  # fmt: skip
     return path
@@ -94,24 +98,23 @@ def own_classes(original: Original, picture: Pixels, multiple: int) -> Pixels:
     """The ids (height, width) of the network itself."""
     height, width = picture.shape[:2]
     for sides in ((height, width), (height + -height % multiple, width + -width % multiple)):
-        try:
+        with suppress(ConversionError):
             (scores,) = map(torch.from_numpy, original(picture, sides).values())
-        except ConversionError:
-            continue
-        stride = sides[0] // scores.shape[2]
-        if (scores.shape[2] * stride, scores.shape[3] * stride) == sides:
-            scores = torch.cat([1 - scores, scores], 1) if scores.shape[1] == 1 else scores
-            return torch.nn.functional.interpolate(scores, sides, mode="bilinear")[0].argmax(0).numpy()[:height, :width]
+            stride = sides[0] // scores.shape[2]
+            if (scores.shape[2] * stride, scores.shape[3] * stride) == sides:
+                scores = torch.cat([1 - scores, scores], 1) if scores.shape[1] == 1 else scores
+                return torch.nn.functional.interpolate(scores, sides, mode="bilinear")[0].argmax(0).numpy()[:height, :width]
     raise RuntimeError(f"the network gives no map of {width}x{height} pixels")
 
 
 def measure(name: str, network: Any, photos: list[Pixels], folder: Path) -> dict[str, Any]:
     """The shares by way and size of the photo, and what `fcn-convert` tells. network: a torch module, or an ONNX file."""
-    source = network if isinstance(network, Path) else export(network, photos[0], folder / "network.onnx")
+    source = network if isinstance(network, Path) else export(network, photos, folder / "network.onnx")
     target = folder / "served.onnx"
     labels = numbered_labels(["background", "text"] if name == OCR else NAMES)
     tiled, whole = (ConversionRequest(source, target, labels, NORMALISATION, tile=tile) for tile in (None, WHOLE))
-    manifest, ending = convert(whole, print)
+    with patch("training.converting.conversion.measured", lambda _, whole, memory_mb: whole):
+        manifest, ending = convert(whole, print)
     assert manifest.whole
     pictures = [scale(photo, size) for photo, size in zip(cycle(photos), SIZES, strict=False)]
     own = [own_classes(ending.original, picture, manifest.whole.multiple) for picture in pictures]
@@ -122,8 +125,7 @@ def measure(name: str, network: Any, photos: list[Pixels], folder: Path) -> dict
         return {f"{each.shape[1]}x{each.shape[0]}": round(float(each.mean()), 5) for each in equal}
 
     row: dict[str, Any] = {"most_frequent": round(max(float(np.bincount(ids.ravel()).max() / ids.size) for ids in own), 3)}
-    row |= {"difference": manifest.training["proof"]["largest_difference"], "whole": shares(target)}
-    row["int8"] = shares(export_int8(target, SAMPLES, photos=3, avx2=False))
+    row["whole"] = shares(target)
     _, ending = convert(tiled, print)
     row |= {"tiles": shares(target), "told": list[str]()}
     compare(tiled, ending, row["told"].append)
