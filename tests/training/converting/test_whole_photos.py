@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,11 @@ from imaging.decoding import scale
 from imaging.errors import ImageTooLarge
 from model.imported_network import UNMEASURED, Whole
 from model.inference.plan import Options
+from model.inference.runtimes.openvino_runtime import MOST_SHAPES, CompiledNetwork
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import WHOLE, TilingError
 from tests.support.images import make_photo
+from tests.support.polling import HANG_S, wait_until
 from tests.support.training.conversions import converted, imagenet_pixels, original_output
 from tests.support.training.foreign_networks import foreign_network
 from tests.support.training.whole_networks import Patches, UNet, exported
@@ -161,7 +164,27 @@ def test_what_is_kept_of_shapes_is_bounded(tmp_path: Path, monkeypatch: pytest.M
     )
     for side in range(130):
         runtime.logits([make_photo(32, 32 + side)])
+        wait_until(lambda: not runtime._compiling)
     assert (len(compiled), len(runtime._shapes), len(network._idle), runtime.max_concurrency) == (2, 30, 0, 1)
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_photo_does_not_wait_until_the_network_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, runtime = converted(foreign_network(tmp_path / "net.onnx"), tile=WHOLE)
+    former, may_end, caller = runtime._networks[0], threading.Event(), threading.current_thread()
+
+    def compile_later(*arguments: Any, **options: Any) -> CompiledNetwork:
+        assert threading.current_thread() is not caller
+        assert may_end.wait(HANG_S)
+        return CompiledNetwork(*arguments, **options)
+
+    monkeypatch.setattr("model.inference.runtimes.openvino_runtime.CompiledNetwork", compile_later)
+    for side in range(2 * MOST_SHAPES):
+        runtime.logits([make_photo(32, 32 + side)])
+    assert runtime._networks == [former]
+    may_end.set()
+    wait_until(lambda: runtime._networks != [former])
+    assert runtime.logits([make_photo(32, 40)]).shape == (1, 3, 32, 40)
 
 
 @pytest.mark.long
