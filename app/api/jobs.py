@@ -65,7 +65,7 @@ FORMATS = {"zip": "png", "coco": "coco", "jsonl": "json"}
 """The format of a photo's answer by the job's output, unless the request names one."""
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 SIGNATURE_BYTES = 256
-router = APIRouter()
+router = APIRouter(tags=["jobs"])
 off_router = APIRouter(include_in_schema=False)
 
 
