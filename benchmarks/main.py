@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from benchmarks.harness import results
 from benchmarks.harness.load import available
 from benchmarks.peers import comparison
-from model.command_line import CommandParser
+from model.command_line import CommandParser, install_command
 
 HERE = Path(__file__).parent
 NAMES = (
@@ -25,6 +26,8 @@ BENCHES: dict[str, ModuleType] = {
     name: comparison if name == "peers" else import_module(f"benchmarks.benches.{name}") for name in NAMES
 }
 """Each has `run(quick=...)`, which gives a section of the results; and `missing()` if it cannot run everywhere."""
+PACKAGES = {"bulk": ("ray", "ray"), "scenes": ("rasterio", "geo"), "jobs": ("rasterio", "geo")}
+"""The package that a bench needs, and the extra that has it."""
 # run only when the command line names them
 BY_NAME = ("bulk", "scenes", "jobs", "page", "peers", "gpu", "soak", "hostile", "former")
 # need wrk
@@ -87,6 +90,9 @@ def missing(names: Sequence[str], peers: str | None, former: Path | None = None)
         return "--former is for the bench former; name that, or leave it out"
     if "former" in names and not former:
         return "former needs --former FOLDER, a checkout of the commit to compare with (git worktree add FOLDER COMMIT)"
+    for name, package, extra in [(name, *PACKAGES[name]) for name in names if name in PACKAGES]:
+        if not find_spec(package):
+            return f"{name} needs the package {package}: {install_command(extra)}"
     checks = [check for name in names if (check := getattr(BENCHES[name], "missing", None))]
     return next((reason for check in checks if (reason := check())), None)
 

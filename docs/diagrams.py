@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from PIL import Image
 
+from docs.pictures import sheet
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
@@ -117,27 +118,21 @@ def forms(segmenter: Segmenter, folder: Path) -> None:
     polygons = json.loads(_answer(segmenter, Rendering("json", "polygons", tolerance=3)))["class_map"]["polygons"]
     photo = Image.open(PHOTO).convert("RGB")
     figure = Figure(figsize=(10.5, 8.2), layout="constrained")
-    pictures = [
-        ("photo", photo),
-        *((f"format={name}", _picture(data)) for name, data in answers.items()),
+    pictures = [("photo", photo), *((f"format={name}", _picture(data)) for name, data in answers.items())]
+    pictures += [
+        ("mask=polygons, tolerance 3", photo),
+        ("format=binary", _picture(_answer(segmenter, Rendering("binary")))),
+        ("format=color, min_confidence=0.9", _picture(_answer(segmenter, Rendering("color", min_confidence=0.9)))),
+        ("format=color, palette=labels", _picture(_answer(segmenter, Rendering("color", palette="labels")))),
     ]
     grid = figure.subplots(3, 3).flatten()
-    for axes, (title, picture) in zip(grid, pictures, strict=False):
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    for axes, (title, picture) in zip(grid, pictures, strict=True):
+        axes.imshow(picture, alpha=0.4 if title.startswith("mask") else 1)
         axes.set_title(title, fontsize=9)
-    grid[5].imshow(photo, alpha=0.4)
+        axes.axis("off")
     for regions in (value for id, value in polygons.items() if id != "0"):
         for outer, *_ in regions:
             grid[5].add_patch(Polygon(outer, fill=False, ec=ACCENT, lw=2))
-    grid[5].set_title("mask=polygons, tolerance 3", fontsize=9)
-    grid[6].imshow(_picture(_answer(segmenter, Rendering("binary"))))
-    grid[6].set_title("format=binary", fontsize=9)
-    grid[7].imshow(_picture(_answer(segmenter, Rendering("color", min_confidence=0.9))))
-    grid[7].set_title("format=color, min_confidence=0.9", fontsize=9)
-    grid[8].imshow(_picture(_answer(segmenter, Rendering("color", palette="labels"))))
-    grid[8].set_title("format=color, palette=labels", fontsize=9)
-    for axes in grid:
-        axes.axis("off")
     figure.savefig(folder / "forms.png", dpi=110, metadata={"Software": None})
 
 
@@ -154,25 +149,18 @@ def _picture(data: bytes) -> Image.Image:
 def cutouts(segmenter: Segmenter) -> Image.Image:
     """Photos before green, two in a row: each with a hard edge, and cut out as served."""
     pairs = [_pair(segmenter, DOCS / "photos" / f"{name}.jpg") for name in CUTOUT_NAMES]
-    rows = [pairs[start : start + 2] for start in range(0, len(pairs), 2)]
-    heights = [max(picture.height for picture in row) + GAP for row in rows]
-    sheet = Image.new("RGB", (4 * CUTOUT_WIDTH + GAP, sum(heights) - GAP), "white")
-    for index, row in enumerate(rows):
-        for column, picture in enumerate(row):
-            sheet.paste(picture, (column * (2 * CUTOUT_WIDTH + GAP), sum(heights[:index])))
-    return sheet
+    return sheet([pairs[start : start + 2] for start in range(0, len(pairs), 2)], GAP)
 
 
 def _pair(segmenter: Segmenter, path: Path) -> Image.Image:
     photo = Image.open(path).convert("RGB")
-    height = round(CUTOUT_WIDTH * photo.height / photo.width)
-    both = Image.new("RGB", (2 * CUTOUT_WIDTH, height))
-    for index, rendering in enumerate((Rendering("binary"), Rendering("cutout"))):
+    size, both = (CUTOUT_WIDTH, round(CUTOUT_WIDTH * photo.height / photo.width)), list[Image.Image]()
+    for rendering in (Rendering("binary"), Rendering("cutout")):
         answer = Image.open(io.BytesIO(_answer(segmenter, rendering, path)))
         picture = Image.new("RGB", photo.size, GREEN)
         picture.paste(photo, mask=answer.getchannel(answer.getbands()[-1]))
-        both.paste(picture.resize((CUTOUT_WIDTH, height)), (index * CUTOUT_WIDTH, 0))
-    return both
+        both.append(picture.resize(size))
+    return sheet([both], 0)
 
 
 def _answer(segmenter: Segmenter, rendering: Rendering, path: Path = PHOTO) -> bytes:

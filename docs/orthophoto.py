@@ -18,6 +18,8 @@ from PIL import Image, ImageDraw
 from rasterio import Affine
 from rasterio.warp import transform as change_system
 
+from docs.pictures import sheet
+
 SCENES = Path(__file__).parent / "scenes"
 SCENE, LABELS, EXTENT = (SCENES / name for name in ("osbs.tif", "osbs-labels.geojson", "osbs-extent.geojson"))
 SIDE, GAP = 440, 6  # of the pictures
@@ -31,19 +33,16 @@ def draw(classes: Path, polygons: Path, folder: Path) -> None:
     pictures = [photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS) for _ in range(3)]
     to_picture = Affine.scale(SIDE / photo.width, SIDE / photo.height) @ ~place
     for path, names in ((LABELS, _classes(LABELS)), (EXTENT, [""])):
-        for shape, name in zip(_shapes(path), names, strict=True):
-            outline = shapely.transform(shape, lambda x, y: tuple(change_system("OGC:CRS84", crs, x, y)), interleaved=False)
-            _outline(pictures[0], outline, to_picture, COLORS[name])
+        for shape, name in zip(shapes(path), names, strict=True):
+            in_scene = shapely.transform(shape, lambda x, y: tuple(change_system("OGC:CRS84", crs, x, y)), interleaved=False)
+            outline(pictures[0], in_scene, to_picture, COLORS[name])
     with rasterio.open(classes) as file:
         names_of_ids = {int(tag[6:]): name for tag, name in file.tags(1).items() if tag.startswith("CLASS_")}
         ids = file.read(1)
     pictures[1] = _colored(photo, ids, names_of_ids).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-    for shape in _shapes(polygons):
-        _outline(pictures[2], shape, to_picture, COLORS["crown"])
-    sheet = Image.new("RGB", (3 * SIDE + 2 * GAP, SIDE), "white")
-    for index, picture in enumerate(pictures):
-        sheet.paste(picture, (index * (SIDE + GAP), 0))
-    sheet.save(folder / "orthophoto.jpg", quality=80, optimize=True)
+    for shape in shapes(polygons):
+        outline(pictures[2], shape, to_picture, COLORS["crown"])
+    sheet([pictures], GAP).save(folder / "orthophoto.jpg", quality=80, optimize=True)
 
 
 def _classes(path: Path) -> list[str]:
@@ -51,7 +50,8 @@ def _classes(path: Path) -> list[str]:
     return [str(name) for name in dict(zip(facts["fields"], columns, strict=True))["class"]]
 
 
-def _shapes(path: Path) -> Iterable[shapely.Geometry]:
+def shapes(path: Path) -> Iterable[shapely.Geometry]:
+    """The geometries of a file."""
     geometries: Iterable[shapely.Geometry] = shapely.from_wkb(pyogrio.raw.read(path)[2])
     return geometries
 
@@ -65,11 +65,14 @@ def _colored(photo: Image.Image, ids: npt.NDArray[np.uint8], names: dict[int, st
     return Image.fromarray(np.rint(grey).astype(np.uint8))
 
 
-def _outline(picture: Image.Image, shape: shapely.Geometry, to_picture: Affine, color: tuple[int, int, int]) -> None:
+def outline(
+    picture: Image.Image, shape: shapely.Geometry, to_picture: Affine, color: tuple[int, int, int], width: int = 2
+) -> None:
+    """Draws the rings of a shape. width: of the line, in pixels."""
     pen = ImageDraw.Draw(picture)
     for ring in shapely.get_rings(shape):
         points = [to_picture @ (x, y) for x, y in shapely.get_coordinates(ring).tolist()]
-        pen.line([(float(x), float(y)) for x, y in points], fill=color, width=2)
+        pen.line([(float(x), float(y)) for x, y in points], fill=color, width=width)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from PIL import Image
@@ -30,7 +32,7 @@ def main(folder: Path = DOCS) -> None:
         for name in photos:
             data = (DOCS / "photos" / f"{name}.jpg").read_bytes()
             pictures += [_resize(data), _resize(segmenter.segment(data, segmenter.plan(data, options)).body)]
-        _row(pictures).save(folder / file, quality=88, optimize=True)
+        sheet([pictures], GAP).save(folder / file, quality=88, optimize=True)
 
 
 def _resize(data: bytes) -> Image.Image:
@@ -39,14 +41,15 @@ def _resize(data: bytes) -> Image.Image:
     return image.resize((round(image.width * HEIGHT / image.height), HEIGHT), Image.Resampling.LANCZOS)
 
 
-def _row(pictures: list[Image.Image]) -> Image.Image:
-    """The pictures side by side, on white."""
-    sheet = Image.new("RGB", (sum(picture.width + GAP for picture in pictures) - GAP, HEIGHT), "white")
-    left = 0
-    for picture in pictures:
-        sheet.paste(picture, (left, 0))
-        left += picture.width + GAP
-    return sheet
+def sheet(rows: Sequence[Sequence[Image.Image]], gap: int) -> Image.Image:
+    """Rows of pictures, on white. gap: pixels between two of them."""
+    tops = [0, *accumulate(max(picture.height for picture in row) + gap for row in rows)]
+    lefts = [[0, *accumulate(picture.width + gap for picture in row)] for row in rows]
+    whole = Image.new("RGB", (max(each[-1] for each in lefts) - gap, tops[-1] - gap), "white")
+    for index, row in enumerate(rows):
+        for left, picture in zip(lefts[index], row, strict=False):
+            whole.paste(picture, (left, tops[index]))
+    return whole
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyogrio.raw
 import rasterio
-import shapely
 from affine import Affine
-from PIL import Image, ImageDraw
+from PIL import Image
+
+from docs.orthophoto import outline, shapes
+from docs.pictures import sheet
 
 DOCS = Path(__file__).parent
 PIXEL = 0.01  # metres
@@ -49,17 +50,11 @@ def draw(scene: Path, classes: Path, polygons: Path, folder: Path) -> None:
     colors: npt.NDArray[np.uint8] = np.array([colormap[id][:3] for id in range(256)], np.uint8)
     colors[0], colors[255] = (72, 72, 72), (255, 255, 255)
     outline_picture = photo.copy()
-    pen = ImageDraw.Draw(outline_picture)
-    for geometry in pyogrio.raw.read(polygons)[2]:
-        for ring in shapely.get_rings(shapely.from_wkb(geometry)):
-            points = [~transform @ point for point in shapely.get_coordinates(ring).tolist()]
-            pen.line([tuple(point) for point in points], fill=(255, 230, 0), width=5)
-    pictures = [photo, Image.fromarray(colors[ids]), outline_picture]
-    height = round(WIDTH * photo.height / photo.width)
-    sheet = Image.new("RGB", (WIDTH, len(pictures) * (height + GAP) - GAP), "white")
-    for index, picture in enumerate(pictures):
-        sheet.paste(picture.resize((WIDTH, height), Image.Resampling.LANCZOS), (0, index * (height + GAP)))
-    sheet.save(folder / "maps.jpg", quality=85, optimize=True)
+    for shape in shapes(polygons):
+        outline(outline_picture, shape, ~transform, (255, 230, 0), width=5)
+    size = WIDTH, round(WIDTH * photo.height / photo.width)
+    pictures = [each.resize(size, Image.Resampling.LANCZOS) for each in (photo, Image.fromarray(colors[ids]), outline_picture)]
+    sheet([[picture] for picture in pictures], GAP).save(folder / "maps.jpg", quality=85, optimize=True)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from typing import Any
 
 from benchmarks.harness.images import ONE_MEGAPIXEL, photos
 from benchmarks.harness.results import Ratio, Row, Section
-from model.command_line import install_command
 from model.inference.cores import available_cores
 
 FEW, MANY = 60, 360
+JOBS = ("one process", 0, 0), ("one process, one thread", 0, 1), ("one node", 1, 1), ("two nodes", 2, 1)
+"""Each with its nodes of a cluster, and the threads of its network; 0 threads: one for each core."""
 STORE_BYTES = 80 << 20
 LONGEST_S = 1800
 TEXT = f"""\
@@ -33,12 +34,7 @@ def run(*, quick: bool) -> Section:
     rates: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folders = {count: _folder(Path(name, str(count)), count) for count in (few, many)}
-        for job, nodes, threads in (
-            ("one process", 0, 0),
-            ("one process, one thread", 0, 1),
-            ("one node", 1, 1),
-            ("two nodes", 2, 1),
-        ):
+        for job, nodes, threads in JOBS:
             with cluster(nodes) if nodes else nullcontext("") as address:
                 address_words = ["--address", address, "--min-actors", str(nodes), "--max-actors", str(nodes)] if nodes else []
                 words = [*address_words, "--threads", str(threads)]
@@ -51,15 +47,6 @@ def run(*, quick: bool) -> Section:
         Ratio("images a second, two nodes / one process", rates["two nodes"] / rates["one process"]),
     ]
     return Section("Bulk", TEXT.format(cores=available_cores()), rows, ratios)
-
-
-def missing() -> str | None:
-    """The reason why this bench cannot run here, or None."""
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        return f"bulk needs the package ray: {install_command('ray')}"
-    return None
 
 
 @contextmanager

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import astuple, dataclass
 
-import httpx
 import numpy as np
 
 from benchmarks.benches.runtimes import tiles, tiles_a_second
@@ -15,7 +13,6 @@ from benchmarks.harness.load import Sample, load
 from benchmarks.harness.processor_time import ProcessorTime
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import Server, service
-from model.command_line import install_command
 from model.inference.loading import load_runtime
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
@@ -44,8 +41,7 @@ class Counts:
 
     @classmethod
     def read(cls, server: Server) -> Counts:
-        text = httpx.get(f"{server.url}/metrics", timeout=60).raise_for_status().text
-        return cls(time.perf_counter(), **{name: value_of(series, text) for name, series in SERIES.items()})
+        return cls(time.perf_counter(), **{name: server.metric(series) for name, series in SERIES.items()})
 
     def since(self, earlier: Counts) -> Counts:
         return Counts(*(now - then for now, then in zip(astuple(self), astuple(earlier), strict=True)))
@@ -53,10 +49,8 @@ class Counts:
 
 def missing() -> str | None:
     """The reason why this bench cannot run here, or None if it can."""
-    try:
-        import torch
-    except ModuleNotFoundError:
-        return f"gpu needs PyTorch: {install_command('torch')}"
+    import torch
+
     return None if torch.cuda.is_available() else "gpu needs an NVIDIA GPU that PyTorch sees, and there is none"
 
 
@@ -119,13 +113,6 @@ def answers_a_second(seconds: float) -> tuple[list[Row], float]:
             wrong, answers = wrong + result.wrong, answers + count
         rows.append(Row.of(f"{name}, memory afterwards", [server.memory_mb()], "MB"))
     return rows, wrong / answers
-
-
-def value_of(series: str, text: str) -> float:
-    """The value of a series without labels in Prometheus text. Raises `RuntimeError` if there is none."""
-    if match := re.search(rf"^{series} (\S+)$", text, re.MULTILINE):
-        return float(match[1])
-    raise RuntimeError(f"the metrics have no {series}")
 
 
 def _name(runtime: Runtime) -> str:

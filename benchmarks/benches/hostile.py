@@ -123,6 +123,4 @@ def _post(url: str, data: bytes) -> None:
 def _cpu(server: Server) -> float:
     """CPU seconds of the server's process and of all its workers, ended ones included, which `/metrics` reports."""
     times = server.process.cpu_times()
-    text = httpx.get(f"{server.url}/metrics", timeout=60).text
-    line = next(line for line in text.splitlines() if line.startswith("segment_worker_cpu_seconds_total "))
-    return float(times.user + times.system + float(line.split()[1]))
+    return float(times.user + times.system + server.metric("segment_worker_cpu_seconds_total"))

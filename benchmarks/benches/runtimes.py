@@ -150,7 +150,7 @@ def _calls(runtime: Runtime, batch: list[Tile], end: float) -> int:
     return calls
 
 
-def main() -> int:
+def main() -> None:
     """Prints a runtime's times alone and its rate as JSON, and saves the class ids of the photographs' cells.
 
     Command line: kind (of `KINDS`), seconds, path of the class ids.
@@ -161,8 +161,7 @@ def main() -> int:
     measurement = {"ms": alone(network, photographs[0], seconds), "rate": rate(network, photographs[0], seconds)}
     np.save(path, [network(tile).argmax(0) for tile in photographs])
     print(json.dumps(measurement))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

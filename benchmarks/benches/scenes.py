@@ -1,4 +1,4 @@
-"""Segments scenes of up to ten gigapixels: memory by the width alone, the rate of the network, the pixels of the whole."""
+"""Segments scenes of up to ten gigapixels: memory by the width alone, and the rate of the network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -23,16 +22,13 @@ from PIL import Image
 from benchmarks.harness.images import ONE_MEGAPIXEL, photos
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import ROOT
-from model.command_line import install_command
 from model.inference.loading import load_runtime
-from model.inference.plan import Options
 from model.inference.runtime import Runtime, Tile
-from model.inference.segmenter import Segmenter
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 WIDTH = 100_000
 HEIGHTS = 10_000, 40_000, 100_000  # 1, 4 and 10 gigapixels
-DENSE, WHOLE = (4096, 6144), (1500, 2300)  # (height, width) of the scenes for the rate, and for the comparison
+DENSE = 4096, 6144  # (height, width) of the scene for the rate
 ROUNDS = 3
 SEGMENT = "import sys; from cli.start import segment; sys.exit(segment())"
 MOST_BYTES = 1.5e9
@@ -42,13 +38,7 @@ TEXT = """\
 pixels wide, of {gigapixels} gigapixels; one of 500 squares of 1024 pixels has photos, the rest no data, where every block is
 read and written, and the network does not run. Rate: a scene of {megapixels:.0f} megapixels of photos, JPEG in tiles, from
 opening it to the finished file, in turn with its tiles in the same scheduler alone. Reading, classes and writing use the same
-cores, so the ratio of the rates is at most that of the processor seconds. Pixels: a scene of {whole:.1f} megapixels against
-`Segmenter` on the whole image."""
-
-
-def missing() -> str | None:
-    """The reason why the bench cannot run here, or None if it can."""
-    return None if find_spec("rasterio") else f"scenes needs the package rasterio: {install_command('geo')}"
+cores, so the ratio of the rates is at most that of the processor seconds."""
 
 
 def run(*, quick: bool) -> Section:
@@ -57,7 +47,6 @@ def run(*, quick: bool) -> Section:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         scenes, alone = costs(place, dense)
-        differing = differing_pixels(place)
         peaks = [peak_bytes(place, height) for height in heights]
     rows = [
         Row.of("scene, from opening it to the finished file", [cost.rate for cost in scenes], "megapixels/s"),
@@ -65,21 +54,18 @@ def run(*, quick: bool) -> Section:
         Row.of("scene, processor seconds / wall time", [cost.cores for cost in scenes], "cores"),
         Row.of("the network alone, processor seconds / wall time", [cost.cores for cost in alone], "cores"),
     ]
-    for height, (peak, seconds) in zip(heights, peaks, strict=True):
-        size = f"{height * WIDTH / 1e9:g} gigapixels"
-        rows += [Row.of(f"{size}, peak memory", [peak / 1e6], "MB"), Row.of(f"{size}, time", [seconds], "s")]
+    sizes = [f"{height * WIDTH / 1e9:g}" for height in heights]
+    for size, (peak, seconds) in zip(sizes, peaks, strict=True):
+        rows.append(Row.of(f"{size} gigapixels, peak memory", [peak / 1e6], "MB"))
+        rows.append(Row.of(f"{size} gigapixels, time", [seconds], "s"))
     memory = [peak for peak, _ in peaks]
     ratios = [
         Ratio("rate of the scene / of the network alone on its tiles", _ratio(scenes, alone, "rate"), at_least=0.95),
         Ratio("processor seconds of the network alone / of the scene", _ratio(alone, scenes, "processor_s")),
-        Ratio("pixels that differ from the whole image's", float(differing), at_most=0),
         Ratio("largest / smallest peak memory", max(memory) / min(memory), at_most=1.1),
         Ratio("largest peak memory, in GB", max(memory) / 1e9, at_most=MOST_BYTES / 1e9),
     ]
-    text = TEXT.format(
-        width=WIDTH, gigapixels=", ".join(f"{height * WIDTH / 1e9:g}" for height in heights),
-        megapixels=dense[0] * dense[1] / 1e6, whole=WHOLE[0] * WHOLE[1] / 1e6,
-    )  # fmt: skip
+    text = TEXT.format(width=WIDTH, gigapixels=", ".join(sizes), megapixels=dense[0] * dense[1] / 1e6)
     return Section("Scenes", text, rows, ratios)
 
 
@@ -203,20 +189,3 @@ def run_network(runtime: Runtime, sample: list[Tile], count: int) -> None:
                 pending.popleft().result()
         while pending:
             pending.popleft().result()
-
-
-def differing_pixels(folder: Path) -> int:
-    """How many pixels of a scene have another class than those of the whole image in memory."""
-    import rasterio
-
-    from cli.scenes import segment_one
-    from model.inference.scenes.request import SceneRequest
-
-    scene, out = folder / "whole.tif", folder / "whole-out.tif"
-    pixels = photos_side_by_side(*WHOLE)
-    write_scene(scene, pixels)
-    runtime = load_runtime(find_files(DEFAULT_WEIGHTS))
-    segment_one([SceneRequest(str(scene), str(out))], runtime)
-    whole = Segmenter(runtime)(pixels, Options(side="native")).class_map
-    with rasterio.open(out) as file:
-        return int((file.read(1) != whole).sum())

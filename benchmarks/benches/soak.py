@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import statistics
-import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from itertools import combinations
 from typing import NamedTuple
 
 import httpx
 
+from benchmarks.harness.load import repeat
 from benchmarks.harness.results import Ratio, Row, Section
 from benchmarks.harness.serving import ROOT, Server, service
 from benchmarks.harness.traffic import Outcome, Traffic, encoded_photos
@@ -44,36 +44,23 @@ class Round(NamedTuple):
     memory_mb: float
 
 
-class Health:
-    """Asks for `/health/live` on a thread while the block runs.
+@contextmanager
+def health_checks(url: str) -> Iterator[tuple[list[float], list[bool]]]:
+    """Asks for `/health/live` on a thread while the block runs; yields the seconds of each check, and whether it had a 200."""
+    seconds, good = list[float](), list[bool]()
+    with httpx.Client(base_url=url, timeout=30) as client:
 
-    seconds: of each check. failures: number of checks without an answer of 200.
-    """
+        def ask() -> None:
+            start = time.perf_counter()
+            try:
+                good.append(client.get("/health/live").status_code == httpx.codes.OK)
+            except httpx.TransportError:
+                good.append(False)
+            seconds.append(time.perf_counter() - start)
+            time.sleep(PROBE_S)
 
-    def __init__(self, url: str) -> None:
-        self.seconds: list[float] = []
-        self.failures = 0
-        self._url = url
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Health:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=30) as client:
-            while not self._stop.wait(PROBE_S):
-                start = time.perf_counter()
-                try:
-                    self.failures += client.get("/health/live").status_code != httpx.codes.OK
-                except httpx.TransportError:
-                    self.failures += 1
-                self.seconds.append(time.perf_counter() - start)
+        with repeat(ask):
+            yield seconds, good
 
 
 def run(*, quick: bool, minutes: float = MINUTES) -> Section:
@@ -82,7 +69,7 @@ def run(*, quick: bool, minutes: float = MINUTES) -> Section:
     count = max(LEAST_ROUNDS, round(seconds / ROUND_S))
     with (
         service(environment=image_variables(), log_level="error") as server,
-        Health(server.url) as health,
+        health_checks(server.url) as (health_s, good),
         ExitStack() as open_clients,
     ):
         clients = [open_clients.enter_context(closing(Traffic(server.url, photos, digests, seed))) for seed in range(CLIENTS)]
@@ -94,7 +81,7 @@ def run(*, quick: bool, minutes: float = MINUTES) -> Section:
             rounds.append(Round(len(outcomes), idle_memory(server)))
         outcomes += clients[0].again(QUICK_AGAIN if quick else None)
     changes = sum(client.changes for client in clients)
-    return Section("Soak", TEXT, *summary(outcomes, rounds, health.seconds, health.failures, changes))
+    return Section("Soak", TEXT, *summary(outcomes, rounds, health_s, good.count(False), changes))
 
 
 def a_round(clients: Sequence[Traffic], seconds: float) -> list[Outcome]:

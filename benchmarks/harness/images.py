@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.harness.image_files import file_of
 from benchmarks.harness.load import Sample
 from benchmarks.harness.serving import ROOT
 from model.inference.loading import load_runtime
@@ -28,9 +28,7 @@ def photo(name: str, size: tuple[int, int]) -> bytes:
         pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
     noise = np.random.default_rng(size[0]).standard_normal((size[1], size[0], 1), np.float32)
     noise *= GRAIN
-    buffer = io.BytesIO()
-    Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
+    return file_of(Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)), "JPEG", quality=90)
 
 
 def photos(sizes: Sequence[tuple[int, int]]) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -58,6 +59,13 @@ class Server:
             with suppress(psutil.NoSuchProcess):  # the server may replace a worker meanwhile
                 total += process.memory_full_info().pss
         return total / 1e6
+
+    def metric(self, series: str) -> float:
+        """The value of a series without labels in `/metrics`. Raises `RuntimeError` if there is none."""
+        text = httpx.get(f"{self.url}/metrics", timeout=60).raise_for_status().text
+        if match := re.search(rf"^{series} (\S+)$", text, re.MULTILINE):
+            return float(match[1])
+        raise RuntimeError(f"the metrics have no {series}")
 
     def has_loaded(self, library: str) -> bool:
         """Whether a file whose name contains `library` is mapped into one of the processes."""

@@ -18,9 +18,10 @@ from training.converting.inputs import NetworkInput
 from training.converting.outputs import ID_LOGIT, LEAST_PROBABILITY, NetworkOutput
 from training.converting.pixels import Normalisation
 from training.converting.samples import OutputLayout
+from training.publishing.onnx_files import OURS
 
 INPUT, OUTPUT = "pixels", "logits"
-PREFIX, OURS = "network/", "fcn/"  # of the network's names that are ours too, and of our nodes
+PREFIX = "network/"  # of the network's names that are ours too
 LEAST_IR_VERSION = 8  # of the file format: before 4, constants are inputs too
 UNIT = 32  # sides of tiles are its multiples
 

@@ -19,6 +19,9 @@ from model.weights_file import EXPORT_SUFFIXES, MASTER_SUFFIX, find_files, load_
 from model.whole_file import write_file
 from training.publishing.card import imported_card, write_card
 
+OURS = "fcn/"
+"""Begins the names of our nodes around an imported network."""
+
 
 def export_path(path: Path, precision: str) -> Path:
     """The path of the export in this precision. path: of a master, or of an imported network's float32 file, its own export."""

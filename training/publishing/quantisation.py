@@ -18,7 +18,7 @@ from model.inference.segmenter import Segmenter
 from model.regular_file import read_regular_file
 from model.weights_file import load_weights
 from training.data.files import images_below
-from training.publishing.onnx_files import export_path, network_digest, read_imported, save_manifest, write_export
+from training.publishing.onnx_files import OURS, export_path, network_digest, read_imported, save_manifest, write_export
 
 INPUT = "pixels"
 MOST_PHOTOS = 300  # unless the command says otherwise
@@ -39,6 +39,7 @@ def export_int8(path: Path, folder: Path, *, photos: int, avx2: bool) -> Path:
     """
     import nncf
     import onnx
+    from nncf.quantization.advanced_parameters import QuantizationParameters
 
     source = export_path(path, "float32")
     tiles = list(calibration_tiles(Segmenter(OpenVINORuntime(source)), folder, photos))
@@ -49,15 +50,18 @@ def export_int8(path: Path, folder: Path, *, photos: int, avx2: bool) -> Path:
             file=sys.stderr,
         )
     model = onnx.load(source)
+    # with tokens, what NNCF takes for channels may be places in the photo
+    are_channels = all(node.op_type != "MatMul" for node in model.graph.node)
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
     network = nncf.quantize(
         model,
         nncf.Dataset(tiles, lambda tile: {INPUT: tile[None]}),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(tiles),
-        ignored_scope=nncf.IgnoredScope(names=convolutions[:KEPT]),
+        ignored_scope=nncf.IgnoredScope(names=convolutions[:KEPT], patterns=[f"{OURS}.*"], validate=False),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
-            overflow_fix=nncf.OverflowFix.ENABLE if avx2 else nncf.OverflowFix.FIRST_LAYER
+            overflow_fix=nncf.OverflowFix.ENABLE if avx2 else nncf.OverflowFix.FIRST_LAYER,
+            activations_quantization_params=QuantizationParameters(per_channel=None if are_channels else False),
         ),
     )
     return write_int8(path, network)

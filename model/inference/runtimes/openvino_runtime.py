@@ -134,8 +134,8 @@ class OpenVINORuntime(Runtime):
     Both must give bit-identical logits, so the first tile of each shape runs in both. If they differ, or if the second
     compilation fails, `max_concurrency` becomes 1. Raises `WeightsError` or `RuntimeUnavailable`.
 
-    Whole photos run one at a time, in the first. They have any shape: it is compiled anew after `MOST_SHAPES`, and keeps no
-    request, whose buffers are as large as its photo, nor maps of large ones.
+    Whole photos run one at a time, in the first. They have any shape: after `MOST_SHAPES`, a separate thread compiles it anew,
+    while it goes on. It keeps no request, whose buffers are as large as its photo, nor maps of large ones.
     """
 
     version = openvino.__version__.split("-")[0]
@@ -152,7 +152,7 @@ class OpenVINORuntime(Runtime):
         self._networks = [CompiledNetwork(export, threads=self.threads, streams=1)]
         # the first array initialises OpenVINO's numpy binding; two threads that do so at the same time never finish
         openvino.Tensor(np.zeros(1, np.uint8))
-        self._lock = threading.Lock()  # guards `_calls` and `_compiling`
+        self._lock = threading.Lock()  # guards `_calls`, `_compiling`, `_shapes`
         self._calls = 0
         self._compiling = False
         self._compared_shapes: set[tuple[int, ...]] = set()
@@ -191,11 +191,20 @@ class OpenVINORuntime(Runtime):
         return facts | {"instructions": self.identity.instructions or "unknown", "file_sha256": file_sha256}
 
     def _renew(self, shape: tuple[int, ...]) -> None:
-        """Compiles the network anew before the shape of a whole photo that is one too many. The lock is held."""
+        """Has the network compiled anew from the shape of a whole photo on that is one too many. The lock is held."""
         self._shapes.add(shape)
-        if len(self._shapes) > MOST_SHAPES:
+        if len(self._shapes) > MOST_SHAPES and not self._compiling:
+            self._compiling, self._shapes = True, {shape}
+            threading.Thread(target=self._compile_anew, name="compile-anew", daemon=False).start()
+
+    def _compile_anew(self) -> None:
+        try:
             self._networks = [CompiledNetwork(self._export, threads=self.threads, streams=1)]
-            self._shapes = {shape}
+        except RuntimeUnavailable as error:  # the next `MOST_SHAPES` shapes try it again
+            log.warning("%s: the network, which keeps memory for each shape, stays: %s", self.identity.name, error)
+        finally:
+            with self._lock:
+                self._compiling = False
 
     def _compile_streams(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,20 +15,24 @@ import numpy.typing as npt
 import pytest
 import torch
 from torch import nn
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from imaging.decoding import scale
 from imaging.errors import ImageTooLarge
 from model.imported_network import UNMEASURED, Whole
 from model.inference.plan import Options
+from model.inference.runtimes.openvino_runtime import MOST_SHAPES, CompiledNetwork, OpenVINORuntime
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import WHOLE, TilingError
-from tests.support.images import make_photo
+from model.inference.tiling import WHOLE, Size, TilingError
+from tests.support.images import encode, make_photo
+from tests.support.polling import HANG_S, wait_until
 from tests.support.training.conversions import converted, imagenet_pixels, original_output
 from tests.support.training.foreign_networks import foreign_network
 from tests.support.training.whole_networks import Patches, UNet, exported
 from tests.support.variants import long
 from training.converting.graph import ConversionError
 from training.converting.proof import photographs
+from training.publishing.quantisation import export_int8
 
 SIZES = ((480, 640), (483, 648), (960, 1280), (500, 333))
 CURVE = (76_800, 1 << 20, 0.1), (614_400, 8 << 20, 0.8)
@@ -152,16 +157,50 @@ def test_the_cost_of_a_photo_lies_between_those_that_were_measured() -> None:
 
 
 @pytest.mark.usefixtures("unmeasured")
-def test_what_is_kept_of_shapes_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_of_shapes_is_bounded_and_no_photo_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, runtime = converted(foreign_network(tmp_path / "net.onnx"), tile=WHOLE)
-    compiled: list[object] = []
-    network = runtime._networks[0]
-    monkeypatch.setattr(
-        "model.inference.runtimes.openvino_runtime.CompiledNetwork", lambda *_, **__: compiled.append(network) or network
+    former, caller, may_end, compiled = (
+        runtime._networks,
+        threading.current_thread(),
+        threading.Event(),
+        list[CompiledNetwork](),
     )
+
+    def compile_later(*arguments: Any, **options: Any) -> CompiledNetwork:
+        assert threading.current_thread() is not caller
+        assert may_end.wait(HANG_S)
+        compiled.append(CompiledNetwork(*arguments, **options))
+        return compiled[-1]
+
+    monkeypatch.setattr("model.inference.runtimes.openvino_runtime.CompiledNetwork", compile_later)
     for side in range(130):
-        runtime.logits([make_photo(32, 32 + side)])
-    assert (len(compiled), len(runtime._shapes), len(network._idle), runtime.max_concurrency) == (2, 30, 0, 1)
+        if side == 2 * MOST_SHAPES:
+            assert runtime._networks is former
+            may_end.set()
+            wait_until(lambda: not runtime._compiling)
+        assert runtime.logits([make_photo(32, 32 + side)]).shape == (1, 3, 32, 32 + side)
+    wait_until(lambda: runtime._networks == compiled[1:])
+    assert (len(compiled), len(runtime._shapes), len(compiled[1]._idle), runtime.max_concurrency) == (2, 30, 0, 1)
+
+
+@pytest.mark.long
+@pytest.mark.torch
+@pytest.mark.usefixtures("unmeasured")
+@pytest.mark.parametrize("tile", [None, WHOLE], ids=["tiles", "whole"])
+@pytest.mark.parametrize("network", ["sigmoid", "segformer"])
+def test_a_converted_network_in_int8(tmp_path: Path, network: str, tile: Size | None) -> None:
+    source, classes = tmp_path / "net.onnx", 2 if network == "sigmoid" else 3
+    if network == "segformer":
+        sizes = {"hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4, "decoder_hidden_size": 16}
+        exported(source, SegformerForSemanticSegmentation(SegformerConfig(id2label=dict.fromkeys(range(3), ""), **sizes)))
+    else:
+        foreign_network(source, ending=network, classes=1)
+    _, runtime = converted(source, classes=classes, tile=tile)
+    for index, size in enumerate(((97, 131), (131, 97), (400, 600))):
+        (tmp_path / f"{index}.png").write_bytes(encode(make_photo(*size), "PNG"))
+    int8 = OpenVINORuntime(export_int8(tmp_path / "converted.onnx", tmp_path, photos=3, avx2=False))
+    maps = [Segmenter(each)(make_photo(320, 448), Options(side="native")).class_map for each in (runtime, int8)]
+    assert (maps[0] == maps[1]).mean() > 0.9
 
 
 @pytest.mark.long
