@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.body import DEFAULT_NAME, RequestBody
 from app.api.errors import BadParameter, BadRequest, NotFound, RangeNotSatisfiable, Undecodable, UnsupportedType, explain
 from app.api.job_schemas import (
+    FAILED,
     JOB_MODEL,
     LIMIT,
     NAMES,
@@ -33,6 +34,7 @@ from app.api.job_schemas import (
     RESULT,
     SENDING,
     SUBMISSION,
+    SUCCESS,
     UNKNOWN_JOB,
     JobPage,
     JobStatus,
@@ -51,6 +53,7 @@ from app.serving.jobs.store import GONE
 from app.serving.photos import PhotoTask
 from app.serving.registry import Model
 from app.serving.service import Service
+from app.serving.webhook import parse_address
 from app.settings import Settings
 from imaging.classes import class_id
 from imaging.decoding import IMAGE_FORMATS
@@ -60,7 +63,8 @@ from model.inference.plan import MODEL
 from model.inference.scenes.request import KINDS, scene_parameters
 from model.printable import printable
 
-ANY = {MODEL.name, OUTPUT.name}
+CALLBACKS = {SUCCESS.name, FAILED.name}
+ANY = {MODEL.name, OUTPUT.name} | CALLBACKS
 FORMATS = {"zip": "png", "coco": "coco", "jsonl": "json"}
 """The format of a photo's answer by the job's output, unless the request names one."""
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
@@ -124,6 +128,7 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
             parameters = {name: value for name, value in query.items() if name not in ANY}
             sha256 = model.segmenter.runtime.identity.sha256
             job = Job(id, owner, client, query["output"], parameters, model.name, sha256, created=now())
+            job.success_uri, job.failed_uri = (query.get(each.name, "") for each in (SUCCESS, FAILED))
             scene = job.is_scene and _check_scene(job, folder, names, jobs, service.settings, model)
             await while_connected(request, scene or _check_photos(job, folder, names, model))
         await jobs.submit(job)
@@ -226,13 +231,18 @@ def _check(query: Query, service: Service) -> None:
     own_names = scene_parameters(KINDS[MEDIA_TYPES[output][0]]) if is_scene else QUERY_PARAMETERS
     if others := [name for name in query if name not in ANY | own_names.keys()]:
         raise BadParameter(f"{others[0]}: does not go with output={output}; leave it out")
+    for name in CALLBACKS & query.keys():
+        try:
+            parse_address(query[name], service.settings.callback_origins)
+        except ValueError as error:
+            raise BadParameter(f"{name}: {error}") from None
     service.registry.get(query.get("model"))
     if output not in (outputs := available_outputs()):
         advice = f"give one of {', '.join(outputs)} (photos); the operator can install the extra geo"
         raise BadParameter(f"output={output} needs rasterio and pyogrio, which the service lacks; {advice}")
     if is_scene:
         return
-    own = {name: value for name, value in query.items() if name != OUTPUT.name}
+    own = {name: value for name, value in query.items() if name not in {OUTPUT.name, *CALLBACKS}}
     form = own.setdefault("format", FORMATS[output])
     fitting = {"coco": form == "coco", "jsonl": form in ("json", "hf"), "zip": form not in ("coco", "json", "hf")}
     if not fitting[output]:
@@ -283,8 +293,18 @@ def _format(folder: Path, index: int) -> str:
         return format_of(file.read(SIGNATURE_BYTES))
 
 
+def document(root_path: str, job: Job) -> bytes:
+    """A job's state as JSON, as its route answers it. root_path: under which a proxy serves the service."""
+    return _status_at(f"{root_path}/jobs", job).model_dump_json(by_alias=True).encode()
+
+
 def _status(request: Request, job: Job) -> JobStatus:
-    address = f"{_address(request)}/{job.id}"
+    return _status_at(_address(request), job)
+
+
+def _status_at(jobs: str, job: Job) -> JobStatus:
+    """jobs: the path of `/jobs`."""
+    address = f"{jobs}/{job.id}"
     links = [_link(address, "self")]
     if job.status == "successful":
         links.append(_link(f"{address}/results", RESULTS, MEDIA_TYPES[job.output][1]))
