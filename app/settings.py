@@ -324,6 +324,6 @@ def read_settings(variables: Mapping[str, str] = os.environ, env_file: Path = EN
             setting = str(entry["loc"][0])
             name = sources[setting][0] if setting in sources else f"{PREFIX}{setting.upper()}"
             problem = entry.get("ctx", {}).get("error", entry["msg"])
-            value = "" if setting == "api_keys" else f", got {excerpt(entry['input'])}"  # never a key
+            value = f", got {excerpt(entry['input'])}" if setting not in names or names[setting].repr else ""  # never a key
             lines.append(f"{name}: {problem}{value}")
         raise SettingsError("\n".join(lines)) from None
