@@ -16,6 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 
 from app.serving import webhook
@@ -189,7 +190,7 @@ def test_an_endless_or_broken_answer_ends_the_delivery(answer: bytes) -> None:
         threading.Thread(target=flood, args=(server, answer)).start()
         origin = f"http://127.0.0.1:{server.getsockname()[1]}"
         webhooks = webhook.Webhooks([origin], KEY)
-        with pytest.raises((OSError, webhook.h11.RemoteProtocolError)):
+        with pytest.raises((OSError, h11.RemoteProtocolError)):
             asyncio.run(webhooks.send(parse_address(origin, [origin]), "a", b"{}"))
         webhooks.close()
 
