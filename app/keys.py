@@ -1,13 +1,16 @@
-"""API keys: how they are written, in settings and files."""
+"""API keys, and the secret of callbacks: how they are written, in settings and files."""
 
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from contextlib import suppress
 from pathlib import Path
 
 from app.variables import read_text
 
 KEY = re.compile(r"(?!['\"#])[ -~]+(?<!['\"])")
+SECRET_PREFIX, SECRET_BYTES = "whsec_", range(24, 65)  # as Standard Webhooks says
 KEY_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 
@@ -36,3 +39,12 @@ def check_keys(lines: tuple[str, ...]) -> tuple[str, ...]:
             form = "KEY or NAME:KEY, the name of up to 64 letters, digits and . _ @ -, the key of printable ASCII"
             raise ValueError(f"key {number} is not {form}, without quotes around it and # before it")
     return lines
+
+
+def parse_secret(text: str) -> bytes:
+    """The key of signatures, from `whsec_` and base64. Raises `ValueError`, which does not show it."""
+    with suppress(ValueError):
+        secret = b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
+        if text.startswith(SECRET_PREFIX) and len(secret) in SECRET_BYTES:
+            return secret
+    raise ValueError("must be whsec_ and 24 to 64 random bytes in base64: echo whsec_$(openssl rand -base64 32)")

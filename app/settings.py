@@ -19,7 +19,7 @@ from pydantic import (
     field_validator,
 )
 
-from app.keys import check_keys, read_keys
+from app.keys import check_keys, parse_secret, read_keys
 from app.origins import check_hosts, check_networks, check_origins
 from app.platform_variables import Platform, implied_settings
 from app.variables import ENV_FILE, PREFIX, SettingsError, read_env_file, read_variables
@@ -128,6 +128,12 @@ class Settings(BaseModel):
     jobs_days: Finite = Field(7, gt=0, le=3650)
     """days after which a job that has ended is removed, with its result"""
 
+    callback_origins: Annotated[CommaSeparated, AfterValidator(check_origins)] = ()
+    """comma-separated origins, such as `https://app.example.com`, to which jobs may tell that they have ended"""
+
+    callback_secret: str = Field("", repr=False)
+    """what signs these calls: `whsec_` and 24 to 64 random bytes in base64"""
+
     memory_mb: int = Field(0, ge=0)
     """most memory that all requests use together, in 10^6 bytes, without the network's; 0: derived from the control group or
     the machine"""
@@ -196,6 +202,22 @@ class Settings(BaseModel):
             raise ValueError("is for jobs, which are off; set SEGMENT_JOBS_DIR to a folder for them, or unset this")
         if info.field_name == "jobs_mb" and value < (upload := info.data.get("job_upload_mb", 0)):
             raise ValueError(f"must be at least SEGMENT_JOB_UPLOAD_MB, which is {upload:g}: one body may fill it")
+        return value
+
+    @field_validator("callback_origins")
+    @classmethod
+    def _callback_origins(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not all(origin.startswith(("http://", "https://")) for origin in value):
+            raise ValueError("each must be an origin such as https://app.example.com; * and null open too much")
+        if value and not info.data.get("jobs_dir", True):
+            raise ValueError("is for jobs, which are off; set SEGMENT_JOBS_DIR to a folder for them, or unset this")
+        return value
+
+    @field_validator("callback_secret")
+    @classmethod
+    def _callback_secret(cls, value: str, info: ValidationInfo) -> str:
+        if value or info.data.get("callback_origins"):
+            parse_secret(value)
         return value
 
     @field_validator("api_keys_file")
@@ -302,6 +324,6 @@ def read_settings(variables: Mapping[str, str] = os.environ, env_file: Path = EN
             setting = str(entry["loc"][0])
             name = sources[setting][0] if setting in sources else f"{PREFIX}{setting.upper()}"
             problem = entry.get("ctx", {}).get("error", entry["msg"])
-            value = "" if setting == "api_keys" else f", got {excerpt(entry['input'])}"  # never a key
+            value = f", got {excerpt(entry['input'])}" if setting not in names or names[setting].repr else ""  # never a key
             lines.append(f"{name}: {problem}{value}")
         raise SettingsError("\n".join(lines)) from None

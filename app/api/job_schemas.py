@@ -35,6 +35,8 @@ OUTPUT = Parameter(
     type=Output,
     help="what becomes of a scene: `tif`, `cog`, `gpkg` or `geojson`; of photos: `zip`, `coco` or `jsonl`",
 )
+SUCCESS = Parameter(name="successUri", type=str, help="address that is called once the job is successful")
+FAILED = Parameter(name="failedUri", type=str, help="address that is called once the job has failed")
 LIMIT = Parameter(name="limit", type=int, default=20, least=1, most=100, help="most jobs of a page")
 OFFSET = Parameter(name="offset", type=int, default=0, least=0, most=1_000_000, help="jobs before the page")
 MIN_AREA = replace(
@@ -42,7 +44,8 @@ MIN_AREA = replace(
     pattern=f"(?:{AREA_PATTERN}|{SQUARE_METRES})",
     values="an area such as 200, 0.1% or, of scenes, 5m2",
 )
-JOB_FIELDS: dict[str, Any] = QUERY_FIELDS | {each.name: field_of(each) for each in (OUTPUT, MIN_AREA, *SCENE.values())}
+OWN = (OUTPUT, SUCCESS, FAILED, MIN_AREA, *SCENE.values())
+JOB_FIELDS: dict[str, Any] = QUERY_FIELDS | {each.name: field_of(each) for each in OWN}
 JOB_MODEL = create_model("JobModel", __doc__="Query parameters of `/jobs`.", **JOB_FIELDS)
 """Checks the parameters of a job."""
 NAMES = JOB_MODEL.model_fields.keys()

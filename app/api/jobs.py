@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.body import DEFAULT_NAME, RequestBody
 from app.api.errors import BadParameter, BadRequest, NotFound, RangeNotSatisfiable, Undecodable, UnsupportedType, explain
 from app.api.job_schemas import (
+    FAILED,
     JOB_MODEL,
     LIMIT,
     NAMES,
@@ -33,6 +34,7 @@ from app.api.job_schemas import (
     RESULT,
     SENDING,
     SUBMISSION,
+    SUCCESS,
     UNKNOWN_JOB,
     JobPage,
     JobStatus,
@@ -51,6 +53,7 @@ from app.serving.jobs.store import GONE
 from app.serving.photos import PhotoTask
 from app.serving.registry import Model
 from app.serving.service import Service
+from app.serving.webhook import parse_address
 from app.settings import Settings
 from imaging.classes import class_id
 from imaging.decoding import IMAGE_FORMATS
@@ -61,7 +64,8 @@ from model.inference.plan import MODEL
 from model.inference.scenes.request import KINDS, SceneRequest, scene_parameters
 from model.printable import excerpt, printable
 
-ANY = {MODEL.name, OUTPUT.name}
+CALLBACKS = {SUCCESS.name, FAILED.name}
+ANY = {MODEL.name, OUTPUT.name} | CALLBACKS
 FORMATS = {"zip": "png", "coco": "coco", "jsonl": "json"}
 """The format of a photo's answer by the job's output, unless the request names one."""
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
@@ -128,6 +132,7 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
                 await asyncio.to_thread((folder / WORK / AREA).write_text, extent, "utf-8")
             sha256 = model.segmenter.runtime.identity.sha256
             job = Job(id, owner, client, query["output"], parameters, model.name, sha256, created=now())
+            job.success_uri, job.failed_uri = (query.get(each.name, "") for each in (SUCCESS, FAILED))
             scene = job.is_scene and _check_scene(job, folder, names, jobs, service.settings, model)
             await while_connected(request, scene or _check_photos(job, folder, names, model))
         await jobs.submit(job)
@@ -230,6 +235,11 @@ def _check(query: Query, service: Service) -> None:
     own_names = scene_parameters(KINDS[MEDIA_TYPES[output][0]]) if is_scene else QUERY_PARAMETERS
     if others := [name for name in query if name not in ANY | own_names.keys()]:
         raise BadParameter(f"{others[0]}: does not go with output={output}; leave it out")
+    for name in CALLBACKS & query.keys():
+        try:
+            parse_address(query[name], service.settings.callback_origins)
+        except ValueError as error:
+            raise BadParameter(f"{name}: {error}") from None
     service.registry.get(query.get("model"))
     if output not in (outputs := available_outputs()):
         advice = f"give one of {', '.join(outputs)} (photos); the operator can install the extra geo"
@@ -244,7 +254,7 @@ def _check(query: Query, service: Service) -> None:
         except ValueError as error:
             raise BadParameter(str(error)) from error
         return
-    own = {name: value for name, value in query.items() if name != OUTPUT.name}
+    own = {name: value for name, value in query.items() if name not in {OUTPUT.name, *CALLBACKS}}
     form = own.setdefault("format", FORMATS[output])
     fitting = {"coco": form == "coco", "jsonl": form in ("json", "hf"), "zip": form not in ("coco", "json", "hf")}
     if not fitting[output]:
@@ -291,8 +301,18 @@ def _format(folder: Path, index: int) -> str:
         return format_of(file.read(SIGNATURE_BYTES))
 
 
+def document(root_path: str, job: Job) -> bytes:
+    """A job's state as JSON, as its route answers it. root_path: under which a proxy serves the service."""
+    return _status_at(f"{root_path}/jobs", job).model_dump_json(by_alias=True).encode()
+
+
 def _status(request: Request, job: Job) -> JobStatus:
-    address = f"{_address(request)}/{job.id}"
+    return _status_at(_address(request), job)
+
+
+def _status_at(jobs: str, job: Job) -> JobStatus:
+    """jobs: the path of `/jobs`."""
+    address = f"{jobs}/{job.id}"
     links = [_link(address, "self")]
     if job.status == "successful":
         links.append(_link(f"{address}/results", RESULTS, MEDIA_TYPES[job.output][1]))

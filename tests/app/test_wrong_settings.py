@@ -56,6 +56,9 @@ VALUES = [
         ("API_KEYS", f"one,{line}", "key 2 is not KEY or NAME:KEY")
         for line in (":zebra", "alice:", "a\x1b[31m:zebra", "é:zebra", "zébra", "x" * 65 + ":zebra", " : zebra")
     ),
+    ("CALLBACK_ORIGINS", "*", "open too much"),
+    ("CALLBACK_ORIGINS", "https://a.example", "set SEGMENT_JOBS_DIR"),
+    *(("CALLBACK_SECRET", value, "must be whsec_ and 24 to 64") for value in ("zebra", "whsec_zebra", "whsec_emVicmE=")),
     ("PROTECT_ALL", "true", "there is no key to ask for"),
     ("WEIGHTS_SHA256", "abc", "each must be 64 hexadecimal digits"),
     ("WEIGHTS_SHA256", f"{DIGEST},{DIGEST}", "there must be one for each of the 1 weights files, got 2"),

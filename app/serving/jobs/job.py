@@ -50,7 +50,7 @@ class Job:
     id: 128 random bits. owner: of `check_key`, who alone may see it. client: who sent it, for fair turns. parameters: of the
     request, checked. sha256: of the weights that it began with. progress: 0 to 100. crashes: ends of its process, or of the
     service, since its progress; while it is in work, one is counted in advance. bytes: of its files on the disk, as they were
-    measured last.
+    measured last. success_uri, failed_uri: where its end is told; empty once it was. tries: to do so, that failed.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
@@ -71,10 +71,18 @@ class Job:
     message: str = "it waits for its turn"
     crashes: int = 0
     bytes: int = 0
+    success_uri: str = ""
+    failed_uri: str = ""
+    tries: int = 0
 
     @property
     def is_open(self) -> bool:
         return self.status in OPEN
+
+    @property
+    def callback(self) -> str:
+        """Where its end is to be told; empty if nowhere."""
+        return {"successful": self.success_uri, "failed": self.failed_uri}.get(self.status, "")
 
     @property
     def account(self) -> str:

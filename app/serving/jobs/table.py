@@ -29,6 +29,10 @@ class JobTable:
         """The jobs that have not ended, the oldest first."""
         return list(self._open.values())
 
+    def ended_jobs(self) -> list[Job]:
+        """The jobs that have ended, the first that ended first."""
+        return list(self._ended.values())
+
     def page(self, owner: str, offset: int, limit: int) -> tuple[list[Job], int]:
         """So many of the jobs of an owner, the newest first, behind the first `offset`; and how many it has."""
         jobs = self._accounts[owner].all if owner in self._accounts else []

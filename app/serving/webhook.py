@@ -1,0 +1,130 @@
+"""Sends a signed POST, as Standard Webhooks 1.0 describes, to an address whose origin the operator has named.
+
+Nothing but the status of the answer is read, on the event loop: no redirect is followed, no proxy used, and a name is resolved
+once, in threads that nothing else needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import re
+import socket
+import ssl
+import time
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import h11
+
+from app.origins import check_origins
+from model.command_line import package_version
+
+TIMEOUT_S = 10.0  # of one delivery, from the resolution of the name to the status
+MOST_ANSWER = 1 << 16  # bytes up to the status, with what comes before it (1xx)
+RESOLVING_THREADS = 4
+ADDRESS = re.compile(r"https?://[!-\"$-\[\]-~]+")  # printable ASCII without # and a backslash
+LONGEST = 2000  # letters of an address
+PORTS = {"http": 80, "https": 443}
+
+
+class Address(NamedTuple):
+    """Where to send to. origin: as in the settings. target: path and query."""
+
+    origin: str
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+
+def parse_address(text: str, origins: Collection[str]) -> Address:
+    """Reads an address whose origin is one of these. Raises `ValueError`, which does not show its path and query."""
+    try:
+        if not ADDRESS.fullmatch(text) or len(text) > LONGEST:
+            raise ValueError
+        parts = urlsplit(text)
+        (origin,) = check_origins((f"{parts.scheme}://{parts.netloc}",))
+        port = parts.port or PORTS[parts.scheme]
+    except ValueError:
+        form = f"http:// or https://, a host and a path, in at most {LONGEST} printable ASCII letters"
+        raise ValueError(f"must be {form}, without a user, a fragment and backslashes") from None
+    if origin not in origins:
+        raise ValueError(f"SEGMENT_CALLBACK_ORIGINS of the service does not name {origin}; the operator can add it")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(origin, parts.scheme, parts.hostname or "", port, target)
+
+
+class Webhooks:
+    """Sends to these origins, signed with this key. Only for the event loop."""
+
+    def __init__(self, origins: Collection[str], secret: bytes) -> None:
+        self.origins, self._secret = origins, secret
+        self._resolvers = ThreadPoolExecutor(RESOLVING_THREADS, "webhook-names")
+        self._context = ssl.create_default_context() if any(each.startswith("https:") for each in origins) else None
+
+    async def send(self, address: Address, id: str, body: bytes) -> int:
+        """Posts a JSON body, and gives the status of the answer.
+
+        Raises `OSError` (also `TimeoutError`) or `h11.RemoteProtocolError` if there is none.
+        """
+        seconds = str(int(time.time()))
+        digest = hmac.digest(self._secret, f"{id}.{seconds}.".encode() + body, hashlib.sha256)
+        headers = {
+            "Host": address.origin.partition("://")[2],
+            "User-Agent": f"fcn-segment/{package_version()}",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            "webhook-id": id,
+            "webhook-timestamp": seconds,
+            "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        }
+        request = h11.Request(method="POST", target=address.target, headers=list(headers.items()))
+        async with asyncio.timeout(TIMEOUT_S):
+            reader, writer = await self._connect(address)
+            try:
+                connection = h11.Connection(h11.CLIENT, MOST_ANSWER)
+                for event in (request, h11.Data(data=body), h11.EndOfMessage()):
+                    writer.write(connection.send(event) or b"")
+                await writer.drain()
+                return await _status(reader, connection)
+            finally:
+                writer.transport.abort()
+
+    async def _connect(self, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to one of the addresses that the name has now."""
+        resolve, loop = socket.getaddrinfo, asyncio.get_running_loop()
+        resolved = await loop.run_in_executor(
+            self._resolvers, lambda: resolve(address.host, address.port, type=socket.SOCK_STREAM)
+        )
+        errors = list[OSError]()
+        for family, *_, (host, *_) in resolved:
+            tls = {"ssl": self._context, "server_hostname": address.host} if address.scheme == "https" else {}
+            try:
+                return await asyncio.open_connection(host, address.port, family=family, **tls)  # type: ignore[arg-type]
+            except OSError as error:
+                errors.append(error)
+        raise errors[0]
+
+    def close(self) -> None:
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
+
+
+async def _status(reader: asyncio.StreamReader, connection: h11.Connection) -> int:
+    """The status of an answer, of which nothing more is read."""
+    count = 0
+    while not isinstance(event := connection.next_event(), h11.Response):
+        if event is h11.NEED_DATA:
+            data = await reader.read(4096)
+            count += len(data)
+            if count > MOST_ANSWER:
+                raise ConnectionError(f"the answer has more than {MOST_ANSWER} bytes before its status")
+            connection.receive_data(data)
+        elif isinstance(event, h11.ConnectionClosed):
+            raise ConnectionError("the connection was closed without an answer")
+    return event.status_code

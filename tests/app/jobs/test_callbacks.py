@@ -1,0 +1,207 @@
+"""A receiver that a job's sender names is told that it has ended: signed, at least once, at the cost of nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import h11
+import pytest
+
+from app.serving import webhook
+from app.serving.jobs import callbacks
+from app.serving.webhook import parse_address
+from tests.support.app.exchanges import PHOTO, assert_problem, service_of
+from tests.support.app.jobs import stored_jobs, submit_photos
+from tests.support.app.services import Serve, hold_model
+from tests.support.http_servers import Handler, LoopbackServer, running
+from tests.support.polling import wait_until
+
+KEY = bytes(range(32))
+SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
+PHOTOS = {"a.png": PHOTO}
+
+
+class Receiver(LoopbackServer):
+    """Keeps what comes. statuses: of its answers in turn; then 200. A path that begins with /slow waits for `release`."""
+
+    def __init__(self, *statuses: int) -> None:
+        super().__init__(Receiving)
+        self.calls, self.statuses, self.release = list[tuple[str, dict[str, str], bytes]](), list(statuses), threading.Event()
+
+
+class Receiving(Handler):
+    server: Receiver
+
+    def post(self) -> None:
+        self.server.calls.append((self.path, dict(self.headers), self.body()))
+        if self.path.startswith("/slow"):
+            self.server.release.wait(60)
+        status = self.server.statuses.pop(0) if self.server.statuses else HTTPStatus.OK
+        self.answer(status, b"", {"Location": f"{self.server.url}/elsewhere"} if status == HTTPStatus.FOUND else {})
+
+
+@contextmanager
+def receiver(*statuses: int) -> Iterator[Receiver]:
+    with running(Receiver(*statuses)) as server:
+        try:
+            yield server
+        finally:
+            server.release.set()
+
+
+def settings(folder: Path, *receivers: Receiver, **others: Any) -> dict[str, Any]:
+    return {
+        "jobs_dir": folder,
+        "callback_origins": ",".join(each.url for each in receivers),
+        "callback_secret": SECRET,
+    } | others
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callbacks, "FIRST_PAUSE_S", 0.05)
+
+
+def test_a_receiver_gets_the_state_of_the_job_signed_and_once(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with receiver() as server, serve(**settings(tmp_path, server)) as client, caplog.at_level(logging.INFO):
+        to = {"successUri": f"{server.url}/done?token=s3cret", "failedUri": f"{server.url}/failed"}
+        id = submit_photos(client, PHOTOS, output="jsonl", **to)
+        wait_until(lambda: bool(server.calls))
+        state = client.get(f"/jobs/{id}")
+        wait_until(lambda: not any(job.success_uri for job in stored_jobs(tmp_path)))
+    ((path, headers, body),) = server.calls
+    assert path == "/done?token=s3cret"
+    assert json.loads(body) | {"updated": ""} == state.json() | {"updated": ""}
+    assert json.loads(body)["status"] == "successful"
+    assert (headers["webhook-id"], headers["Content-Type"]) == (f"job_{id}", "application/json")
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    assert headers["webhook-signature"] == f"v1,{base64.b64encode(hmac.digest(KEY, signed, hashlib.sha256)).decode()}"
+    lines = [str(vars(record)) for record in caplog.records if record.name == "segment"]
+    assert lines
+    assert "s3cret" not in state.text + "".join(lines)
+
+
+@pytest.mark.parametrize(("statuses", "count"), [((500, 302, 404), 4), ((410,), 1)])
+def test_a_call_that_failed_comes_again_with_its_id_and_no_redirect_is_followed(
+    serve: Serve, tmp_path: Path, statuses: tuple[int, ...], count: int
+) -> None:
+    with receiver(*statuses) as server, serve(**settings(tmp_path, server)) as client:
+        submit_photos(client, PHOTOS, output="jsonl", successUri=f"{server.url}/a")
+        wait_until(lambda: stored_jobs(tmp_path)[0].status == "successful" and not stored_jobs(tmp_path)[0].callback)
+    assert [path for path, *_ in server.calls] == ["/a"] * count
+    assert len({headers["webhook-id"] for _, headers, _ in server.calls}) == 1
+
+
+def test_a_job_that_fails_calls_its_other_address(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiver() as server, serve(**settings(tmp_path, server)) as client, hold_model(service_of(client)) as hold:
+        to = {"successUri": f"{server.url}/done", "failedUri": f"{server.url}/failed"}
+        submit_photos(client, PHOTOS, output="jsonl", **to)
+        monkeypatch.setattr("app.serving.jobs.store.RESERVE_BYTES", 1 << 60)
+        wait_until(lambda: bool(server.calls))
+        hold.open()
+    assert [(path, json.loads(body)["status"]) for path, _, body in server.calls] == [("/failed", "failed")]
+
+
+def test_a_call_that_was_not_answered_comes_after_the_next_start(serve: Serve, tmp_path: Path) -> None:
+    with receiver() as server:
+        with serve(**settings(tmp_path, server)) as client:
+            id = submit_photos(client, PHOTOS, output="jsonl", successUri=f"{server.url}/slow")
+            wait_until(lambda: bool(server.calls))
+        server.release.set()
+        with serve(**settings(tmp_path, server)):
+            wait_until(lambda: len(server.calls) == 2)
+            wait_until(lambda: not stored_jobs(tmp_path)[0].callback)
+    assert {headers["webhook-id"] for _, headers, _ in server.calls} == {f"job_{id}"}
+
+
+def test_a_removed_job_calls_nobody(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callbacks, "FIRST_PAUSE_S", 1.0)
+    with receiver(500) as server, serve(**settings(tmp_path, server)) as client:
+        id = submit_photos(client, PHOTOS, output="jsonl", successUri=f"{server.url}/a")
+        wait_until(lambda: stored_jobs(tmp_path)[0].tries == 1)
+        client.delete(f"/jobs/{id}")
+        wait_until(lambda: not deliveries(client))
+    assert len(server.calls) == 1
+
+
+def deliveries(client: Any) -> int:
+    """How many deliveries wait or run."""
+    return len(client.app.state.jobs.ended.__self__._tasks)
+
+
+def test_slow_receivers_of_one_client_hold_neither_jobs_nor_the_calls_of_others(serve: Serve, tmp_path: Path) -> None:
+    with receiver() as slow, receiver() as server, serve(**settings(tmp_path, slow, server, api_keys="a:one,b:two")) as client:
+        client.headers["Authorization"] = "Bearer one"
+        for _ in range(callbacks.MOST_AT_ONCE + 2):
+            submit_photos(client, PHOTOS, output="jsonl", successUri=f"{slow.url}/slow")
+        client.headers["Authorization"] = "Bearer two"
+        submit_photos(client, PHOTOS, output="jsonl", successUri=f"{slow.url}/slow/b")
+        submit_photos(client, PHOTOS, output="jsonl", successUri=f"{server.url}/b")
+        wait_until(lambda: bool(server.calls))
+        assert len(slow.calls) == 2  # one of each client at a time
+
+
+@pytest.mark.parametrize("name", ["successUri", "failedUri"])
+def test_only_named_origins_are_called(serve: Serve, tmp_path: Path, name: str) -> None:
+    with receiver() as server, serve(**settings(tmp_path, server)) as client:
+        port = server.server_port
+        for text in (
+            f"http://127.0.0.1:{port + 1}/?q=s3cret", f"https://127.0.0.1:{port}/", f"http://127.0.0.1:{port}@example.com/",
+            f"http://user@127.0.0.1:{port}/", f"http://localhost:{port}/", f"http://[::ffff:127.0.0.1]:{port}/",
+            f"http://127.1:{port}/", f"http://127.0.0.1:{port}\\@example.com/", f"http://127.0.0.1:{port}/#s3cret", "ftp://a/",
+            f"http://127.0.0.1:{port}\r\nx: y", f"//127.0.0.1:{port}/", "", f"http://127.0.0.1:{port}/{'a' * 2000}",
+        ):  # fmt: skip
+            response = client.post("/jobs", params={"output": "jsonl", name: text}, files=[("file", ("a.png", PHOTO))])
+            assert_problem(response, 422)
+            detail = response.json()["detail"]
+            assert detail.startswith(f"{name}: ")
+            assert "s3cret" not in detail
+    with serve(jobs_dir=tmp_path / "off") as client:
+        response = client.post("/jobs", params={"output": "zip", name: "http://localhost/"}, files=[("file", ("a.png", PHOTO))])
+        assert_problem(response, 422, "SEGMENT_CALLBACK_ORIGINS")
+
+
+def test_an_address_is_what_it_says() -> None:
+    origins = ("https://example.com", "http://[::1]:9000")
+    assert parse_address("https://EXAMPLE.com:443/a/b?c=d", origins)[1:] == ("https", "example.com", 443, "/a/b?c=d")
+    assert parse_address("http://[::1]:9000", origins)[1:] == ("http", "::1", 9000, "/")
+    with pytest.raises(ValueError, match="does not name"):
+        parse_address("http://[0:0:0:0:0:0:0:1]:9000", origins)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 100 Continue\r\n\r\n", b"x-a: b\r\n", b"\0", b""])
+def test_an_endless_or_broken_answer_ends_the_delivery(answer: bytes) -> None:
+    """The answer comes again and again, or the connection is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=flood, args=(server, answer)).start()
+        origin = f"http://127.0.0.1:{server.getsockname()[1]}"
+        webhooks = webhook.Webhooks([origin], KEY)
+        with pytest.raises((OSError, h11.RemoteProtocolError)):
+            asyncio.run(webhooks.send(parse_address(origin, [origin]), "a", b"{}"))
+        webhooks.close()
+
+
+def flood(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        try:
+            start = b"" if answer.startswith((b"HTTP", b"\0")) or not answer else b"HTTP/1.1 200 OK\r\n"
+            connection.sendall(start)
+            while answer:
+                connection.sendall(answer * 100)
+        except OSError:
+            return
