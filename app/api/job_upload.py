@@ -96,8 +96,7 @@ async def receive_upload(
                 raise FormParserError(CUT_OFF)
     except FormParserError as error:
         raise unreadable(str(error)) from error
-    paths = [upload_path(folder, index) for index in range(len(upload.names))]
-    if not await asyncio.to_thread(lambda: any(path.stat().st_size for path in paths)):
+    if not await asyncio.to_thread(lambda: any(upload_path(folder, i).stat().st_size for i in range(len(upload.names)))):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
     return upload._replace(bytes=count)
 
