@@ -34,6 +34,7 @@ from model.printable import VALUE_LENGTH, printable
 MOST_FILES = 10_000  # of a form
 TOO_MANY = f"the form has more than {MOST_FILES} files, which is the limit; send several jobs"
 WRITE_BYTES = 1 << 20  # that are written at once
+FORM_BYTES = 1 << 16  # of a form that are read in a turn: some hundred files
 MEMORY_BYTES = 4 << 20  # of an upload, whatever its size
 MOST_S = 86_400.0  # that an upload may take; its rate has a limit besides
 
@@ -68,9 +69,11 @@ async def receive_upload(
         nonlocal count
         count, parts = count + len(pieces), pieces.count(delimiter) if delimiter else 0
         await check_room(count, min(MOST_FILES, len(upload.names) + parts))
-        async with turn():
-            await asyncio.sleep(await asyncio.to_thread(timed_write, bytes(pieces)))
-        pieces.clear()
+        size = FORM_BYTES if delimiter else len(pieces)
+        while pieces:
+            async with turn():
+                await asyncio.sleep(await asyncio.to_thread(timed_write, bytes(pieces[:size])))
+            del pieces[:size]
 
     def timed_write(data: bytes) -> float:
         start = time.thread_time()
