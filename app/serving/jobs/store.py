@@ -49,7 +49,8 @@ class JobStore(JobTable):
 
     Its jobs are there after `load`. Of places, bytes and files, uploads have what has arrived, and each client its `share`.
     What clients had beyond it while they were alone, and what jobs take beyond a limit while they run, the client with most
-    gives back. uploads: turns at writing what comes, and at removing. end_job: ends a job that has not ended, with these words.
+    gives back. uploads, removals: turns at writing what comes, and at removing. end_job: ends a job that has not ended, with
+    these words.
     """
 
     def __init__(self, folder: Path, most_bytes: float, days: float, clients: Clients | None = None) -> None:
@@ -57,7 +58,7 @@ class JobStore(JobTable):
         self.root, self._most = folder, Use(MOST_JOBS, int(most_bytes), MOST_FILES)
         self._days, self._clients = days, clients or Clients()
         self._lock = lock_folder(folder)
-        self.is_loaded, self.uploads = False, FairTurns(1)
+        self.is_loaded, self.uploads, self.removals = False, FairTurns(1), FairTurns(1)
         self.end_job: Callable[[Job, str], Awaitable[None]]
         self._holders, self._shares = dict[str, _Holder](), Shares()
         self._connections: dict[str, Client] = {}  # of uploads
@@ -261,7 +262,7 @@ class JobStore(JobTable):
             for reader in holder.readers:
                 reader.reason = "removed"
                 reader.close()
-            async with self.uploads.turn(holder.account):
+            async with self.removals.turn(holder.account):
                 await asyncio.to_thread(erase, self.root / id)
         finally:
             if id in self._holders:
