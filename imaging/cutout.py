@@ -28,7 +28,7 @@ from PIL import Image, ImageColor
 from imaging.arrays import Mask, Pixels
 from imaging.classes import VOID
 from imaging.deblocking import Blocks
-from imaging.encoding import PHOTOGRAPHS, ImageFormat, picture_file
+from imaging.encoding import ImageFormat, picture_file
 from imaging.islands import flatten_islands
 
 Plane = npt.NDArray[np.float32]
@@ -67,10 +67,12 @@ def cut_out(photo: Pixels, class_map: Pixels, class_ids: Collection[int], foregr
     colors = list(np.ascontiguousarray(scale.reduced(photo).transpose(2, 0, 1)))
     opacity = refined(photo, Blocks.of(photo), colors, inside, foreground, scale)
     opacity *= class_map != VOID
-    flatten_islands(opacity, inside.view(np.uint8), cell**2)
+    if bounds := Image.fromarray(inside | (opacity > 0)).getbbox():
+        extent = slice(bounds[1], bounds[3]), slice(bounds[0], bounds[2])
+        flatten_islands(opacity[extent], inside[extent].view(np.uint8), cell**2)
     del inside
-    planes = color_layers(colors, scale.reduced(opacity), [scale.radius(cells) for cells in COLOR_CELLS])
-    layers = [[Image.fromarray(np.float32(255) * plane) for plane in layer] for layer in zip(*planes, strict=True)]
+    layers = color_layers(colors, scale.reduced(opacity), [scale.radius(cells) for cells in COLOR_CELLS])
+    means = [[Image.fromarray(np.float32(255) * plane) for plane in of_color] for of_color in layers]
     pixels = np.zeros((height, width, 4), np.uint8)
     for tile, box in scale.tiles((height, width)):
         visible = opacity[tile]
@@ -81,10 +83,12 @@ def cut_out(photo: Pixels, class_map: Pixels, class_ids: Collection[int], foregr
         pixels.view(np.uint32)[..., 0][tile] *= visible > 0
         soft = (visible > 0) & (visible < 255)
         if soft.any():
-            object, background = (np.dstack([_enlarged(plane, soft.shape, box) for plane in layer])[soft] for layer in layers)
-            share = visible[soft, None].astype(np.float32) / np.float32(255)
-            mixture = share * object + (1 - share) * background
-            pixels[tile][soft, :3] = np.rint(object + share * (photo[tile][soft] - mixture)).clip(0, 255)
+            share = visible[soft].astype(np.float32) / np.float32(255)
+            for channel, of_color in enumerate(means):
+                object, background = (_enlarged(plane, soft.shape, box)[soft] for plane in of_color)
+                mixture = share * object + (1 - share) * background
+                color = np.rint(object + share * (photo[tile][..., channel][soft] - mixture)).clip(0, 255)
+                pixels[tile][..., channel][soft] = color
     return Image.fromarray(pixels)
 
 
@@ -109,7 +113,7 @@ def cutout_file(
         ground = Image.new("RGB", picture.size, background)
         ground.paste(picture, mask=picture.getchannel("A"))
         picture = ground
-    body = picture_file(picture, image_format, PHOTOGRAPHS[image_format], profile)
+    body = picture_file(picture, image_format, profile)
     return body, (bounds[0], bounds[1], bounds[2] - bounds[0], bounds[3] - bounds[1]) if bounds else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal
 
@@ -18,10 +18,10 @@ Palette = Sequence[tuple[int, int, int]]
 ImageFormat = Literal["png", "jpeg", "webp"]
 COLORS = 256
 BAND_PIXELS = 1 << 18  # compressed or blended in one step; small enough to stay in a core's cache
+CHUNK_BYTES = 1 << 20  # of compressed pixels
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_GREY, PNG_PALETTE, PNG_UP = 0, 3, 2  # two colour types (section 11) and a filter (section 9)
+PNG_GREY, PNG_RGB, PNG_PALETTE, PNG_RGBA, PNG_UP = 0, 2, 3, 6, 2  # colour types (section 11) and a filter (section 9)
 PHOTOGRAPHS: dict[ImageFormat, dict[str, Any]] = {
-    "png": {"compress_level": 1},
     "jpeg": {"quality": 85, "subsampling": 0},  # full colour resolution, since class borders differ in colour
     "webp": {"quality": 80, "method": 0},
 }
@@ -54,7 +54,7 @@ def color_picture(class_map: Pixels, palette: Palette, class_ids: Collection[int
     colors = palette_bytes([color if id in class_ids else (0, 0, 0) for id, color in enumerate(palette)])
     if image_format == "png":
         return _eight_bit_png(class_map, colors)
-    return picture_file(color_image(class_map, colors), image_format, FLAT[image_format])
+    return picture_file(color_image(class_map, colors), image_format, options=FLAT)
 
 
 def palette_bytes(palette: Palette) -> bytes:
@@ -72,36 +72,67 @@ def color_image(class_map: Pixels, palette: bytes) -> Image.Image:
 
 
 def _eight_bit_png(pixels: Pixels, palette: bytes = b"", values: Sequence[int] = ()) -> bytes:
-    """PNG (third edition) of 8-bit pixels (H, W): indices into a palette, or grey if there is none.
+    """PNG of 8-bit pixels (H, W): indices into a palette, or grey if there is none.
 
-    values: a table of 256 values that replace the pixels. Each row is stored as its difference to the row above and compressed
-    by run lengths, since class maps and confidence change little between rows. This takes half the time of Pillow, which tries
-    every filter, and no more bytes.
+    values: a table of 256 values that replace the pixels. Compressed by run lengths, since class maps and confidence change
+    little between rows.
     """
     height, width = pixels.shape
-    compressor = zlib.compressobj(strategy=zlib.Z_RLE)
-    rows, above, pieces = max(1, BAND_PIXELS // width), np.zeros(width, np.uint8), []
-    for top in range(0, height, rows):
-        band = pixels[top : top + rows]
-        if values:
-            band = np.asarray(Image.fromarray(band).point(values))
-        lines = np.empty((len(band), 1 + width), np.uint8)
+    bands: Iterable[Pixels] = (pixels[rows] for rows in _bands(height, width))
+    if values:
+        bands = (np.asarray(Image.fromarray(band).point(values)) for band in bands)
+    kind, chunks = (PNG_PALETTE, [(b"PLTE", palette)]) if palette else (PNG_GREY, [])
+    return _png(bands, (width, height), kind, chunks, zlib.compressobj(strategy=zlib.Z_RLE))
+
+
+def _png(
+    bands: Iterable[Pixels], size: tuple[int, int], kind: int, chunks: Sequence[tuple[bytes, bytes]], compressor: zlib._Compress
+) -> bytes:
+    """PNG (third edition) of 8-bit samples in bands of rows, uint8 (rows, samples), of this (width, height) and colour type.
+
+    chunks: what stands before the pixels. Each row is stored as its difference to the row above. This takes half the time of
+    Pillow, which tries every filter, and no more bytes.
+    """
+    file, pixels, above = io.BytesIO(), bytearray(), np.zeros(1, np.uint8)
+    file.write(PNG_SIGNATURE)
+    for chunk in ((b"IHDR", struct.pack(">IIBBBBB", *size, 8, kind, 0, 0, 0)), *chunks):
+        file.write(_chunk(*chunk))
+    for band in bands:
+        lines = np.empty((len(band), 1 + band.shape[1]), np.uint8)
         lines[:, 0] = PNG_UP
         np.subtract(band[0], above, out=lines[0, 1:])
         np.subtract(band[1:], band[:-1], out=lines[1:, 1:])
         above = band[-1]
-        pieces.append(compressor.compress(lines.data))
-    header = struct.pack(">IIBBBBB", width, height, 8, PNG_PALETTE if palette else PNG_GREY, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"PLTE", palette), (b"IDAT", b"".join([*pieces, compressor.flush()])), (b"IEND", b"")]
-    return PNG_SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks if content or kind == b"IEND")
+        pixels += compressor.compress(lines.data)
+        if len(pixels) >= CHUNK_BYTES:
+            file.write(_chunk(b"IDAT", pixels))
+            pixels.clear()
+    file.write(_chunk(b"IDAT", pixels + compressor.flush()) + _chunk(b"IEND", b""))
+    return file.getvalue()
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
+def _bands(height: int, width: int) -> list[slice]:
+    rows = max(1, BAND_PIXELS // width)
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def _chunk(kind: bytes, content: bytes | bytearray) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
-def picture_file(image: Image.Image, image_format: ImageFormat, options: dict[str, Any], profile: bytes | None = None) -> bytes:
-    """An image's file in this format, with these options of Pillow, and with this ICC profile."""
-    buffer = io.BytesIO()
-    image.save(buffer, image_format, **options, **({"icc_profile": profile} if profile else {}))
-    return buffer.getvalue()
+def picture_file(
+    image: Image.Image,
+    image_format: ImageFormat,
+    profile: bytes | None = None,
+    options: Mapping[ImageFormat, dict[str, Any]] = PHOTOGRAPHS,
+) -> bytes:
+    """The file of an RGB or RGBA image, with this ICC profile. options: of Pillow, for other formats than PNG."""
+    if image_format != "png":
+        buffer = io.BytesIO()
+        image.save(buffer, image_format, **options[image_format], **({"icc_profile": profile} if profile else {}))
+        return buffer.getvalue()
+    width, height = image.size
+    parts = (image.crop((0, rows.start, width, rows.stop)) for rows in _bands(height, width))
+    bands = (np.asarray(part).reshape(part.height, -1) for part in parts)
+    chunks = [(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))] if profile else []
+    return _png(bands, image.size, PNG_RGBA if image.mode == "RGBA" else PNG_RGB, chunks, zlib.compressobj(1))

@@ -53,6 +53,6 @@ def _remains(regions: Regions, objects: Regions, pixels: Integers, least: float)
 
 def _first_pixels(one: ColumnRuns, other: ColumnRuns) -> Integers:
     """The first pixel of each run of either map, counted row by row."""
-    columns, rows = np.divmod(np.union1d(one.starts, other.starts).astype(np.int64), one.height)
+    columns, rows = np.divmod(np.concatenate([one.starts, other.starts]).astype(np.int64), one.height)
     pixels: Integers = rows * one.width + columns
     return pixels

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 
 from imaging.arrays import Pixels
-from imaging.encoding import BAND_PIXELS, COLORS, PHOTOGRAPHS, ImageFormat, Palette, color_image, palette_bytes, picture_file
+from imaging.encoding import BAND_PIXELS, COLORS, ImageFormat, Palette, color_image, palette_bytes, picture_file
 from imaging.errors import AnswerTooLarge
 from imaging.palette import is_light
 from imaging.polygons import faces
@@ -65,7 +65,7 @@ def overlay_picture(
     class_names = {id: name for id, name in (names or {}).items() if id in class_ids}
     for name in place_names(class_map, replacements, class_names):
         _write(overlay, name, palette[name.id])
-    return picture_file(overlay, image_format, PHOTOGRAPHS[image_format], profile)
+    return picture_file(overlay, image_format, profile)
 
 
 def _replacements(class_ids: Collection[int]) -> list[int]:

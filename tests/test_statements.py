@@ -103,6 +103,11 @@ def test_the_design_names_every_file_of_a_folder(folder: str) -> None:
     assert names - files <= OTHERS
 
 
+def test_no_cell_of_the_design_has_more_than_sixty_words() -> None:
+    cells = [cell for line in DESIGN.splitlines() if line.startswith("|") for cell in re.split(r" \| |^\| | \|$", line)]
+    assert max(len(cell.split()) for cell in cells) <= 60
+
+
 def jpeg_of(width: int, height: int) -> bytes:
     """A JPEG whose header announces this size."""
     data = encode(make_photo(16, 16), "JPEG")

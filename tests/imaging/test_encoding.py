@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 
-from imaging.encoding import ImageFormat, binary_png, color_picture, grey_png, mask_png
+from imaging.encoding import ImageFormat, binary_png, color_picture, grey_png, mask_png, picture_file
 from model.labels import numbered_labels, voc_labels
 from tests.support.classes import NAMES
 from tests.support.images import Pixels, make_photo, open_image
@@ -75,3 +76,13 @@ def test_confidence_is_an_8_bit_grey_png() -> None:
     data = grey_png(values)
     assert IHDR.unpack(data[16:26]) == (14, 9, 8, 0)
     assert np.array_equal(np.asarray(open_image(data)), values)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_picture_is_a_png_in_several_pieces_that_has_every_pixel_and_the_profile(mode: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (701, 1003, len(mode)), np.uint8)
+    data = picture_file(Image.fromarray(noise), "png", profile=b"profile" * 100)
+    assert data.count(b"IDAT") > 1
+    with open_image(data) as picture:
+        assert (picture.mode, picture.info["icc_profile"]) == (mode, b"profile" * 100)
+        assert np.array_equal(np.asarray(picture), noise)
