@@ -20,7 +20,7 @@ from app.api.page import mount_page
 from app.api.schemas import REMARK
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
 from app.connections import ConnectionMiddleware
-from app.interop.sagemaker import sagemaker_router
+from app.interop import sagemaker, torchserve, x_anylabeling
 from app.interop.vertex_ai import vertex_ai_router
 from app.middleware import POLLED_PATHS, Refusals, RequestTelemetry
 from app.platform_variables import SAGEMAKER_PORT
@@ -40,7 +40,7 @@ TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."
 SAGEMAKER_ARGUMENT = "serve"  # SageMaker starts a container with it
 log = logging.getLogger("segment")
-PLATFORMS = {"sagemaker": sagemaker_router, "vertex_ai": vertex_ai_router}
+PLATFORMS = {"sagemaker": lambda _: sagemaker.router, "vertex_ai": vertex_ai_router}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -70,25 +70,18 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.service, app.state.jobs = service, jobs
-    paths = {segment.router.url_path_for("segment_image"), batch.router.url_path_for("segment_batch")}
-    polled_paths = set(POLLED_PATHS)
+    routers = [segment.router, batch.router, x_anylabeling.router, torchserve.router, *([jobs_api.router] if jobs else [])]
     if make_router := PLATFORMS.get(settings.platform):
-        platform = make_router(settings)
-        app.include_router(platform)  # before the others, so that a path of the platform is the platform's
-        paths.add(platform.url_path_for("platform_predict"))
-        polled_paths.add(platform.url_path_for("platform_health"))
-    app.include_router(segment.router, tags=["segmentation"])
-    app.include_router(batch.router, tags=["segmentation"])
-    if jobs:
-        app.include_router(jobs_api.router, tags=["jobs"])
-        paths.add(jobs_api.router.url_path_for("submit"))
-    else:
+        routers.insert(0, make_router(settings))  # before the others, so that a path of the platform is the platform's
+    for router in routers:
+        app.include_router(router)
+    if not jobs:
         app.include_router(jobs_api.off_router)
     app.include_router(state.router, tags=["state"])
     mount_page(app)
     install_handlers(app)
     # the middleware added last is the outermost: it sees a request first
-    app.add_middleware(Refusals, service=service, paths=paths)
+    app.add_middleware(Refusals, service=service, routes=[route for router in routers for route in router.routes])
     if settings.cors_origins:
         app.add_middleware(
             ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST", "DELETE"],
@@ -97,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
                 "X-Request-ID", "Location", "Server-Timing", "Retry-After", "ETag", *OBJECT_HEADERS.values(), REMARK,
             ],
         )  # fmt: skip
-    app.add_middleware(RequestTelemetry, metrics=service.metrics, polled_paths=polled_paths)
+    app.add_middleware(RequestTelemetry, metrics=service.metrics, polled_paths={*POLLED_PATHS, settings.vertex_health_route})
     app.add_middleware(ConnectionMiddleware, clients=service.clients, ending=service.is_ending, headers=SECURITY_HEADERS)
     return app
 

@@ -14,6 +14,7 @@ from ipaddress import IPv6Network
 from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import MEDIA_TYPE, BadRequest, Problem, document, nothing_at, to_problem, unexpected_problem
@@ -28,7 +29,7 @@ SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 TRACEPARENT = re.compile(
     r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})(?P<trace_id>[0-9a-f]{32})-(?!0{16})(?P<parent_id>[0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 )
-POLLED_PATHS = {"/health", "/health/live", "/health/ready", "/metrics"}
+POLLED_PATHS = {"/health", "/health/live", "/health/ready", "/metrics", "/ping"}
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 TWO_LENGTHS = "the request has both Content-Length and Transfer-Encoding, which may disagree; send one of them"
 MOST_HEADERS = 100  # of a head, and parameters of its target
@@ -99,8 +100,8 @@ class RequestTelemetry:
 class Refusals:
     """Refuses invalid heads (400, 404), other sites (403), and images without room (503); answers unexpected errors (500).
 
-    Each POST to `paths` gets a reservation by its head alone, before anything is routed, parsed or read. The request's state
-    holds it as `reservation`; it is closed once the answer is sent.
+    Each POST or PUT to one of the routes gets a reservation by its head alone, before anything is routed, parsed or read. The
+    request's state holds it as `reservation`; it is closed once the answer is sent.
 
     An unexpected error of a route or an error handler is logged with the request's id. The answer is 503 instead of 500 if a
     thread could not be started, which fails the service, or if the server cancels the request because the drain has taken too
@@ -109,10 +110,10 @@ class Refusals:
     uvicorn logs them.
     """
 
-    def __init__(self, app: ASGIApp, service: Service, paths: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, service: Service, routes: Sequence[BaseRoute]) -> None:
         self.app = app
         self.service = service
-        self.paths = paths
+        self.routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -130,7 +131,7 @@ class Refusals:
         try:
             path = check_head(scope)
             check_sender(scope, path, self.service)
-            with self._reservation(scope, path):
+            with self._reservation(scope):
                 await self.app(scope, receive, send_answer)
         except (Problem, ServingError) as error:
             await send_problem(scope, send, to_problem(error))
@@ -146,13 +147,15 @@ class Refusals:
             await send_problem(scope, send, answer)
 
     @contextmanager
-    def _reservation(self, scope: Scope, path: str) -> Iterator[None]:
+    def _reservation(self, scope: Scope) -> Iterator[None]:
         """Counts a request with images, and reserves its place. Raises `QueueFull`."""
-        if scope["method"] != "POST" or path not in self.paths:
+        matches = (each for each in self.routes if each.matches(scope)[0] is Match.FULL)
+        route = next(matches, None) if scope["method"] in ("POST", "PUT") else None
+        if not route:
             yield
             return
         state = scope["state"]
-        state["route"] = path
+        state["route"] = getattr(route, "path", "other")
         state["reservation"] = self.service.admission.acquire(state["client"], network_of(scope), self.service.deadline())
         self.service.in_flight += 1
         try:

@@ -19,8 +19,9 @@ from cli.arguments import service_arguments
 from cli.places import is_path, real, version
 from cli.remote import ServerError, detail_of, refuse_local
 from cli.report import DONE, tell
+from imaging.georeferenced import BOX
 from model.inference.scenes.former import refuse_open, remove_former
-from model.inference.scenes.request import SceneRequest
+from model.inference.scenes.request import EXTENT_BYTES, SceneRequest
 from model.whole_file import check_output, whole_file, write_file
 
 PAUSE_S = 1.0  # between two looks at the job
@@ -84,6 +85,13 @@ def _query(request: SceneRequest, args: argparse.Namespace) -> dict[str, str]:
     """The job's parameters, as the service takes them."""
     kinds = {"raster": "cog" if request.cog else "tif", "geopackage": "gpkg", "geojson": "geojson"}
     values: dict[str, Any] = {"output": kinds[request.kind], "model": args.model} | service_arguments(args)
+    if request.extent and not BOX.fullmatch(request.extent):
+        path = Path(request.extent)
+        if path.suffix.lower() not in (".geojson", ".json") or path.stat().st_size > EXTENT_BYTES:
+            raise OSError(
+                f"--extent {path}: a job takes GeoJSON of at most 1 MB, or LEFT,BOTTOM,RIGHT,TOP,SYSTEM; save it as that"
+            )
+        values["extent"] = path.read_text("utf-8")
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
@@ -100,8 +108,10 @@ def _kept(path: Path, note: dict[str, Any]) -> str | None:
 
 def _submit(client: httpx.Client, request: SceneRequest, query: dict[str, str]) -> str:
     """Sends the scene as it is read, and gives the address of its job below the service's. Raises `ServerError`."""
+    fields = {name: value for name, value in query.items() if name == "extent"}
     with open(request.source, "rb") as file:
-        response = client.post("jobs", params=query, content=file)
+        body: dict[str, Any] = {"data": fields, "files": {"file": file}} if fields else {"content": file}
+        response = client.post("jobs", params={name: query[name] for name in query if name not in fields}, **body)
     if response.status_code != httpx.codes.CREATED:
         raise ServerError(f"{response.status_code} {detail_of(response)}")
     return f"jobs/{response.json()['jobID']}"

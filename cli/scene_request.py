@@ -19,6 +19,7 @@ from model.inference.plan import OPTIONS
 from model.inference.scenes.request import (
     KINDS,
     OF_POLYGONS,
+    OF_RASTERS,
     SCENE,
     Kind,
     SceneRequest,
@@ -109,15 +110,18 @@ def _check(args: argparse.Namespace, inputs: Sequence[str], out: str, kinds: set
     if options := [name for name in OF_PICTURES if name in foreign and getattr(args, name, None) not in (None, False)]:
         advice = "leave it out, or add --job" if options[0] in OF_JOBS else "leave it out"
         raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {out} is that of a scene; {advice}")
-    names = scene_parameters("raster" if kinds == {"raster"} else None)
+    names = set().union(*map(scene_parameters, kinds))
     if others := [name for name in service_arguments(args) if name not in names]:
         parameter: Parameter = (RENDERING | OPTIONS)[others[0]]
         hint = "it applies to polygons, .geojson and .gpkg" if parameter.name in OF_POLYGONS else "scenes do not have it"
+        hint = "it applies to rasters, .tif" if parameter.name in OF_RASTERS else hint
         if parameter.name == "side":
             hint = "scenes keep their pixels; --gsd METRES scales them"
         raise OSError(as_options(f"--{parameter.name.replace('_', '-')} is not for -o {out}: {hint}; leave it out"))
     if args.min_area is not None and not is_ground_area(args.min_area):
         raise OSError(f"--min-area of a scene is in square metres, such as 5m2, got {args.min_area}")
+    if args.style and args.format == "confidence":
+        raise OSError(f"--style is for classes and polygons, and -o {out} has confidence; leave it out")
     if args.cog and "raster" not in kinds:
         raise OSError(f"--cog is for rasters, and -o {out} has polygons; leave it out")
     if not is_path(out):

@@ -23,7 +23,6 @@ from model.inference.scenes.request import SceneRequest
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING, RowsFile
 from model.inference.scenes.work import ClassAreas, SceneWork, all_rows, plan_work, running
-from model.inference.tiling import Size
 
 
 def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -> int:
@@ -62,10 +61,10 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
     The first output is written while the network runs; the others then from the working file, which is beside the first.
     """
     first = requests[0]
-    path, manifest = Path(first.out + ENDING), runtime.manifest
+    path = Path(first.out + ENDING)
     with open_scene(first.source) as scene:
         works = [plan_work(first, scene, runtime)]
-        works += [works[0].to(request, scene.name, manifest) for request in requests[1:]]
+        works += [works[0].to(request, scene.name, runtime) for request in requests[1:]]
         open_works = list[SceneWork]()
         for work in works:
             if first.resume and not path.exists() and existing_key(work.request) == work.key:
@@ -75,20 +74,20 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
         if not open_works:
             return
         common = next((work for work in open_works if work.confidence), open_works[0])
-        _tell_work(common, scene, manifest.preprocessing.gsd)
+        _tell_work(common, scene, runtime.manifest.preprocessing.gsd)
         for work in open_works:
             Path(work.request.out).parent.mkdir(parents=True, exist_ok=True)
-        labels, resume = manifest.labels, first.resume
+        labels, resume = runtime.manifest.labels, first.resume
         with RowsFile(path, common.rows_key, scene.size, len(labels), confidence=common.confidence, resume=resume) as rows:
             areas = ClassAreas(scene.place)
             with _told_what_is_kept(rows), running(runtime) as (submit, ahead):
                 for index, work in enumerate(open_works):
                     with closing(all_rows(common, scene, runtime, rows, submit, ahead)) as parts:
-                        counted = parts if index else _progress(areas.summed(parts), scene.size)
+                        counted = parts if index else _progress(areas.summed(parts), common)
                         for line in write_output(work.request, work.place, counted, labels, work.facts(runtime)):
                             tell(line)
             rows.remove()
-    tell(areas.in_words(labels))
+    tell(areas.in_words(labels, "outside of the extent or without data" if common.area else "without data"))
 
 
 def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:
@@ -105,6 +104,8 @@ def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:
         words += f", scaled to {work.tiles.size[1]} x {work.tiles.size[0]}"
         if work.request.gsd is None:
             words += f": the weights learned from pixels of {gsd:.3g} m"
+    if work.area:
+        words += f"; {work.tile_count} of {len(work.tiles)} tiles for the extent"
     tell(words)
     if work.bands.remark:
         tell(work.bands.remark)
@@ -116,13 +117,13 @@ def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:
         tell(f"{scene.name} does not say where it lies, nor will {work.request.out}")
 
 
-def _progress(parts: Iterable[ClassRows], size: Size) -> Iterator[ClassRows]:
-    """The same rows of a scene of this (height, width), with a bar of pixels."""
+def _progress(parts: Iterable[ClassRows], work: SceneWork) -> Iterator[ClassRows]:
+    """The same rows, with a bar of tiles."""
     has_terminal = bool(sys.stderr and sys.stderr.isatty())
-    with tqdm(total=size[0] * size[1], unit="px", unit_scale=True, disable=not has_terminal) as bar:
+    with tqdm(total=work.tile_count, unit="tile", disable=not has_terminal) as bar:
         for part in parts:
             yield part
-            bar.update(part.ids.size)
+            bar.update(work.tiles_above(part.bottom) - bar.n)
 
 
 @contextmanager

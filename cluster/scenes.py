@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from cli.local import Network
@@ -58,9 +59,9 @@ def plan_parts(request: SceneRequest, network: Network, tasks: int) -> ScenePart
     runtime = _load(network)
     with open_scene(request.source) as scene:
         work = plan_work(request, scene, runtime)
-        tops = work.tiles.tops
-        count = max(1, min(tasks * PARTS_PER_TASK, len(tops) // LEAST_TILE_ROWS))
-        bounds = [scene.size[0] * index // count for index in range(count + 1)]
+        first, last = work.wanted_rows
+        count = max(1, min(tasks * PARTS_PER_TASK, int(np.count_nonzero(work.runs.any(1))) // LEAST_TILE_ROWS))
+        bounds = [0, *(first + (last - first) * index // count for index in range(1, count)), scene.size[0]]
         network = replace(network, cpu_isa=runtime.identity.instructions or network.cpu_isa)
         return SceneParts(work, network, runtime.manifest.labels, work.facts(runtime), work.rows_key, tuple(pairwise(bounds)))
 
@@ -85,7 +86,7 @@ def segment_part(request: SceneRequest, parts: SceneParts, index: int) -> int:
             closing(segment_work(work, scene, runtime, submit, ahead, rows.next_row)) as pieces,
         ):
             for piece in pieces:
-                rows.append(_until(piece, last))
+                rows.append(piece.until(last))
                 if rows.is_complete:
                     break
     return last - first
@@ -143,10 +144,10 @@ def segment_scenes(ray: Any, args: argparse.Namespace, requests: Sequence[SceneR
         jobs[request] = parts, [work.remote(request, parts, index) for index in range(len(parts.spans))]
     for request, (parts, references) in jobs.items():
         try:
-            height, width = parts.work.place.size
-            with tqdm(total=height * width, unit="px", unit_scale=True, disable=None, desc=request.source) as bar:
-                for reference in references:
-                    bar.update(ray.get(reference) * width)
+            with tqdm(total=parts.work.tile_count, unit="tile", disable=None, desc=request.source) as bar:
+                for reference, (_, last) in zip(references, parts.spans, strict=True):
+                    ray.get(reference)
+                    bar.update(parts.work.tiles_above(last) - bar.n)
             join(request, parts)
         except (ray.exceptions.RayTaskError, OSError, SceneError) as error:
             failures += _report(request, error)
@@ -158,12 +159,6 @@ def _report(request: SceneRequest, error: Exception) -> int:
     advice = "; finished rows are kept, and --resume goes on" if Path(request.out + PARTS).exists() else ""
     tell(f"{request.source}: {describe(cause)}{advice}", "fcn-bulk")
     return 1
-
-
-def _until(rows: ClassRows, last: int) -> ClassRows:
-    """The rows before `last`."""
-    count = min(len(rows.ids), last - rows.top)
-    return ClassRows(rows.top, rows.ids[:count], None if rows.confidence is None else rows.confidence[:count])
 
 
 @lru_cache(maxsize=1)

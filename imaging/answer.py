@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.classes import VOID, Label, object_ids
+from imaging.classes import Label, object_ids
 from imaging.coco import coco_document
+from imaging.conversion import STORED_LAYOUTS
 from imaging.cutout import ObjectBox, cut_out, cutout_file
 from imaging.encoding import Palette, binary_png, color_picture, grey_png, mask_png
 from imaging.overlay import overlay_picture
@@ -23,7 +24,8 @@ from imaging.palette import display_palette, hex_color
 from imaging.polygons import REGIONS_AT_ONCE, MultiPolygon, to_lists, trace
 from imaging.rendering import Rendering
 from imaging.runs import ColumnRuns, column_runs, encode_rle
-from imaging.shown import choose_regions
+from imaging.shapes import shapes_answer
+from imaging.shown import choose_regions, without_unsure
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,13 @@ class Segmentation:
         parts = [name for name in ("confidence", "probabilities", "foreground") if getattr(self, name) is not None]
         classes = int(np.count_nonzero(self.counts))
         return f"<Segmentation {height}x{width} (height x width), {classes} classes{''.join(f', {part}' for part in parts)}>"
+
+    def stored(self, orientation: int) -> Segmentation:
+        """With class map and confidence as a file of this EXIF orientation stores its pixels."""
+        if not (layout := STORED_LAYOUTS.get(orientation)):
+            return self
+        confidence = None if self.confidence is None else np.ascontiguousarray(layout(self.confidence))
+        return replace(self, class_map=np.ascontiguousarray(layout(self.class_map)), confidence=confidence)
 
     @property
     def overall_confidence(self) -> float:
@@ -119,6 +128,9 @@ class SegmentedImage:
         match rendering.format:
             case "json":
                 return _json(self._document(rendering, class_ids))
+            case "coco" if rendering.shapes:
+                ids = object_ids(rendering.classes, labels)
+                return shapes_answer(class_map, self.result.confidence, labels, ids, rendering.tolerance)
             case "coco":
                 tolerance, is_shared = rendering.tolerance if rendering.polygons else None, rendering.shares_borders
                 return _json(coco_document(class_map, labels, class_ids, rendering.name, tolerance, shares_borders=is_shared))
@@ -161,8 +173,7 @@ class SegmentedImage:
         """
         result = self.result
         if (least := rendering.min_confidence) > 0:
-            lowest = np.searchsorted(np.arange(256) / 255, least)  # the least value of the confidence map that is not below
-            class_map = np.where(self._confidence() < lowest, np.uint8(VOID), result.class_map)
+            class_map = without_unsure(result.class_map, self._confidence(), least)
             means = mean_confidences(class_map, self._confidence())
             result = replace(result, class_map=class_map, mean_confidence=means)
         if rendering.chooses_regions:

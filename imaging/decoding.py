@@ -12,11 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError, features
+from PIL.TiffImagePlugin import TiffImageFile
 
 from imaging.arrays import Pixels
 from imaging.conversion import (
     EXIF_REMARK,
+    ORIENTATION,
     SWAPPING,
+    UPRIGHT,
     exif_orientation,
     forget_xmp,
     frame_box,
@@ -89,8 +92,9 @@ class OpenImage:
     """An image file whose header has been read and checked, and whose pixels have not been decoded.
 
     size: upright (height, width). stored_size: (width, height), as the file's pixels lie. format: its name. orientation: by
-    which `decode` turns the pixels. remark: what to tell of it, if anything. data: the file; of a JPEG without what follows its
-    pixels. Belongs to one thread at a time. Raises `EmptyImage`, `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
+    which `decode` turns the pixels. turn: the same, or that by which a TIFF's reader turns them. remark: what to tell of it, if
+    anything. data: the file; of a JPEG without what follows its pixels. Belongs to one thread at a time. Raises `EmptyImage`,
+    `UnknownImageType`, `ImageTooLarge` or `DamagedImage`.
     """
 
     def __init__(self, data: bytes, limits: Limits) -> None:
@@ -110,11 +114,13 @@ class OpenImage:
                 self.stored_size, exif, self._frame = webp
                 check_size(self.stored_size, limits)
                 self.orientation, self.remark = exif_orientation(exif)
+                self.turn = self.orientation
                 self._costs = webp_costs(self.stored_size, len(data))
             else:
                 self._image = image = self._open(with_data=False)
                 self.stored_size = image.size
                 self.orientation, self.remark = orientation_of(image, data)
+                self.turn = image.tag_v2.get(ORIENTATION, UPRIGHT) if isinstance(image, TiffImageFile) else self.orientation
                 self.remark = EXIF_REMARK if lacks_exif else self.remark
                 self._costs = decoding_costs(image, self.data, self._jpeg, is_changed=self._is_changed)
                 if self.format == "PNG":  # its pixels are copied only when they are decoded

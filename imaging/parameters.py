@@ -22,10 +22,10 @@ class Parameter:
     help: what it does, for HTTP and the pages. option: the same for the command line, which has no such option if it is empty.
     group: of the options. metavar: of the option's value. unset: what counts without the option, if that is not the default.
     formats: of the answer, those that use it; empty for all. with_polygons: those of them that use it only with
-    `mask=polygons`. least, most: the range of its numbers. values, pattern, examples: of a text, what it may be, in words and
-    as a regular expression. parse: reads its text; raises `ValueError`. synonyms: further names of its choices. by_service:
-    whether the service chooses the value if a request does not, by its settings or by `Accept`. name, type, default: those of
-    the field, which `parameters_of` sets.
+    `mask=polygons`. least, most: the range of its numbers; most: also of a text's characters. values, pattern, examples: of a
+    text, what it may be, in words and as a regular expression. parse: reads its text; raises `ValueError`. synonyms: further
+    names of its choices. by_service: whether the service chooses the value if a request does not, by its settings or by
+    `Accept`. name, type, default: those of the field, which `parameters_of` sets.
     """
 
     help: str

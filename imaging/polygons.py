@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from imaging.arrays import Ids, Integers
+from imaging.arrays import Floats, Ids, Integers
 from imaging.errors import AnswerTooLarge
 from imaging.objects import MapObject, ObjectFinder, Part
 from imaging.regions import MOST_SHARED_BORDERS, Regions, check_borders, most_regions
@@ -27,8 +27,9 @@ MultiPolygon = list[list[Ring]]
 
 
 def trace(
-    class_map: Ids, ids: Collection[int], tolerance: float, *, shares_borders: bool = False, parts: Iterable[Part] | None = None
-) -> Iterator[MapObject]:
+    class_map: Ids, ids: Collection[int], tolerance: float, *, shares_borders: bool = False,
+    parts: Iterable[Part] | None = None, is_share: bool = False,
+) -> Iterator[MapObject]:  # fmt: skip
     """Yields the regions of these classes, with holes, by class id, then by first pixel in COCO's order.
 
     x runs right and y runs down from the image's upper left corner; the middle of the first pixel is (0.5, 0.5). parts: the
@@ -36,7 +37,8 @@ def trace(
 
     Each polygon is simplified so that no point moves by more than `tolerance` pixels. A ring goes through the middles of the
     pixel sides that it follows. This cuts corners by half a pixel, but without simplification the middle of a pixel is inside
-    the polygon if and only if the pixel is in the region.
+    the polygon if and only if the pixel is in the region. is_share: `tolerance` is a share of the length of the region's outer
+    ring instead; not with shared borders.
 
     shares_borders: neighbours have the same points along a common border instead, so there are no gaps and no overlaps between
     them; the polygons of all regions of all classes cover the image. Borders run along the sides of pixels: x and y are whole
@@ -54,21 +56,23 @@ def trace(
     order = [index for index in _in_order(objects, polygons) if objects[index].id in id_set]
     if shares_borders and tolerance:
         polygons = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
-    simple = iter(polygons[order]) if shares_borders else _traced_alone(polygons[order], tolerance)
+    simple = iter(polygons[order]) if shares_borders else _traced_alone(polygons[order], tolerance, is_share=is_share)
     for index, polygon in zip(order, simple, strict=True):
         yield replace(objects[index], polygon=polygon)
 
 
-def _traced_alone(polygons: npt.NDArray[np.object_], tolerance: float) -> Iterator[shapely.Polygon]:
+def _traced_alone(polygons: npt.NDArray[np.object_], tolerance: float, *, is_share: bool) -> Iterator[shapely.Polygon]:
     """Polygons along the sides of pixels through the middles of these sides instead, simplified each for itself."""
     polygons = shapely.orient_polygons(polygons, exterior_cw=False)
     for first in range(0, len(polygons), REGIONS_AT_ONCE):
-        rings, owners = shapely.get_rings(polygons[first : first + REGIONS_AT_ONCE], return_index=True)
+        some = polygons[first : first + REGIONS_AT_ONCE]
+        rings, owners = shapely.get_rings(some, return_index=True)
         corners, of_ring = shapely.get_coordinates(shapely.segmentize(rings, 1), return_index=True)
         is_side = of_ring[1:] == of_ring[:-1]
         middles = np.rint(corners[1:] + corners[:-1])[is_side] / 2
         closed, of_ring = shapely.get_coordinates(shapely.linearrings(middles, indices=of_ring[1:][is_side]), return_index=True)
-        yield from simplify(shapely.linestrings(closed, indices=of_ring), owners, tolerance)
+        lengths = shapely.length(shapely.get_exterior_ring(some)) if is_share else np.ones(len(some))
+        yield from simplify(shapely.linestrings(closed, indices=of_ring), owners, tolerance * lengths)
 
 
 def faces(class_map: Ids) -> npt.NDArray[np.object_]:
@@ -107,9 +111,11 @@ def _in_order(objects: Sequence[MapObject], polygons: npt.NDArray[np.object_]) -
 
 
 def simplify(
-    lines: npt.NDArray[np.object_], regions: Integers, tolerance: float, *, keeps_holes: bool = True
+    lines: npt.NDArray[np.object_], regions: Integers, tolerance: float | Floats, *, keeps_holes: bool = True
 ) -> list[shapely.Polygon]:
     """Simplified polygons, one for each region. `regions` numbers each ring's region from 0; outer rings precede their holes.
+
+    tolerance: in pixels, of all regions or of each.
 
     Each ring is simplified on its own (Douglas and Peucker, 1973). A ring that would vanish stays as it is; a hole only with
     `keeps_holes`. If rings would cross, GEOS simplifies the whole polygon and preserves its topology. It may also drop the
@@ -117,7 +123,8 @@ def simplify(
     tolerance. Its time grows with the square of the number of rings, so a polygon with `MOST_RINGS` holes or more is not
     simplified.
     """
-    simple = shapely.simplify(lines, tolerance, preserve_topology=False)
+    tolerances = np.broadcast_to(tolerance, regions[-1] + 1)
+    simple = shapely.simplify(lines, tolerances[regions], preserve_topology=False)
     is_lost = shapely.get_num_coordinates(simple) < FEWEST
     simple[is_lost] = lines[is_lost]
     stays = keeps_holes | ~is_lost | (np.diff(regions, prepend=-1) > 0)
@@ -127,7 +134,7 @@ def simplify(
         mask = has_crossing[regions]  # of rings
         exact = _polygons(lines[mask], np.unique(regions[mask], return_inverse=True)[1])
         few = shapely.get_num_interior_rings(exact) < MOST_RINGS
-        exact[few] = shapely.simplify(exact[few], tolerance / 2, preserve_topology=True)
+        exact[few] = shapely.simplify(exact[few], tolerances[has_crossing][few] / 2, preserve_topology=True)
         polygons[has_crossing] = exact
     return list(polygons)
 

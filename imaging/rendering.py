@@ -64,8 +64,9 @@ def parse_classes(text: str) -> tuple[str, ...]:
 class Rendering:
     """The form of an answer: its format, and the parameters of that format.
 
-    name: file name of the image, for COCO. Raises `ValueError` for a value that a parameter may not have, and `UnusedParameter`
-    for a parameter that differs from its default and that the format does not use.
+    name: file name of the image, for COCO. shapes: with polygons of COCO, the answer is `shapes_answer` instead, in the
+    layout of the file's pixels, and `tolerance` a share of each outline. Raises `ValueError` for a value that a parameter may
+    not have, and `UnusedParameter` for a parameter that differs from its default and that the format does not use.
     """
 
     # fmt: off
@@ -109,6 +110,7 @@ class Rendering:
         formats=("json", "coco", "geojson"), with_polygons=("json", "coco"), least=0, most=100,
     )] = 1.0
     name: str = "image"
+    shapes: bool = False
     classes: Annotated[tuple[str, ...], Parameter(
         help="comma-separated names or ids of the classes that the answer shows (default: all; overlay, cutout, binary, coco "
         "and geojson: all but the background); with {formats}",
@@ -202,6 +204,7 @@ class Rendering:
         formats = ("confidence", "npz", "geojson")
         return (
             self.format in formats
+            or self.shapes
             or (self.format == "json" and self.confidence)
             or max(self.min_confidence, self.min_object_confidence) > 0
         )

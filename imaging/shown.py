@@ -15,6 +15,12 @@ from imaging.runs import column_runs
 ADVICE = "leave objects and min_object_confidence out"
 
 
+def without_unsure(class_map: Pixels, confidence: Pixels, least: float) -> Pixels:
+    """The class map, uint8 (H, W), with void at pixels whose confidence (uint8, of 255) is below `least` (0 to 1)."""
+    lowest = np.searchsorted(np.arange(256) / 255, least)  # the least value of the confidence that is not below
+    return np.where(confidence < lowest, np.uint8(VOID), class_map)
+
+
 def choose_regions(
     class_map: Pixels, foreground: Pixels | None, ids: Collection[int], confidence: Pixels | None, least: float,
     *, largest: bool, cell: float,

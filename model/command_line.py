@@ -27,6 +27,9 @@ class ArgumentGroup(Protocol):
         """Adds an argument, as `ArgumentParser.add_argument` does."""
 
 
+NEGATIVE = re.compile(r"-[0-9.]+,")
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser with `--version`. For wrong arguments it writes one line to stderr and exits with status 2.
 
@@ -40,6 +43,11 @@ class CommandParser(argparse.ArgumentParser):
         self.register("type", int, _whole_number)
         self.register("type", float, _number)
         self.add_argument("--version", action="version", version=f"{prog} {package_version(distribution)}")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As of its class. Numbers that begin with a minus sign, such as `-8.1,48.2`, are no options."""
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([f" {word}" if NEGATIVE.match(word) else word for word in words], namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_ARGUMENTS, f"{self.prog}: {one_line(message)}; {self.hint}see {self.prog} --help\n")

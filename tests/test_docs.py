@@ -31,12 +31,12 @@ from tests.support.polling import HANG_S
 ADDRESS = "http://127.0.0.1:8000"
 SIZE = (451, 300)
 OF_FORMAT = {"image_format": "overlay", "crop": "cutout"}  # a format of each parameter that does not go with the default one
-OF_SCENES = {"maps.jpg", "orthophoto.jpg"}  # drawn by docs/scene.py and docs/orthophoto.py
+DRAWN_ELSEWHERE = {"maps.jpg", "orthophoto.jpg", "x-anylabeling.jpg"}  # by docs/scene.py and docs/orthophoto.py; a window
 RUN_HERE = {"http-api.md", "command-line.md"}
 GRID_COMMAND = ".venv/bin/python -c 'from model.networks.timm_backbone import "
 ELSEWHERE = {
     "index.md": ("make serve\n", "curl --fail-with-body -F file=@docs/photos/chelsea.jpg http"),  # the README has these
-    "platforms.md": ("aws ", "gcloud "),  # tests/app/interop speak the contracts; nothing runs in an account
+    "platforms.md": ("aws ", "gcloud ", "curl "),  # tests/app/interop speak the contracts; the last is run below
     "python.md": (),  # below, and in tests/client
     "label-tools.md": (),  # tests/client: a real Label Studio, CVAT's own driver; trainings take minutes to hours
     # trainings that took minutes to hours; tests/model builds an encoder of timm
@@ -79,6 +79,7 @@ def test_the_place_of_an_encoder_s_cells_is_printed_as_the_models_page_says() ->
 def answers(checkout: Path, live_url: str) -> Path:
     write_scene(checkout / "scene.tif", make_photo(60, 90))
     run_page("http-api.md", checkout, live_url)
+    run(next(block for block in blocks(page("platforms.md")) if block.startswith("curl")).replace(ADDRESS, live_url), checkout)
     return checkout
 
 
@@ -194,7 +195,7 @@ def test_the_commands_of_the_command_line_page(checkout: Path, live_url: str, mo
 def test_the_pictures_are_drawn_by_their_program(tmp_path: Path) -> None:
     diagrams.main(tmp_path)
     names = {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
-    assert {path.name for path in tmp_path.iterdir()} == names - OF_SCENES
+    assert {path.name for path in tmp_path.iterdir()} == names - DRAWN_ELSEWHERE
     for name in ("pipeline.svg", "family.svg"):
         assert (tmp_path / name).read_text() == (ROOT / "docs" / "pictures" / name).read_text(), "run python -m docs.diagrams"
 

@@ -31,7 +31,7 @@ FEW = 5  # names that a file may pick
 
 def test_every_field_that_a_request_may_set_is_a_parameter() -> None:
     names = {field.name for owner in (Rendering, Options) for field in fields(owner)}
-    assert names - PARAMETERS.keys() == {"name", "rendering", "tile", "mean_confidence"}
+    assert names - PARAMETERS.keys() == {"name", "shapes", "rendering", "tile", "mean_confidence"}
     assert PARAMETERS.keys() - names == {"model"}
 
 

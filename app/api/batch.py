@@ -23,7 +23,7 @@ from app.serving.photos import Outcomes, PhotoTask, Upload, photo_outcomes
 from app.serving.results import WRITERS, Writer, result_names
 from app.serving.service import Service
 
-router = APIRouter()
+router = APIRouter(tags=["segmentation"])
 
 
 @router.post("/segment/batch", summary="Segment several images", **BATCH_ROUTE)

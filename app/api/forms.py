@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from math import inf
 
 from fastapi import Request
@@ -33,16 +33,20 @@ CUT_OFF = "it is cut off: its closing boundary is missing"
 log = logging.getLogger("segment")
 
 
-async def read_form_image(body: RequestBody, query: Query) -> tuple[Upload, Query]:
+async def read_form_image(body: RequestBody, query: Query, fields: Sequence[str] = FIELDS) -> tuple[Upload, Query]:
     """Reads a form with one image, which is kept in memory, not checked. Raises as `read_form`."""
-    uploads, query = await read_form(body, query, body.limit)
+    uploads, query = await read_form(body, query, body.limit, fields)
     if len(uploads) > 1 and any(upload.body.length for upload in uploads):
         raise BadRequest(f"the form has {len(uploads)} images, and /segment takes one; send several to /segment/batch")
     return uploads[0], query
 
 
-async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[list[Upload], Query]:
+async def read_form(
+    body: RequestBody, query: Query, spool_bytes: int, fields: Sequence[str] = FIELDS
+) -> tuple[list[Upload], Query]:
     """Reads a form: its images in their order, not checked, and the query with the fields that are named like parameters.
+
+    fields: two names, each of which an image may have.
 
     Files of more than `spool_bytes` bytes are kept on disk. Other fields have no effect, unless their names are nearly those.
     Raises as `RequestBody`; `BadRequest` for a broken form or one without an image, `TooLarge` for more than `MAX_FILES`
@@ -60,7 +64,7 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
             raise MultiPartException(CUT_OFF)
 
     parser = _Parser(headers, whole(), max_files=inf, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
-    parser.spool_max_size, parser.on_file = spool_bytes, body.reservation.add_file
+    parser.spool_max_size, parser.on_file, parser.fields = spool_bytes, body.reservation.add_file, fields
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -71,10 +75,10 @@ async def read_form(body: RequestBody, query: Query, spool_bytes: int) -> tuple[
         raise Unavailable("there is no room on disk for the form's files; try again later", NO_ROOM, "disk") from error
     try:
         query = form_values(query, form.multi_items())
-        parts = [part for name, part in form.multi_items() if name in FIELDS and isinstance(part, UploadFile)]
+        parts = [part for name, part in form.multi_items() if name in fields and isinstance(part, UploadFile)]
         if not parts:
             names = ", ".join(sorted(form)) or "none"
-            raise BadRequest(f"no file in a field `file` (or `image`) of the form; fields that came: {names}")
+            raise BadRequest(f"no file in a field `{fields[0]}` (or `{fields[1]}`) of the form; fields that came: {names}")
         # browsers send a file without a name and without bytes for a field in which no file was chosen
         files = [part for part in parts if part.filename or part.size] or parts
         return [await _upload(part, body, spool_bytes) for part in files], query
@@ -182,6 +186,7 @@ class _Parser(MultiPartParser):
     """
 
     on_file: Callable[[], None]
+    fields: Sequence[str]
     has_ended = False
     _files = _part_bytes = 0
     _value = b""  # of a part's header
@@ -202,7 +207,7 @@ class _Parser(MultiPartParser):
 
     def on_header_end(self) -> None:
         disposition, options = part_options(self._value)
-        is_image = options.get(b"name", b"").decode("latin-1") in FIELDS
+        is_image = options.get(b"name", b"").decode("latin-1") in self.fields
         self._files += disposition == b"form-data" and (is_image or b"filename" in options)
         check_number(self._files)
         if is_image and b"filename" not in options:

@@ -29,6 +29,7 @@ from app.api.forms import (
     unreadable,
 )
 from app.serving.jobs.job import upload_path
+from model.inference.scenes.request import EXTENT_BYTES
 from model.printable import VALUE_LENGTH, printable
 
 MOST_FILES = 10_000  # of a form
@@ -139,6 +140,8 @@ class _Form:
         options, self._options = self._options, {}
         self._name = options.get(b"name", b"").decode(errors="replace")
         name, names = options.get(b"filename"), self._upload.names
+        if self._name == "extent" and "extent" in dict(self._upload.fields):  # which may be long
+            raise BadRequest("the form's field extent comes twice; give it once")
         if self._name in FIELDS and name is None:
             raise BadRequest("the form's field for a file came as a text; send the file itself: -F file=@scene.tif")
         if self._name in FIELDS and name is not None:
@@ -151,8 +154,9 @@ class _Form:
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         self._part.write(data[start:end])
-        if isinstance(self._part, BytesIO) and self._part.tell() > FIELD_BYTES:
-            raise TooLarge(f"the form's field {printable(self._name, VALUE_LENGTH)} has more than {FIELD_BYTES} bytes")
+        most = EXTENT_BYTES if self._name == "extent" else FIELD_BYTES
+        if isinstance(self._part, BytesIO) and self._part.tell() > most:
+            raise TooLarge(f"the form's field {printable(self._name, VALUE_LENGTH)} has more than {most} bytes")
 
     def _end_part(self) -> None:
         if isinstance(self._part, BytesIO):

@@ -45,7 +45,7 @@ from app.api.segment import Ready, join_values, while_connected
 from app.serving.admission import Reservation
 from app.serving.errors import NotServing, ResultMissing
 from app.serving.job_photos import write_names
-from app.serving.jobs.job import MEDIA_TYPES, SCENE_OUTPUTS, Job, available_outputs, now, upload_path
+from app.serving.jobs.job import AREA, MEDIA_TYPES, SCENE_OUTPUTS, WORK, Job, available_outputs, now, upload_path
 from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.scenes import plan_scene, scene_request
 from app.serving.jobs.store import GONE
@@ -56,17 +56,18 @@ from app.settings import Settings
 from imaging.classes import class_id
 from imaging.decoding import IMAGE_FORMATS
 from imaging.formats.signatures import UNKNOWN, format_of
+from imaging.georeferenced import BOX
 from imaging.rendering import parse_classes
 from model.inference.plan import MODEL
-from model.inference.scenes.request import KINDS, scene_parameters
-from model.printable import printable
+from model.inference.scenes.request import KINDS, SceneRequest, scene_parameters
+from model.printable import excerpt, printable
 
 ANY = {MODEL.name, OUTPUT.name}
 FORMATS = {"zip": "png", "coco": "coco", "jsonl": "json"}
 """The format of a photo's answer by the job's output, unless the request names one."""
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 SIGNATURE_BYTES = 256
-router = APIRouter()
+router = APIRouter(tags=["jobs"])
 off_router = APIRouter(include_in_schema=False)
 
 
@@ -125,6 +126,9 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
         _check(query, service)
         with service.registry.using(query.get("model")) as model:
             parameters = {name: value for name, value in query.items() if name not in ANY}
+            if not BOX.fullmatch(extent := parameters.get("extent", "")) and extent:
+                parameters["extent"] = AREA
+                await asyncio.to_thread((folder / WORK / AREA).write_text, extent, "utf-8")
             sha256 = model.segmenter.runtime.identity.sha256
             job = Job(id, owner, client, query["output"], parameters, model.name, sha256, created=now())
             scene = job.is_scene and _check_scene(job, folder, names, jobs, service.settings, model)
@@ -234,6 +238,14 @@ def _check(query: Query, service: Service) -> None:
         advice = f"give one of {', '.join(outputs)} (photos); the operator can install the extra geo"
         raise BadParameter(f"output={output} needs rasterio and pyogrio, which the service lacks; {advice}")
     if is_scene:
+        extent = query.get("extent", "{")
+        if not (extent.lstrip().startswith("{") or BOX.fullmatch(extent)):  # else it would be a path
+            advice = "GeoJSON, in a field of a form, or LEFT,BOTTOM,RIGHT,TOP,SYSTEM, such as 8.1,48.2,8.3,48.4,EPSG:4326"
+            raise BadParameter(f"extent: must be {advice}, got {excerpt(extent)}")
+        try:
+            SceneRequest.of("", f"scene{MEDIA_TYPES[output][0]}", query)
+        except ValueError as error:
+            raise BadParameter(str(error)) from error
         return
     own = {name: value for name, value in query.items() if name != OUTPUT.name}
     form = own.setdefault("format", FORMATS[output])
@@ -257,12 +269,8 @@ async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRu
         advice = "send a GeoTIFF, or photos with output=zip, coco or jsonl"
         raise UnsupportedType(f"the file is not read as a scene, for output={job.output}: it is {form}; {advice}")
     try:
-        request = scene_request(job, folder, settings)
-    except ValueError as error:
-        raise BadParameter(str(error)) from error
-    try:
         async with jobs.planning(job.client):
-            await plan_scene(request, folder, model)
+            await plan_scene(scene_request(job, folder, settings), folder, model)
     except ConnectionError as error:
         raise Undecodable("the scene is damaged, or needs too much memory or time to be opened; write it again") from error
 

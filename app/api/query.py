@@ -59,7 +59,7 @@ def field_of(parameter: Parameter) -> tuple[Any, Any]:
 
 def _text(parameter: Parameter) -> Any:
     if not parameter.pattern:
-        return Annotated[str, Field(max_length=MOST_CHARACTERS)]
+        return Annotated[str, Field(max_length=int(parameter.most) or MOST_CHARACTERS)]
     limits = Field(pattern=f"^{parameter.pattern}$", description=parameter.values, examples=list(parameter.examples))
     return Annotated[str, limits, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # from JSON
 

@@ -212,13 +212,14 @@ def segment_responses() -> dict[int | str, dict[str, Any]]:
 def with_keys(document: dict[str, Any], *, all_routes: bool) -> dict[str, Any]:
     """Adds the two ways to send a key to a copy of the OpenAPI document.
 
-    They go to the POST routes and, with `all_routes`, to every route that may answer 401.
+    They go to the POST routes, those of X-AnyLabeling and, with `all_routes`, to every route that may answer 401.
     """
     document = deepcopy(document)
     document["components"]["securitySchemes"] = KEYS
     for operations in document["paths"].values():
         for method, operation in operations.items():
-            if method == "post" or (all_routes and str(Unauthorized.status) in operation["responses"]):
+            asks = all_routes or "X-AnyLabeling" in operation.get("tags", ())
+            if method == "post" or (asks and str(Unauthorized.status) in operation["responses"]):
                 operation["security"] = [{name: []} for name in KEYS]
     return document
 
@@ -237,14 +238,14 @@ def query_document(model: type[BaseModel] = QueryModel) -> list[dict[str, Any]]:
     return parameters
 
 
-def request_body(file: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
-    """OpenAPI request body: a form with `file`, or one of the other media types."""
-    form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
+def request_body(file: dict[str, Any], others: dict[str, Any], field: str = "file") -> dict[str, Any]:
+    """OpenAPI request body: a form with this field, or one of the other media types."""
+    form = {"type": "object", "properties": {field: file}, "required": [field]}
     return {"required": True, "content": {"multipart/form-data": {"schema": form}} | others}
 
 
-def upload_body() -> dict[str, Any]:
-    """OpenAPI query and request body of `/segment`: a form with `file`, the raw image, or JSON with `inputs`."""
+def upload_body(field: str = "file") -> dict[str, Any]:
+    """OpenAPI query and request body of `/segment`: a form with this field, the raw image, or JSON with `inputs`."""
     document = {
         "type": "object",
         "required": ["inputs"],
@@ -256,7 +257,7 @@ def upload_body() -> dict[str, Any]:
     }
     raw, json_image = {"schema": IMAGE}, {"schema": document, "example": EXAMPLE}
     others = {"image/*": raw, "application/octet-stream": raw, "application/json": json_image}
-    return {"parameters": query_document(), "requestBody": request_body(IMAGE, others)}
+    return {"parameters": query_document(), "requestBody": request_body(IMAGE, others, field)}
 
 
 SEGMENT_ROUTE: dict[str, Any] = {

@@ -78,9 +78,9 @@ def check_key(request: Request, keys: Sequence[str]) -> str:
 
 
 def token_of(headers: Headers) -> str:
-    """The key that a request has; empty if it has none."""
+    """The key that a request has; empty if it has none. X-AnyLabeling sends it as `Token`."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
-    return headers.get("x-api-key") or (value.strip() if scheme.lower() == "bearer" else "")
+    return headers.get("x-api-key") or headers.get("token") or (value.strip() if scheme.lower() == "bearer" else "")
 
 
 def check_sender(scope: Scope, path: str, service: Service) -> None:
@@ -95,7 +95,7 @@ def check_sender(scope: Scope, path: str, service: Service) -> None:
         name = printable(host, VALUE_LENGTH)
         raise Forbidden(f"the service does not answer for the host {name}; the operator can name it in SEGMENT_HOSTS")
     has_key = service.registry.api_keys and token_of(headers)
-    if scope["method"] in ("POST", "DELETE") and not has_key and is_foreign(headers, {*settings.cors_origins}):
+    if scope["method"] in ("POST", "PUT", "DELETE") and not has_key and is_foreign(headers, {*settings.cors_origins}):
         origin = printable(headers.get("origin", "another origin"), VALUE_LENGTH)
         raise Forbidden(f"a page of {origin} may not call the service; the operator can name it in SEGMENT_CORS_ORIGINS")
 

@@ -6,7 +6,7 @@ Request headers select the answer (RFC 9110): its format, its compression, and w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -18,13 +18,14 @@ from starlette.types import Receive, Scope, Send
 from app.api import forms
 from app.api.body import RequestBody, media_type, read_image
 from app.api.errors import NotAcceptable, PreconditionFailed, Unavailable
-from app.api.query import Parameters, make_options
+from app.api.query import Parameters, Query, make_options
 from app.api.schemas import REMARK, SEGMENT_ROUTE
 from app.api.security import check_key
 from app.connections import PIECE_BYTES
 from app.serving.admission import Reservation
 from app.serving.service import Service
 from imaging.object_facts import object_headers
+from model.inference.plan import Options
 from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import ImageRequest
 
@@ -32,7 +33,7 @@ ACCEPTED_FORMATS = {"image/png": "png", "application/json": "json"}
 PICTURES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 STAGES = ("decode", "queue", "inference", "encode")
 T = TypeVar("T")
-router = APIRouter()
+router = APIRouter(tags=["segmentation"])
 
 
 async def ready_service(request: Request) -> Service:
@@ -60,21 +61,33 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     The mask has exactly the size of the upright image. The file format is detected from the bytes. Form fields that are named
     like parameters, and `parameters` of the JSON, work as in the query.
     """
+    return await answer_request(request, service, query)
+
+
+async def answer_request(request: Request, service: Service, query: Query, fields: Sequence[str] = forms.FIELDS) -> Response:
+    """The answer of `segment_image`. fields: names of the form's field for the image, as `read_form` takes them."""
     body = RequestBody(request, service, service.settings.max_upload_mb)
-    reader = forms.read_form_image if media_type(request) == forms.MEDIA_TYPE else read_image
-    upload, query = await reader(body, query)
+    if media_type(request) == forms.MEDIA_TYPE:
+        upload, query = await forms.read_form_image(body, query, fields)
+    else:
+        upload, query = await read_image(body, query)
     accept = join_values(request.headers, "accept")
     if "format" not in query:
         query = {**query, "format": format_from_accept(accept)}
     # `Accept` also chooses the file format of a picture, unless the query has `image_format`
     options = make_options(service.settings, query, upload.name, _best(accept, PICTURES) or "png")
-    gzip = takes_gzip(join_values(request.headers, "accept-encoding"))
-    image = ImageRequest(upload.body, options, service.limits, gzip, request.state.log_fields | {"format": query["format"]})
+    return await answer_image(request, service, upload.body, options, query.get("model"))
+
+
+async def answer_image(request: Request, service: Service, body: Blob, options: Options, model: str | None) -> Response:
+    """The answer for an image's bytes."""
+    format, gzip = options.rendering.format, takes_gzip(join_values(request.headers, "accept-encoding"))
+    image = ImageRequest(body, options, service.limits, gzip, request.state.log_fields | {"format": format})
     check = partial(check_precondition, request.headers)
-    work = service.segment(image, query.get("model"), request.state.reservation, check)
+    work = service.segment(image, model, request.state.reservation, check)
     answer, facts = await while_connected(request, work)
     milliseconds = {stage: round(answer.seconds[stage] * 1000, 1) for stage in STAGES}
-    request.state.answer_fields = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": query["format"], **milliseconds}
+    request.state.answer_fields = {"size": f"{answer.size[1]}x{answer.size[0]}", "format": format, **milliseconds}
     headers = {
         "ETag": facts["etag"],
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in milliseconds.items()),

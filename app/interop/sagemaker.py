@@ -1,4 +1,6 @@
-"""The contract of Amazon SageMaker: `GET /ping` and `POST /invocations`.
+"""The contract of Amazon SageMaker: `POST /invocations`, and `GET /ping`, which `app.interop.torchserve` has.
+
+SageMaker replaces an instance whose `/ping` is not 200; it is 200 only while the service is ready.
 
 Source: SageMaker AI Developer Guide, "Custom Inference Code with Hosting Services"; SageMaker Runtime, `InvokeEndpoint`.
 """
@@ -13,8 +15,6 @@ from fastapi.routing import APIRoute
 
 from app.api.schemas import SEGMENT_ROUTE
 from app.api.segment import segment_image
-from app.api.state import READINESS, ready
-from app.settings import Settings
 from imaging.object_facts import OBJECT_HEADERS
 
 ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
@@ -40,17 +40,12 @@ class AttributesRoute(APIRoute):
         return handle_attributes
 
 
-def sagemaker_router(_: Settings) -> APIRouter:
-    """`/ping` and `/invocations`. SageMaker replaces an instance whose `/ping` is not 200; it is 200 only while ready."""
-    router = APIRouter(tags=["Amazon SageMaker"], route_class=AttributesRoute)
-    router.add_api_route("/ping", ready, name="platform_health", summary="Readiness", responses=READINESS)
-    router.add_api_route(
-        "/invocations",
-        segment_image,
-        methods=["POST"],
-        name="platform_predict",
-        summary="Segment an image, as `/segment`",
-        description="Parameters come in `X-Amzn-SageMaker-Custom-Attributes`, written as a query: `format=json&mask=rle`.",
-        **SEGMENT_ROUTE,
-    )
-    return router
+router = APIRouter(tags=["Amazon SageMaker"], route_class=AttributesRoute)
+router.add_api_route(
+    "/invocations",
+    segment_image,
+    methods=["POST"],
+    summary="Segment an image, as `/segment`",
+    description="Parameters come in `X-Amzn-SageMaker-Custom-Attributes`, written as a query: `format=json&mask=rle`.",
+    **SEGMENT_ROUTE,
+)

@@ -5,8 +5,13 @@ Needs the extra `geo`. Only this folder imports rasterio and pyogrio.
 
 from __future__ import annotations
 
+import re
+
 from imaging.errors import UnknownImageType
 
+NUMBER = r"\s*([-+]?[0-9]{1,15}(?:\.[0-9]{0,15})?)\s*"
+BOX = re.compile(rf"{NUMBER},{NUMBER},{NUMBER},{NUMBER},\s*((?:EPSG|ESRI|OGC):[0-9A-Za-z]{{1,20}})\s*", re.ASCII)
+"""How a box in coordinates is written: its left, lower, right and upper edge, and their system."""
 PACKAGES = ("affine", "pyogrio", "rasterio")
 MISSING = (
     "an answer with coordinates needs rasterio, which is not installed here: install this package with its extra geo, or ask "

@@ -1,4 +1,4 @@
-"""Writes class ids as a GeoTIFF: tiled, compressed, with palette, names of classes, void as nodata, and overviews."""
+"""Writes class ids and confidence as a GeoTIFF: tiled, compressed, with what its pixels mean, nodata, and overviews."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ BLOCK = 512  # pixels of a side of the file's tiles, a multiple of 16
 LARGEST_OVERVIEW = 512  # pixels of the longer side of the smallest overview, at most
 COMPRESSION = {"compress": "deflate", "zlevel": 6}
 KEY_TAG = "FCN_KEY"
+CONFIDENCE = "255 x the probability of each pixel's class; 0 where the scene has no data"
 
 
 def write_raster(
-    path: Path, place: Place, rows: Iterable[Ids], labels: Labels, tags: Mapping[str, str], *, cog: bool = False
+    path: Path, place: Place, rows: Iterable[Ids], labels: Labels | None, tags: Mapping[str, str], *, cog: bool = False
 ) -> None:
-    """Writes rows of class ids, uint8 (any number, width), from top to bottom, with the place of their scene.
+    """Writes rows of class ids or confidence, uint8 (any number, width), from top to bottom, with the place of their scene.
 
-    labels, tags: what the file says beside its pixels: names and colours of classes, and texts by name. cog: whether to write a
-    Cloud Optimized GeoTIFF, for which a second file of about the same size lies beside it meanwhile. Equal rows give equal
-    bytes. Reads the file again, since not every failed write is told. Raises `OSError` if it is not what was written, or if
-    there is no room.
+    labels, tags: what the file says beside its pixels: names and colours of classes, None for confidence, and texts by name.
+    cog: whether to write a Cloud Optimized GeoTIFF, for which a second file of about the same size lies beside it meanwhile.
+    Equal rows give equal bytes. Reads the file again, since not every failed write is told. Raises `OSError` if it is not what
+    was written, or if there is no room.
     """
     environment: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1, "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK}
     plain = path.with_name(f"{path.stem}.plain{path.suffix}") if cog else path
@@ -89,17 +90,21 @@ def read_key(path: os.PathLike[str] | str) -> str | None:
         return None
 
 
-def _write(path: Path | str, place: Place, rows: Iterable[Ids], labels: Labels, tags: Mapping[str, str]) -> list[int]:
+def _write(path: Path | str, place: Place, rows: Iterable[Ids], labels: Labels | None, tags: Mapping[str, str]) -> list[int]:
     """Writes the raster without overviews, and gives the sum of each row of tiles."""
     (height, width), sums, top = place.size, [], 0
+    photometric, nodata = ("palette", VOID) if labels else ("minisblack", 0)
     with rasterio.open(
         path, "w", driver="GTiff", height=height, width=width, count=1, dtype="uint8", crs=place.crs, transform=place.transform,
-        nodata=VOID, tiled=True, blockxsize=BLOCK, blockysize=BLOCK, photometric="palette", bigtiff="if_safer", **COMPRESSION,
+        nodata=nodata, tiled=True, blockxsize=BLOCK, blockysize=BLOCK, photometric=photometric, bigtiff="if_safer",
+        **COMPRESSION,
     ) as file:  # fmt: skip
-        file.write_colormap(1, {id: (*color, 0 if id == VOID else 255) for id, color in enumerate(labels.palette)})
+        if labels:
+            file.write_colormap(1, {id: (*color, 0 if id == VOID else 255) for id, color in enumerate(labels.palette)})
         file.update_tags(**tags)
-        file.update_tags(1, **{f"CLASS_{label.id}": label.name for label in labels.classes})
-        file.set_band_description(1, "class")
+        names = {f"CLASS_{label.id}": label.name for label in labels.classes} if labels else {"MEANING": CONFIDENCE}
+        file.update_tags(1, **names)
+        file.set_band_description(1, "class" if labels else "confidence")
         for part in in_blocks(rows, BLOCK):
             for left in range(0, width, BLOCK):
                 columns = np.ascontiguousarray(part[:, left : left + BLOCK])

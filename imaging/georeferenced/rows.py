@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.arrays import Mask, Pixels
+from imaging.georeferenced.area import Area
 from imaging.georeferenced.bands import Bands
 from imaging.georeferenced.place import Size, Window
 from imaging.georeferenced.scene import Scene, steps
@@ -162,12 +163,15 @@ def _finished(top: int, lines: Floats, fill: npt.ArrayLike) -> PixelRows:
 class SceneSource:
     """Gives a scene's rows to the network, at its own size or scaled, and keeps which pixels have data.
 
-    working_size: (height, width) that the network sees. fill: of pixels without data, uint8 (bands,). One thread may take rows
-    while another one asks for `valid`; a third reads ahead, and ends when the rows are closed. `_lock` guards the masks.
+    working_size: (height, width) that the network sees. fill: of pixels without data, uint8 (bands,). area: the one that is
+    wanted, None for the whole; the network also sees what is around it. One thread may take rows while another one asks for
+    `valid`; a third reads ahead, and ends when the rows are closed. `_lock` guards the masks.
     """
 
-    def __init__(self, scene: Scene, bands: Bands, working_size: Size, fill: npt.ArrayLike = 0) -> None:
-        self._scene, self._bands, self._fill = scene, bands, fill
+    def __init__(
+        self, scene: Scene, bands: Bands, working_size: Size, fill: npt.ArrayLike = 0, area: Area | None = None
+    ) -> None:
+        self._scene, self._bands, self._fill, self._area = scene, bands, fill, area
         self._scaling = None if working_size == scene.size else Scaling(scene.size, working_size)
         self._masks: deque[tuple[int, int, npt.NDArray[np.uint8]]] = deque()
         self._lock = Lock()
@@ -179,7 +183,7 @@ class SceneSource:
             yield from rows if self._scaling is None else self._scaling.rows(rows, self._fill, first)
 
     def valid(self, first: int, last: int) -> Mask:
-        """Which pixels of these rows of the scene have data, bool (rows, width). Rows before `first` are forgotten."""
+        """Which pixels of these rows are in the area and have data, bool (rows, width). Rows before `first` are forgotten."""
         with self._lock:
             while self._masks and self._masks[0][1] <= first:
                 self._masks.popleft()
@@ -193,6 +197,9 @@ class SceneSource:
         """The scene's own rows, read ahead by one piece."""
         with closing(prefetch(scene_rows(self._scene, self._bands, self._fill, first), 1, "scene reader")) as parts:
             for part in parts:
+                valid = part.valid
+                if self._area:
+                    valid = valid & self._area.mask(Window(part.top, 0, *valid.shape))
                 with self._lock:
-                    self._masks.append((part.top, part.bottom, np.packbits(part.valid, axis=1)))
+                    self._masks.append((part.top, part.bottom, np.packbits(valid, axis=1)))
                 yield part

@@ -227,6 +227,8 @@ class Segmenter:
         del image
         if valid is not None:
             segmentation.class_map[~valid] = VOID
+        if rendering.shapes and isinstance(file, OpenImage):
+            segmentation = segmentation.stored(file.turn)
         with _measure(seconds, "encode"):
             cell = self.runtime.stride * max(size) / max(plan.tile_plan.size)
             segmented_image = SegmentedImage(

@@ -37,6 +37,8 @@ GEO = ("rasterio", "pyogrio")
 """The packages that scenes need, of the extra `geo`."""
 FILE, RESULT = "job.json", "result"
 MOST_BYTES = 1 << 20  # of a job's `FILE`
+AREA = "extent.geojson"
+"""The file of an extent as GeoJSON, in `WORK`."""
 WORK = "work"
 """The folder in a job's with its uploads and all that is not done. The process of a scene may write there, and nowhere else."""
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from math import inf
 from pathlib import Path
 
-from app.serving.jobs.job import WORK, Job, upload_path
+from app.serving.jobs.job import AREA, WORK, Job, upload_path
 from app.serving.jobs.runner import Tell
 from app.serving.registry import Model
 from app.settings import Settings
@@ -22,6 +22,8 @@ from model.inference.tile_queue import TileQueue
 def scene_request(job: Job, folder: Path, settings: Settings) -> SceneRequest:
     """What the job asks of its scene. Raises `ValueError` for a wrong value."""
     values = {"overlap": settings.overlap, "blend": settings.blend, **job.parameters}
+    if values.get("extent") == AREA:
+        values["extent"] = str(folder / WORK / AREA)
     out, is_cog = str(folder / WORK / job.result), job.output == "cog"
     return SceneRequest.of(str(upload_path(folder, 0)), out, values, tile=settings.tile, cog=is_cog)
 

@@ -68,6 +68,8 @@ def submission(files: Sequence[str | Path] | str | Path, output: Output, paramet
     query = texts({"output": output, **parameters})
     with ExitStack() as stack:
         parts: list[FilePart] = [("file", (Path(path).name, stack.enter_context(open(path, "rb")))) for path in paths]
+        if "extent" in query:  # too long for an address
+            parts.append(("extent", ("extent.geojson", query.pop("extent").encode())))
         yield Call("POST", "jobs", query, parts)
 
 

@@ -25,7 +25,7 @@ from model.printable import printable
 MODULE = "model.inference.processes.scene_program"
 STALL_S = 3600.0  # longest time between two frames of a process that works, wall clock
 PLAN_TIMEOUT_S = 60.0  # longest time to start the process and to plan a scene, wall clock
-MOST_ROWS = (1 << 31) - 1  # of a raster, as GDAL counts them
+MOST_TILES = 1 << 36  # of a scene
 log = logging.getLogger("segment")
 
 
@@ -47,7 +47,7 @@ class SceneProcess(Conversation):
 
     def __init__(self, frames: FrameChannel, segmenter: Segmenter, task: SceneTask) -> None:
         super().__init__(frames)
-        self._folder, self._row, self._rows, self.remark = task.folder, 0, 0, ""
+        self._folder, self._done, self._of_all, self.remark = task.folder, 0, 0, ""
         self.begin(task, task.ahead)
         self.expect((*shape, segmenter.channels) for shape in tile_shapes(segmenter.tile(task.request.tile)))
 
@@ -58,20 +58,20 @@ class SceneProcess(Conversation):
                 document, _ = await self.receive("plan")
         except TimeoutError as error:
             raise DamagedImage(f"the scene was not opened within {PLAN_TIMEOUT_S:g} s; write it again, in tiles") from error
-        self._rows = self._parse_rows(document, MOST_ROWS)
+        self._of_all = self._parse_tiles(document, MOST_TILES)
         with refuse("a plan"):
             self.remark = printable(text(document["remark"], MOST_MESSAGE))
 
     async def run(self, submit: Submit, on_rows: Callable[[float], object]) -> None:
-        """Runs the tiles of the planned scene until its result is written. on_rows: gets the share of the rows that is done.
+        """Runs the tiles of the planned scene until its result is written. on_rows: gets the share of the tiles that is done.
 
         Raises one of `REFUSALS`, an error of `submit`'s futures, `ConnectionError` if the process ended, or `TimeoutError` if
         it is stuck.
         """
         try:
             while (head := (await self.run_tiles(submit, "rows", "answer", stall_s=STALL_S))[0])["kind"] == "rows":
-                self._row = self._parse_rows(head, self._rows)
-                on_rows(self._row / self._rows)
+                self._done = self._parse_tiles(head, self._of_all)
+                on_rows(self._done / self._of_all)
         except ConnectionError:
             if self._error:
                 raise self._error from None
@@ -89,10 +89,10 @@ class SceneProcess(Conversation):
         log.error("a scene could not be processed: %s", message, extra={"fields": {"folder": self._folder}})
         return DamagedImage("the scene could not be processed, and the service's log says why; write it again, with GDAL")
 
-    def _parse_rows(self, head: Mapping[str, Any], most: int) -> int:
-        """The number of rows in a message, more than in the one before. Raises `WorkerBroken`."""
-        with refuse("rows"):
-            return integer(head["rows"], self._row + 1, most)
+    def _parse_tiles(self, head: Mapping[str, Any], most: int) -> int:
+        """The number of tiles in a message, more than in the one before. Raises `WorkerBroken`."""
+        with refuse("tiles"):
+            return integer(head["tiles"], self._done + 1, most)
 
 
 @asynccontextmanager

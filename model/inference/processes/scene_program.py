@@ -72,7 +72,7 @@ def _work(task: SceneTask, front: Front) -> None:
     request, labels = replace(task.request, resume=True), runtime.manifest.labels
     with open_scene(request.source, SAFE_DRIVERS, NAME) as scene:
         work = plan_work(request, scene, runtime)
-        front.send({"kind": "plan", "rows": scene.size[0], "remark": work.bands.remark[:MOST_MESSAGE]})
+        front.send({"kind": "plan", "tiles": work.tile_count, "remark": work.bands.remark[:MOST_MESSAGE]})
         limit(MEMORY_BYTES, SECONDS)
         network = _Network(front, task.ahead, _KeptTiles(Path(request.out + TILES_ENDING), work.rows_key))
         threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()
@@ -81,9 +81,9 @@ def _work(task: SceneTask, front: Front) -> None:
             if rows.next_row:  # of former turns: each would write the result of all before it, so it waits for the last row
                 remove_partials(Path(task.folder))
                 with closing(new_rows(*network_rows)) as parts:
-                    deque(_told(parts, rows, front, network.kept), maxlen=0)
+                    deque(_told(parts, work, rows, front, network.kept), maxlen=0)
             with closing(all_rows(*network_rows)) as parts:
-                write_output(request, work.place, _told(parts, rows, front, network.kept), labels, work.facts(runtime))
+                write_output(request, work.place, _told(parts, work, rows, front, network.kept), labels, work.facts(runtime))
             rows.remove()
 
 
@@ -98,12 +98,13 @@ def _rows_file(work: SceneWork, scene: Scene, classes: int) -> RowsFile:
         return RowsFile(path, work.rows_key, scene.size, classes, confidence=confidence, resume=False)
 
 
-def _told(parts: Iterator[ClassRows], rows: RowsFile, front: Front, kept: _KeptTiles) -> Iterator[ClassRows]:
-    """The same rows. The front is told of those that are new, and the limit on processor time begins anew with each."""
-    first_new_row = rows.next_row
+def _told(parts: Iterator[ClassRows], work: SceneWork, rows: RowsFile, front: Front, kept: _KeptTiles) -> Iterator[ClassRows]:
+    """The same rows. The front is told of the tiles of new ones, and the limit on processor time begins anew with each."""
+    first_new_row, count = rows.next_row, 0
     for part in parts:
-        if part.bottom > first_new_row:
-            front.send({"kind": "rows", "rows": part.bottom})
+        if part.bottom > first_new_row and (tiles := work.tiles_above(part.bottom)) > count:
+            front.send({"kind": "rows", "tiles": tiles})
+            count = tiles
             kept.forget()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         yield part
@@ -186,4 +187,6 @@ def _error_head(error: Exception, task: SceneTask) -> dict[str, object]:
     elif isinstance(error, OSError) and error.errno in NO_SPACE:
         error = NoRoom("there is no room on the service's disk; try again later")
     head = error_head(error)
-    return head | {"message": str(head["message"]).replace(task.request.source, NAME)}
+    return head | {
+        "message": str(head["message"]).replace(task.request.source, NAME).replace(os.path.join(task.folder, ""), "")
+    }

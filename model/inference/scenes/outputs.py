@@ -36,9 +36,15 @@ def write_output(
     """
     out = Path(request.out)
     with whole_file(out, ending=out.suffix) as content:  # which GDAL wants in the name
-        if request.kind == "raster":
+        rows = (part.shown(request.min_confidence) for part in rows)
+        if request.kind == "raster" and request.format == "confidence":
+            style, planes = None, (part.confidence for part in rows if part.confidence is not None)
+            write_raster(content, place, planes, None, tags, cog=request.cog)
+        elif request.kind == "raster":
+            style = raster_style(labels.classes)
             write_raster(content, place, (part.ids for part in rows), labels, tags, cog=request.cog)
         else:
+            style = polygon_style(labels.classes)
             ids, facts = object_ids(request.classes, labels.classes), {name.lower(): text for name, text in tags.items()}
             polygons = layers.layer_polygons(
                 rows, place, {label.id: label.name for label in labels.classes if label.id in ids},
@@ -49,9 +55,8 @@ def write_output(
                     write_geojson(file, polygons, place, facts)
             else:
                 layers.write_geopackage(content, polygons, place, LAYER, facts)
-        style = (polygon_style if request.is_polygons else raster_style)(labels.classes)
         lines = remove_former(request, style)
-    if request.style:
+    if request.style and style:
         write_file(out.with_suffix(STYLE), style, follow=False)
     return lines
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from imaging.classes import VOID
 from imaging.prefetching import prefetch
+from imaging.shown import without_unsure
 from model.inference.merging import BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.tiling import Size, TilePlan
@@ -50,6 +51,17 @@ class ClassRows(NamedTuple):
     def bottom(self) -> int:
         return self.top + len(self.ids)
 
+    def until(self, last: int) -> ClassRows:
+        """The rows before `last`."""
+        count = max(0, last - self.top)
+        return ClassRows(self.top, self.ids[:count], None if self.confidence is None else self.confidence[:count])
+
+    def shown(self, least: float) -> ClassRows:
+        """The rows with void at pixels whose confidence is below `least` (0 to 1)."""
+        if not least or self.confidence is None:
+            return self
+        return self._replace(ids=without_unsure(self.ids, self.confidence, least))
+
 
 def segment_scene(
     source: SceneSource,
@@ -62,10 +74,11 @@ def segment_scene(
     void_tile: Tile | None = None,
     temperature: float | None = None,
     first_row: int = 0,
+    runs: Mask | None = None,
 ) -> Generator[ClassRows]:
     """The classes of the rows of a scene of `size` (height, width), from row `first_row` on, row of tiles by row of tiles.
 
-    tiles: at its working size.
+    tiles: at its working size. runs: which of them the network sees, bool (rows of tiles, columns); None for all.
 
     One thread cuts tiles and submits them, another one turns their logits to classes, one row of tiles ahead of the caller. So
     the network has tiles while rows become classes and while the caller writes. At most `ahead` tiles, and at least a part of a
@@ -81,11 +94,16 @@ def segment_scene(
     ends = [top + tiles.tile[0] for top in tiles.tops]
     first_tile_row = bisect_right(ends, upsampler.first_cell(first_row) * stride)  # that the rows depend on
     count = max(ahead, math.ceil(AHEAD_SHARE * len(tiles.lefts)))
+    nothing = Future[Logits]()  # of tiles that do not run
+    nothing.set_result(np.zeros((len(runtime.manifest.labels), *(side // stride for side in tiles.tile)), np.float32))
+    runs = np.ones((len(tiles.tops), len(tiles.lefts)), np.bool_) if runs is None else runs
 
     def parts() -> Generator[ClassRows]:
         merger = BandMerger(tiles, runtime.grid, first_tile_row)
         row_parts: list[ClassRows] = []
-        with closing(prefetch(_run(source, tiles, first_tile_row, submit, void_tile), count, "scene tiles")) as futures:
+        with closing(
+            prefetch(_run(source, tiles, first_tile_row, submit, void_tile, runs, nothing), count, "scene tiles")
+        ) as futures:
             for index, future in enumerate(futures):
                 bands = merger.add(future.result())[::-1]
                 del future
@@ -106,23 +124,26 @@ def segment_scene(
 
 
 def _run(
-    source: SceneSource, plan: TilePlan, first_tile_row: int, submit: Submit, void_tile: Tile | None
-) -> Generator[Future[Logits]]:
-    """Cuts tiles from rows of pixels, from a row of tiles on, and submits them. Holds one row of tiles."""
+    source: SceneSource, plan: TilePlan, first_tile_row: int, submit: Submit, void_tile: Tile | None, runs: Mask,
+    nothing: Future[Logits],
+) -> Generator[Future[Logits]]:  # fmt: skip
+    """Cuts tiles from rows of pixels, from a row of tiles on, and submits those that run. Holds one row of tiles."""
     parts: deque[PixelRows] = deque()
     void: Future[Logits] | None = None
     height, width = plan.size
     with closing(source.working(plan.tops[first_tile_row])) as rows:
-        for top in plan.tops[first_tile_row:]:
+        for top, row_runs in zip(plan.tops[first_tile_row:], runs[first_tile_row:], strict=True):
             bottom = min(height, top + plan.tile[0])
             while parts and parts[0].bottom <= top:
                 parts.popleft()
             while not parts or parts[-1].bottom < bottom:
                 parts.append(next(rows))
             insides = [(part, slice(max(0, top - part.top), max(0, bottom - part.top))) for part in parts]
-            for left in plan.lefts:
+            for left, is_run in zip(plan.lefts, row_runs, strict=True):
                 right = min(width, left + plan.tile[1])
-                if void_tile is None or any(part.valid[inside, left:right].any() for part, inside in insides):
+                if not is_run:
+                    yield nothing
+                elif void_tile is None or any(part.valid[inside, left:right].any() for part, inside in insides):
                     yield submit(plan.cut(np.concatenate([part.pixels[inside, left:right] for part, inside in insides]), 0, 0))
                 else:
                     void = void or submit(void_tile)

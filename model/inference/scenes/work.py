@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+from bisect import bisect_left
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,12 +14,15 @@ from functools import lru_cache
 
 import numpy as np
 
+from imaging.arrays import Mask
 from imaging.classes import VOID, object_ids
+from imaging.georeferenced.area import Area, read_area
 from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.errors import SceneError, SceneParameter
 from imaging.georeferenced.place import Place, Window, metres_per_pixel, pixel_areas, scaled_size
 from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import Scene
+from model.architecture import first_centre
 from model.command_line import package_version, settings_digest
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import LARGEST_FACTOR, SIDES, shrinks_too_far
@@ -26,18 +30,22 @@ from model.inference.scenes.request import SceneRequest
 from model.inference.scenes.rows import ClassRows, Submit, segment_scene
 from model.inference.scenes.rows_file import RowsFile
 from model.inference.scheduler import Scheduler
+from model.inference.segmentation import require_confidence
 from model.inference.segmenter import Segmenter
 from model.inference.tile_queue import TileQueue
-from model.inference.tiling import TilePlan, plan_tiles
+from model.inference.tiling import Size, TilePlan, plan_tiles
 from model.labels import LabelSet
-from model.manifest import Manifest
+
+VOID_ROWS = 256  # rows outside of an area that are written at once
+ROUNDING = 1e-6  # pixels
 
 
 @dataclass(frozen=True)
 class SceneWork:
     """How a scene is segmented: everything that the rows of classes depend on. confidence: whether they have it.
 
-    network: what identifies it. The source is read when a key is first asked for, as a whole.
+    network: what identifies it. area: outside of which the result is void, None for the whole scene. runs: which tiles the
+    network sees, bool (rows of tiles, columns). The source is read when a key is first asked for, as a whole.
     """
 
     request: SceneRequest
@@ -46,22 +54,42 @@ class SceneWork:
     tiles: TilePlan
     confidence: bool
     network: tuple[object, ...]
+    area: Area | None
+    runs: Mask
 
     @property
     def rows_key(self) -> str:
         """What the rows depend on, as a digest."""
         bands, size, identity = self.bands, self.place.size, repr((*self.network, _source_identity(self.request.source)))
-        return settings_digest(identity, bands.describe(), bands.alpha, size, self.tiles, self.confidence)
+        area = self.area.digest if self.area else ""
+        return settings_digest(identity, bands.describe(), bands.alpha, size, self.tiles, self.confidence, area)
 
     @property
     def key(self) -> str:
         """What the result depends on, as a digest."""
-        return settings_digest(self.rows_key, replace(self.request, source="", out="", resume=False, style=False))
+        request = replace(self.request, source="", out="", extent=None, resume=False, style=False)
+        return settings_digest(self.rows_key, request)
 
-    def to(self, request: SceneRequest, name: str, manifest: Manifest) -> SceneWork:
+    @property
+    def wanted_rows(self) -> tuple[int, int]:
+        """The first row of the scene that may not be void, and the one after the last."""
+        return self.area.rows if self.area else (0, self.place.size[0])
+
+    @property
+    def tile_count(self) -> int:
+        """The number of tiles that the network sees."""
+        return int(np.count_nonzero(self.runs))
+
+    def tiles_above(self, row: int) -> int:
+        """How many of them the rows of the scene above this one take."""
+        if row <= self.wanted_rows[0]:
+            return 0
+        count = bisect_left(self.tiles.tops, row * self.tiles.size[0] / self.place.size[0])
+        return int(np.count_nonzero(self.runs[:count]))
+
+    def to(self, request: SceneRequest, name: str, runtime: Runtime) -> SceneWork:
         """The work for another output of the same scene, of this name. Raises as `plan_work`."""
-        _check_polygons(request, self.place, name, manifest)
-        return replace(self, request=request, confidence=request.is_polygons and manifest.has_logits)
+        return replace(self, request=request, confidence=_has_confidence(request, self.place, name, runtime))
 
     def facts(self, runtime: Runtime) -> dict[str, str]:
         """What the result says of how it was made."""
@@ -72,7 +100,7 @@ class SceneWork:
             "FCN_MODEL_SHA256": runtime.identity.sha256,
             "FCN_RUNTIME": f"{runtime.identity.runtime} {runtime.identity.precision}",
             "FCN_BANDS": self.bands.describe(),
-            "FCN_TILING": json.dumps(self.tiles.describe()),
+            "FCN_TILING": json.dumps(self.tiles.describe() | {"tiles": self.tile_count}),
         }
 
 
@@ -94,19 +122,21 @@ class ClassAreas:
             self.totals += np.bincount(part.ids.ravel(), weights, VOID + 1)
             yield part
 
-    def in_words(self, labels: LabelSet) -> str:
-        """The areas in a line, the largest first and ground without data last, in hectares or in percent of the pixels."""
+    def in_words(self, labels: LabelSet, words: str = "without data") -> str:
+        """The areas in a line, the largest first and void last, in hectares or in percent of the pixels. words: for void."""
         order = sorted(labels.classes, key=lambda label: -self.totals[label.id])
         unit, scale = ("hectares", 1e-4) if self.in_metres else ("percent", 100 / max(1.0, float(self.totals.sum())))
         present = [f"{label.name} {self.totals[label.id] * scale:.3g}" for label in order if self.totals[label.id]]
-        void = f"; without data {self.totals[VOID] * scale:.3g}" if self.totals[VOID] else ""
+        void = f"; {words} {self.totals[VOID] * scale:.3g}" if self.totals[VOID] else ""
         return f"{unit} by class: {', '.join(present) or 'none'}{void}"
 
 
 def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWork:
-    """How the scene is segmented. Raises `SceneError`, `TilingError`, and `UnknownClass` for a class that the network lacks."""
-    manifest = runtime.manifest
-    _check_polygons(request, scene.place, scene.name, manifest)
+    """How the scene is segmented.
+
+    Raises `SceneError`, `TilingError`, `UnknownClass` for a class that the network lacks, and `NoConfidence`.
+    """
+    manifest, confidence = runtime.manifest, _has_confidence(request, scene.place, scene.name, runtime)
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
     working, gsd = scene.size, request.gsd
     if gsd is None and scene.place.is_on_earth:
@@ -122,7 +152,19 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     tile = Segmenter(runtime).tile(request.tile)
     tiles = plan_tiles(working, tile, request.overlap, request.blend)
     network = (runtime.identity, runtime.file_sha256)
-    return SceneWork(request, scene.place, bands, tiles, request.is_polygons and manifest.has_logits, network)
+    area = read_area(request.extent, scene.place, scene.name) if request.extent else None
+    runs = _runs(area, scene.size, tiles, runtime) if area else np.ones((len(tiles.tops), len(tiles.lefts)), np.bool_)
+    return SceneWork(request, scene.place, bands, tiles, confidence, network, area, runs)
+
+
+def _runs(area: Area, size: Size, tiles: TilePlan, runtime: Runtime) -> Mask:
+    """Which tiles have a cell that a pixel of the area depends on, bool (rows, columns). size: of the scene."""
+    centre = first_centre(runtime.stride, runtime.grid) + 0.5
+    spans = []
+    for origins, side, own, working in zip((tiles.tops, tiles.lefts), tiles.tile, size, tiles.size, strict=True):
+        first, last = (np.add(origins, reach) * (own / working) - 0.5 for reach in (centre - runtime.stride, centre + side))
+        spans.append((np.ceil(first - ROUNDING) + 0.5, np.ceil(last + ROUNDING) - 0.5))  # of pixels' centres
+    return np.array([area.meets(top, bottom, *spans[1]) for top, bottom in zip(*spans[0], strict=True)])
 
 
 def _source_identity(source: str) -> str:
@@ -140,26 +182,46 @@ def _sha256(path: str, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_polygons(request: SceneRequest, place: Place, name: str, manifest: Manifest) -> None:
+def _has_confidence(request: SceneRequest, place: Place, name: str, runtime: Runtime) -> bool:
+    """Whether the rows need confidence. Raises as `plan_work` for an output that the scene or the network does not allow."""
+    manifest, rendering = runtime.manifest, request.rendering
+    require_confidence(runtime, rendering)
     if request.is_polygons:
         metres_per_pixel(place, name)  # raises where there are none
         if request.kind == "geojson":
             place.to_degrees([[place.size[1] / 2, place.size[0] / 2]])  # likewise
         object_ids(request.classes, manifest.labels.classes)  # raises for a class that the network lacks
+    return rendering.needs_confidence_map and manifest.has_logits
 
 
 def segment_work(
     work: SceneWork, scene: Scene, runtime: Runtime, submit: Submit, ahead: int, first_row: int = 0
 ) -> Generator[ClassRows]:
-    """The rows of classes of the scene, from this row on."""
+    """The rows of classes of the scene, from this row on. Those above and below the area are void, and are not read."""
+    top, bottom = work.wanted_rows
+    yield from _void_rows(work, first_row, top)
     fill = np.array(runtime.manifest.preprocessing.neutral, np.uint8)
     temperature = Segmenter(runtime).temperature if work.confidence else None
     void_tile: Tile = np.broadcast_to(fill, (*work.tiles.tile, len(fill)))
-    source = SceneSource(scene, work.bands, work.tiles.size, fill)
-    return segment_scene(
-        source, scene.size, work.tiles, runtime, submit, ahead=ahead, void_tile=void_tile, temperature=temperature,
-        first_row=first_row,
-    )  # fmt: skip
+    source, row = SceneSource(scene, work.bands, work.tiles.size, fill, work.area), max(first_row, top)
+    if row < bottom:
+        rows = segment_scene(
+            source, scene.size, work.tiles, runtime, submit, ahead=ahead, void_tile=void_tile, temperature=temperature,
+            first_row=row, runs=work.runs,
+        )  # fmt: skip
+        with closing(rows) as parts:
+            for part in parts:
+                yield part.until(bottom)
+                if part.bottom >= bottom:
+                    break
+    yield from _void_rows(work, max(row, bottom), scene.size[0])
+
+
+def _void_rows(work: SceneWork, first: int, last: int) -> Iterator[ClassRows]:
+    """Rows without any class, a few at a time."""
+    for top in range(first, last, VOID_ROWS):
+        shape = min(VOID_ROWS, last - top), work.place.size[1]
+        yield ClassRows(top, np.full(shape, VOID, np.uint8), np.zeros(shape, np.uint8) if work.confidence else None)
 
 
 def all_rows(

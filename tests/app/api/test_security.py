@@ -17,7 +17,8 @@ from tests.support.polling import wait_until
 
 ORIGIN = "https://example.org"
 GUARDED_PATHS = ("/classes", "/models", "/info", "/metrics", "/docs", "/openapi.json")
-OPEN = ("/", "/static/page.js", "/health", "/health/live", "/health/ready")
+ASKING = {"/segment", "/segment/batch", "/v1/models", "/v1/models/{id}/info", "/v1/predict", "/predictions/{model}"}
+OPEN = ("/ping", "/", "/static/page.js", "/health", "/health/live", "/health/ready")
 
 
 def asking(document: dict[str, Any]) -> set[str]:
@@ -35,6 +36,7 @@ def test_keys_are_asked_for_where_they_are_set_before_all_else_and_told_nowhere(
         for wrong in ({"X-API-Key": "betas"}, {"X-API-Key": ""}, {"Authorization": "Basic beta"}, {"Authorization": "beta"}):
             assert_problem(post(key_client, headers=wrong), 401)
         assert post(key_client, headers={"X-API-Key": "very-secret"}).status_code == 200
+        assert post(key_client, headers={"Token": "beta"}).status_code == 200
         assert post(key_client, headers={"Authorization": "bearer  beta"}).status_code == 200
         for path in (*GUARDED_PATHS, *OPEN, "/nothing"):
             answer = key_client.get(path, headers={"X-API-Key": "very-secret"})
@@ -46,7 +48,7 @@ def test_keys_are_asked_for_where_they_are_set_before_all_else_and_told_nowhere(
             "bearer": {"type": "http", "scheme": "bearer"},
         }
         assert document["paths"]["/segment"]["post"]["security"] == [{"header": []}, {"bearer": []}]
-        assert asking(document) == {"/segment", "/segment/batch"}
+        assert asking(document) == ASKING
         service_of(key_client).draining = True
         arguments: dict[str, Any] = {"content": bytes(20_001), "params": {"side": 31}, "headers": {"X-API-Key": "beta"}}
         for path in ("/segment", "/segment/batch"):
@@ -66,7 +68,7 @@ def test_all_but_health_and_the_page_asks_for_a_key_where_that_is_set(serve: Ser
             assert client.get(path, headers={"X-API-Key": "alpha"}).status_code == 200
         assert [client.get(path).status_code for path in OPEN] == [200] * len(OPEN)
         document = client.get("/openapi.json", headers={"Authorization": "Bearer alpha"}).json()
-        assert asking(document) == {"/segment", "/segment/batch", "/classes", "/models", "/info", "/metrics"}
+        assert asking(document) == ASKING | {"/classes", "/models", "/info", "/metrics"}
 
 
 def test_other_origins_may_call_only_where_they_are_allowed(

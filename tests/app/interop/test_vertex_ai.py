@@ -93,12 +93,9 @@ def test_a_bad_instance_fails_the_request_with_its_index(client: TestClient) -> 
 
 BAD_BODIES = [
     (b"\xff\xd8\xff", 400, "not JSON"),
-    (b"", 400, "not JSON"),
-    (b"[]", 400, "instances"),
     (b'{"instances": {"b64": ""}}', 400, "instances"),
     (b'{"instances": []}', 400, "instances"),
     (json.dumps({"instances": [""] * 101}).encode(), 413, "more than 100 images"),
-    (b'{"instances": [' + b"{}," * 10_000 + b"{}]}", 400, "1000 values"),
     (json.dumps({"instances": [TEXT], "parameters": {"alpha": 7}}).encode(), 422, "parameters alpha"),
     (json.dumps({"instances": [TEXT] * 4, "parameters": {"classes": "ab" * 1_000_000}}).encode(), 422, "4096"),
     (b'{"instances": ["' + b"A" * 10_000_000 + b'"]}', 413, "10 MB"),
@@ -147,10 +144,3 @@ def test_paths_of_the_service_may_be_the_platforms(serve: Serve) -> None:
         answer = client.post("/segment", json={"instances": [TEXT]})
         assert answer.json() == {"predictions": [segment(client, format="json").json()]}
         assert client.get("/openapi.json").status_code == 200
-
-
-def test_the_routes_are_in_the_api_reference(client: TestClient) -> None:
-    operation = client.get("/openapi.json").json()["paths"]["/predict"]["post"]
-    assert set(operation["requestBody"]["content"]) == {
-        "application/json", "application/octet-stream", "image/*", "multipart/form-data",
-    }  # fmt: skip

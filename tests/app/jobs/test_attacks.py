@@ -167,7 +167,7 @@ def test_a_process_that_a_scene_took_over_fails_the_job_in_words(
     monkeypatch.setattr("model.inference.processes.scene_process.MODULE", "tests.support.app.hostile_scene")
     monkeypatch.setattr("app.serving.jobs.runner.MOST_CRASHES", 1)
     with serve(jobs_dir=tmp_path) as client:
-        id = submit(client, b'{"kind": "plan", "rows": 9, "remark": ""}\n' + message, output="tif")
+        id = submit(client, b'{"kind": "plan", "tiles": 9, "remark": ""}\n' + message, output="tif")
         document = ended(client, id)
         assert document["status"] == "failed", document
         assert document["message"]

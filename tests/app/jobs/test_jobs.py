@@ -17,7 +17,7 @@ from tests.support.app.jobs import result_of, status_of, submit, submit_photos
 from tests.support.app.services import Serve, hold_model
 from tests.support.images import encode, make_photo
 from tests.support.imaging.samples import with_chunk
-from tests.support.imaging.scenes import scene_file
+from tests.support.imaging.scenes import UTM, scene_file
 
 PHOTOS = {
     "a.png": encode(make_photo(90, 120)),
@@ -42,6 +42,8 @@ def client(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     [
         ("tif", ".tif", {}, ()),
         ("cog", ".tif", {"overlap": "0.5", "blend": "hann"}, ("--cog", "--overlap", "0.5", "--blend", "hann")),
+        ("tif", ".tif", {"format": "confidence"}, ("--format", "confidence")),
+        ("gpkg", ".gpkg", {"min_confidence": "0.35"}, ("--min-confidence", "0.35")),
         ("geojson", ".geojson", {"min_area": "9m2", "gsd": "1"}, ("--min-area", "9m2", "--gsd", "1")),
         ("gpkg", ".gpkg", {"classes": "1,2", "topology": "shared", "bands": "3,2,1", "scale": "0,200"},
          ("--classes", "1,2", "--topology", "shared", "--bands", "3,2,1", "--scale", "0,200")),
@@ -57,6 +59,51 @@ def test_a_scene_gets_the_bytes_of_the_command(
     assert (document["processID"], document["progress"]) == ("segment", 100)
     assert document["created"] <= document["started"] <= document["finished"] <= document["updated"]
     assert [link["href"] for link in document["links"]] == [f"/jobs/{id}", f"/jobs/{id}/results"]
+
+
+BOX = 448_030, 5_411_850, 448_100, 5_411_950
+SHAPE = {"type": "Polygon", "coordinates": [[[BOX[x], BOX[y]] for x, y in ((0, 1), (2, 1), (2, 3), (0, 1))]]}
+NAMED = {"type": "Feature", "geometry": SHAPE, "properties": {}, "crs": {"type": "name", "properties": {"name": UTM}}}
+
+
+@pytest.mark.parametrize("field", [False, True])
+def test_an_extent_gives_the_bytes_of_the_command(
+    client: TestClient, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path, field: bool
+) -> None:
+    text = json.dumps(NAMED) + " " * 900_000 if field else f"{','.join(map(str, BOX))},{UTM}"
+    (tmp_path / "area.geojson").write_text(text)
+    form = {"data": {"extent": text}, "files": {"file": scene.read_bytes()}} if field else {"content": scene.read_bytes()}
+    query = {"output": "tif", "format": "confidence"} | ({} if field else {"extent": text})
+    response = client.post("/jobs", params=query, **form)
+    expected = bytes_of(scene, ".tif", "--format", "confidence", "--extent", str(tmp_path / "area.geojson") if field else text)
+    assert result_of(client, response.json()["jobID"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("extent", "status", "words"),
+    [
+        ('{"type":' + "[" * 200_000, 422, "extent.geojson is no GeoJSON"),
+        (
+            '{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}',
+            422,
+            "the extent misses the file: in EPSG:4326",
+        ),
+        ("{" + " " * 1_000_000, 413, "the form's field extent has more than 1000000 bytes"),
+        ("/etc/passwd", 422, "extent: must be GeoJSON, in a field of a form, or LEFT,BOTTOM,RIGHT,TOP,SYSTEM"),
+        ("extent.geojson", 422, "extent: must be GeoJSON"),
+    ],
+)
+def test_an_extent_that_is_none_is_told_and_never_read_by_the_front(
+    client: TestClient, scene: Path, monkeypatch: pytest.MonkeyPatch, extent: str, status: int, words: str
+) -> None:
+    read = list[str]()
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text, **options: read.append(str(text)[:9]) or loads(text, **options))
+    response = client.post("/jobs", params={"output": "tif"}, data={"extent": extent}, files={"file": scene.read_bytes()})
+    monkeypatch.undo()
+    assert_problem(response, status, words)
+    assert str(service_of(client).settings.jobs_dir) not in response.text
+    assert extent[:9] not in read
 
 
 @pytest.mark.parametrize(("output", "format"), [("zip", "png"), ("zip", "cutout"), ("coco", "coco"), ("jsonl", "json")])
@@ -113,6 +160,9 @@ def test_a_photo_that_is_not_read_has_a_problem_in_the_result(client: TestClient
         ({"output": "zip", "min_area": "5m2"}, 422, "5m2"),
         ({"output": "zip", "format": "json"}, 422, "format=json does not go with output=zip"),
         ({"output": "jsonl", "alpha": "0.5"}, 422, "alpha"),
+        ({"output": "gpkg", "format": "confidence"}, 422, "format: does not go with output=gpkg"),
+        ({"output": "tif", "format": "png"}, 422, "format=png is not for scenes; give format=geotiff or format=confidence"),
+        ({"output": "cog", "format": "confidence", "min_confidence": "0.5"}, 422, "leave min_confidence out"),
         ({"output": "tif", "bands": "9"}, 422, "has no band 9"),
         ({"output": "tif", "bands": "1,2"}, 422, "the network sees 3 bands"),
         ({"output": "tif", "gsd": "0.001"}, 422, "give a --gsd of at least"),

@@ -22,6 +22,7 @@ from tests.app.jobs.test_failures import state
 from tests.support.app.exchanges import PHOTO, assert_problem, service_of
 from tests.support.app.jobs import result_of, stored_jobs, submit_photos
 from tests.support.app.services import Serve
+from tests.support.imaging.scenes import UTM
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import fcn_serve
 
@@ -37,6 +38,7 @@ STATES: dict[str, Callable[[Path], Iterable[object]]] = {
     "dismissed": lambda root: root.glob("*/job.json"),
 }
 """What shows that a job is in a state; the shorter ones may be over then."""
+FORM = {"format": "confidence", "extent": f"448010,5410100,448600,5411900,{UTM}"}
 
 
 @pytest.mark.long
@@ -47,7 +49,7 @@ def test_a_kill_in_each_state_loses_nothing_and_doubles_nothing(
     root, ids, results = tmp_path / "jobs", list[str](), set[bytes]()
     photos = [("file", (f"{index}.png", PHOTO)) for index in range(40)]
     sent: dict[str, Any] = {"content": long_scene.read_bytes()} if kind == "tif" else {"files": photos}
-    other = "running photo" if kind == "tif" else "running scene"
+    other, query = ("running photo", FORM | {"output": kind}) if kind == "tif" else ("running scene", {"output": kind})
     for name in [*(name for name in STATES if name != other), "the last"]:
         with fcn_serve(narrow_file, tmp_path, jobs_dir=root, precision="float32") as server, ThreadPoolExecutor(2) as pool:
             jobs = f"{server.url}/jobs"
@@ -59,7 +61,7 @@ def test_a_kill_in_each_state_loses_nothing_and_doubles_nothing(
             assert [path.name for path in root.iterdir()] == [".lock"], name
             if name == "the last":
                 break
-            sending = pool.submit(httpx.post, jobs, params={"output": kind}, timeout=HANG_S, **sent)
+            sending = pool.submit(httpx.post, jobs, params=query, timeout=HANG_S, **sent)
             wait_until(lambda: any(STATES[name](root)))  # noqa: B023
             if name == "dismissed":
                 pool.submit(httpx.delete, f"{jobs}/{sending.result().json()['jobID']}", timeout=HANG_S)
@@ -70,7 +72,7 @@ def test_a_kill_in_each_state_loses_nothing_and_doubles_nothing(
             with suppress(httpx.HTTPError):
                 assert name == "dismissed" or sending.result().json()["jobID"] in ids
     assert len(results) == 1
-    assert kind == "zip" or results == {bytes_of(long_scene, ".tif")}
+    assert kind == "zip" or results == {bytes_of(long_scene, ".tif", "--format", "confidence", "--extent", FORM["extent"])}
 
 
 @pytest.mark.long

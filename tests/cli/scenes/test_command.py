@@ -19,10 +19,8 @@ from rasterio.io import MemoryFile
 from imaging.classes import VOID
 from imaging.georeferenced import raster
 from imaging.rendering import Rendering
-from model.inference.loading import load_runtime
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
-from model.weights_file import find_files
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
@@ -31,11 +29,6 @@ from tests.support.imaging.scenes import UTM, north_up, write_scene
 PHOTO = make_photo(430, 310)
 TILE = ("--tile", "128")
 TILED = {"tiled": True, "blockxsize": 64, "blockysize": 64}
-
-
-@pytest.fixture(scope="module")
-def segmenter(narrow_file: Path) -> Segmenter:
-    return Segmenter(load_runtime(find_files(str(narrow_file)), "openvino", "cpu", "float32", threads=1))
 
 
 def classes(segmenter: Segmenter, pixels: Any, **options: Any) -> Any:
@@ -187,7 +180,7 @@ def test_an_end_of_the_writer_ends_the_threads_and_keeps_rows(
     ("arguments", "message"),
     [
         (["a.tif", "-o", "out.tif", "--bands", "1,2,9"], "has no band 9: it has the bands 1, 2, 3"),
-        (["a.tif", "-o", "out.tif", "--format", "json"], "--format is not for -o out.tif: scenes do not have it"),
+        (["a.tif", "-o", "out.tif", "--quality", "high"], "--quality is not for -o out.tif: scenes do not have it"),
         (["a.tif", "-o", "out.tif", "--side", "native"], "--gsd METRES scales them"),
         (["a.tif", "-o", "out.tif", "--gsd", "0.01"], "pixels of 0.01 m enlarge"),
         (["a.tif", "-o", "out.tif", "--gsd", "300"], "310x430 pixels would become 1x1, and the network needs 32 along the"),
@@ -195,6 +188,10 @@ def test_an_end_of_the_writer_ends_the_threads_and_keeps_rows(
         (["a.tif", "-o", "out.tif", "--server", "http://localhost"], "leave it out, or add --job"),
         (["a.tif", "-o", "a.tif"], "would overwrite the scene"),
         (["a.tif", "a.tif", "-o", "out.tif"], "takes one scene, got 2; give --scenes tif and a folder"),
+        (
+            ["a.tif", "-o", "out.tif", "--extent", "1,2,3,4"],
+            "extent needs the system of its numbers, such as 1,2,3,4,EPSG:4326",
+        ),
         (["b.tif", "-o", "out.tif"], "no file 'b.tif'"),
         ([".", "-o", "out.tif"], "'.' is a folder; -o out.tif takes one scene"),
         (["b*.tif", "-o", "out", "--scenes", "tif"], "no scenes in 'b*.tif'"),

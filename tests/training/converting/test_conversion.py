@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +112,12 @@ def test_class_ids_are_served_without_confidence(tmp_path: Path) -> None:
     _, runtime = converted(source, kind="class_ids")
     segmenter = Segmenter(runtime)
     data = encode(PHOTO)
-    for rendering in (
-        Rendering("confidence"),
-        Rendering("npz"),
-        Rendering("json", confidence=True),
-        Rendering(min_confidence=0.5),
-    ):
+    shapes = Rendering("coco", mask="polygons", shapes=True)
+    sure = replace(shapes, min_confidence=0.5)
+    for rendering in (Rendering("confidence"), Rendering("npz"), Rendering("json", confidence=True), sure):
         with pytest.raises(NoConfidence, match="class ids alone"):
             segmenter.plan(data, Options(rendering=rendering))
+    assert b'"score":null' in segmenter.segment(data, segmenter.plan(data, Options(rendering=shapes))).body
     output = segmenter.segment(data, segmenter.plan(data, Options(rendering=Rendering("json"))))
     assert output.mean_confidence is None
     assert b'"mean_confidence":null' in output.body.replace(b" ", b"")

@@ -22,7 +22,7 @@ from tests.support.model.workers import channel
 
 pytestmark = pytest.mark.anyio
 AHEAD = 4
-PLAN, TILE, DONE = {"kind": "plan", "rows": 100, "remark": ""}, {"kind": "tile", "shape": [96, 96, 3]}, {"kind": "answer"}
+PLAN, TILE, DONE = {"kind": "plan", "tiles": 100, "remark": ""}, {"kind": "tile", "shape": [96, 96, 3]}, {"kind": "answer"}
 PIXELS = bytes(96 * 96 * 3)
 
 
@@ -60,8 +60,8 @@ ROWS: list[object] = [None, "5", 1.5, True, 0, -1, 1 << 40, [5], {}]
 
 @pytest.mark.parametrize(
     "head",
-    [b"no JSON", b'{"kind": "plan"}', b'{"kind": "plan", "rows": NaN}', b'{"kind": "plan", "rows": 1e400}', DONE, TILE,
-     *({"kind": "plan", "rows": rows} for rows in ROWS)],
+    [b"no JSON", b'{"kind": "plan"}', b'{"kind": "plan", "tiles": NaN}', b'{"kind": "plan", "tiles": 1e400}', DONE, TILE,
+     *({"kind": "plan", "tiles": rows} for rows in ROWS)],
     ids=str,
 )  # fmt: skip
 async def test_a_plan_that_cannot_be_breaks_the_process(it: Hostile, head: object) -> None:
@@ -72,14 +72,14 @@ async def test_a_plan_that_cannot_be_breaks_the_process(it: Hostile, head: objec
 
 @pytest.mark.parametrize(
     ("head", "payload"),
-    [({"kind": "rows"}, b""), (PLAN, b""), ({"kind": "rows", "rows": 50}, b""), ({"kind": "rows", "rows": 101}, b""),
-     *(({"kind": "rows", "rows": rows}, b"") for rows in ROWS), (TILE | {"shape": [95, 96, 3]}, bytes(95 * 96 * 3))],
+    [({"kind": "rows"}, b""), (PLAN, b""), ({"kind": "rows", "tiles": 50}, b""), ({"kind": "rows", "tiles": 101}, b""),
+     *(({"kind": "rows", "tiles": rows}, b"") for rows in ROWS), (TILE | {"shape": [95, 96, 3]}, bytes(95 * 96 * 3))],
     ids=str,
 )  # fmt: skip
 async def test_a_message_that_cannot_be_breaks_the_process(it: Hostile, head: object, payload: bytes) -> None:
     it.say(PLAN)
     await it.process.plan()
-    it.say({"kind": "rows", "rows": 50})
+    it.say({"kind": "rows", "tiles": 50})
     it.say(head, payload)
     with pytest.raises(WorkerBroken):
         await it.run()
