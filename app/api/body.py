@@ -60,7 +60,8 @@ log = logging.getLogger("segment")
 class RequestBody:
     """The body of a request, which may have `megabytes` 10^6 bytes. `setting` says so. Its bytes count for the reservation.
 
-    seconds: that it may take to arrive; None for those of the settings.
+    seconds: that it may take to arrive; None for those of the settings. memory: holds its bytes in memory; None for the
+    request's reservation.
     Raises `UnsupportedType` for a compressed body, and `TooLarge` for a length above the limit.
     """
 
@@ -69,6 +70,7 @@ class RequestBody:
     megabytes: float
     setting: str = "SEGMENT_MAX_UPLOAD_MB"
     seconds: float | None = None
+    memory: Reservation | None = None
 
     def __post_init__(self) -> None:
         coding, length = (self.request.headers.get(name, "").strip() for name in ("content-encoding", "content-length"))
@@ -90,7 +92,7 @@ class RequestBody:
 
     def set_memory(self, count: int) -> None:
         """Sets the bytes of memory that the body uses. Raises `QueueFull` or `NeverFits`."""
-        self.reservation.set_body(count)
+        (self.memory or self.reservation).set_body(count)
 
     async def chunks(self, memory_bytes: Callable[[int], int]) -> AsyncGenerator[bytes, None]:
         """Yields the body's chunks as they arrive, and checks the limits.

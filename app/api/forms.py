@@ -155,7 +155,8 @@ async def from_first_boundary(
 ) -> AsyncGenerator[bytes, None]:
     """The chunks of a form without the preamble before its first boundary (RFC 2046, section 5.1.1).
 
-    Raises `error` for more parts, before a parser sees them: it takes its time for what begins as one.
+    Raises `error` for more parts, and `BadRequest` for blanks after a boundary, before a parser sees them: it takes its time
+    for what begins as a part, and for each blank.
     """
     first, delimiter = re.compile(rb"\n(--%b(?:\r\n|--))" % re.escape(boundary)), delimiter_of(boundary)
     tail, count, has_begun = b"\n", -1, False  # the body's start is the start of a line; the form's end is a delimiter, too
@@ -163,9 +164,11 @@ async def from_first_boundary(
         data = tail + chunk
         if not has_begun and (match := first.search(data)):
             has_begun, chunk, data = True, data[match.start(1) :], data[match.start(1) :]
-        tail = data[has_begun - len(delimiter) :]  # these bytes may begin a delimiter
+        tail = data[-len(delimiter) :]  # these bytes may begin a delimiter, or be one that blanks follow
         if has_begun:
-            count += data.count(delimiter)
+            count += data.count(delimiter, 1)  # one at its start was in the tail
+            if delimiter + b" " in data or delimiter + b"\t" in data:
+                raise unreadable("it has blanks after a boundary")
             if count > most_parts:
                 raise error()
             yield chunk

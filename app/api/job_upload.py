@@ -35,6 +35,7 @@ from model.printable import VALUE_LENGTH, printable
 MOST_FILES = 10_000  # of a form
 TOO_MANY = f"the form has more than {MOST_FILES} files, which is the limit; send several jobs"
 WRITE_BYTES = 1 << 20  # that are written at once
+FORM_BYTES = 1 << 16  # of a form that are read in a turn: some hundred files
 MEMORY_BYTES = 4 << 20  # of an upload, whatever its size
 MOST_S = 86_400.0  # that an upload may take; its rate has a limit besides
 
@@ -69,9 +70,11 @@ async def receive_upload(
         nonlocal count
         count, parts = count + len(pieces), pieces.count(delimiter) if delimiter else 0
         await check_room(count, min(MOST_FILES, len(upload.names) + parts))
-        async with turn():
-            await asyncio.sleep(await asyncio.to_thread(timed_write, bytes(pieces)))
-        pieces.clear()
+        size = FORM_BYTES if delimiter else len(pieces)
+        while pieces:
+            async with turn():
+                await asyncio.sleep(await asyncio.to_thread(timed_write, bytes(pieces[:size])))
+            del pieces[:size]
 
     def timed_write(data: bytes) -> float:
         start = time.thread_time()
@@ -97,8 +100,7 @@ async def receive_upload(
                 raise FormParserError(CUT_OFF)
     except FormParserError as error:
         raise unreadable(str(error)) from error
-    paths = [upload_path(folder, index) for index in range(len(upload.names))]
-    if not await asyncio.to_thread(lambda: any(path.stat().st_size for path in paths)):
+    if not await asyncio.to_thread(lambda: any(upload_path(folder, i).stat().st_size for i in range(len(upload.names)))):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
     return upload._replace(bytes=count)
 

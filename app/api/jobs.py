@@ -44,6 +44,7 @@ from app.api.job_upload import MOST_S, receive_upload
 from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, with_values
 from app.api.security import check_key
 from app.api.segment import Ready, join_values, while_connected
+from app.serving.admission import Reservation
 from app.serving.errors import NotServing, ResultMissing
 from app.serving.job_photos import write_names
 from app.serving.jobs.job import AREA, MEDIA_TYPES, SCENE_OUTPUTS, WORK, Job, available_outputs, now, upload_path
@@ -114,8 +115,10 @@ OwnJob = Annotated[Job, Depends(own_job)]
 async def submit(request: Request, response: Response, jobs: Jobs, service: Ready, owner: Owner) -> JobStatus:
     """Takes a GeoTIFF, or a form with many photos, and answers the job at once. `output` says what its result is."""
     query = with_values({}, request.query_params.multi_items(), "query", NAMES, JOB_MODEL)
-    body = RequestBody(request, service, service.settings.job_upload_mb, "SEGMENT_JOB_UPLOAD_MB", MOST_S)
-    client, length = request.state.reservation.sender, request.headers.get("content-length", "")
+    reservation, length = request.state.reservation, request.headers.get("content-length", "")
+    client = reservation.sender
+    memory = reservation.enter_context(Reservation(service.background, client, request.state.client))  # none of requests
+    body = RequestBody(request, service, service.settings.job_upload_mb, "SEGMENT_JOB_UPLOAD_MB", MOST_S, memory)
     if "output" in query:
         _check(query, service)
     count = int(length) if length.isdecimal() else 0

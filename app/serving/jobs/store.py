@@ -25,6 +25,7 @@ RESERVE_BYTES = 1 << 29  # of the disk that stay free
 RESERVE_FILES = 1 << 14  # the same, but at most a tenth of all
 MOST_OPEN, MOST_JOBS = 1000, 10_000  # of a client that have not ended, and in all
 MOST_FILES = 1_000_000  # of all jobs
+MOST_UPLOADS = 16  # of a client at once; each holds memory
 FOLDERS = 2  # of a job
 GONE = "the job's result is no longer there; send the job again"
 NO_ROOM = "there is no room on the service's disk; send it again later"
@@ -48,7 +49,8 @@ class JobStore(JobTable):
 
     Its jobs are there after `load`. Of places, bytes and files, uploads have what has arrived, and each client its `share`.
     What clients had beyond it while they were alone, and what jobs take beyond a limit while they run, the client with most
-    gives back. turn: of uploads that are written. end_job: ends a job that has not ended, with these words.
+    gives back. uploads, removals: turns at writing what comes, and at removing. end_job: ends a job that has not ended, with
+    these words.
     """
 
     def __init__(self, folder: Path, most_bytes: float, days: float, clients: Clients | None = None) -> None:
@@ -56,7 +58,7 @@ class JobStore(JobTable):
         self.root, self._most = folder, Use(MOST_JOBS, int(most_bytes), MOST_FILES)
         self._days, self._clients = days, clients or Clients()
         self._lock = lock_folder(folder)
-        self.is_loaded, self.uploads = False, FairTurns(1)
+        self.is_loaded, self.uploads, self.removals = False, FairTurns(1), FairTurns(1)
         self.end_job: Callable[[Job, str], Awaitable[None]]
         self._holders, self._shares = dict[str, _Holder](), Shares()
         self._connections: dict[str, Client] = {}  # of uploads
@@ -85,6 +87,8 @@ class JobStore(JobTable):
         """
         if self._open_count(account) >= MOST_OPEN:
             raise QueueFull(f"{MOST_OPEN} jobs of yours wait, which is the limit", 60)
+        if sum(self._holders[id].account == account for id in self._connections) >= MOST_UPLOADS:
+            raise QueueFull(f"{MOST_UPLOADS} uploads of yours are under way, which is the limit", 10)
         said = self._shares.lack(self._limits(), account, Use(bytes=count), has_share=True)
         if said and said.giver in (None, account):
             raise self._refusal(said)
@@ -252,12 +256,14 @@ class JobStore(JobTable):
             readers.discard(reader)
 
     async def _remove(self, id: str) -> None:
-        """Removes the folder of a job or an upload, and counts it no more."""
+        """Removes the folder of a job or an upload in a turn of its client, and counts it no more."""
+        holder = self._holders.get(id, _Holder(""))
         try:
-            for reader in self._holders[id].readers if id in self._holders else ():
+            for reader in holder.readers:
                 reader.reason = "removed"
                 reader.close()
-            await asyncio.to_thread(erase, self.root / id)
+            async with self.removals.turn(holder.account):
+                await asyncio.to_thread(erase, self.root / id)
         finally:
             if id in self._holders:
                 self._count(id, Use())

@@ -35,7 +35,8 @@ from model.inference.runtime import Runtime, Tile
 from model.inference.scenes.outputs import write_output
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING, RowsFile
-from model.inference.scenes.work import SceneWork, all_rows, plan_work
+from model.inference.scenes.work import SceneWork, all_rows, new_rows, plan_work
+from model.whole_file import remove_partials
 
 MEMORY_BYTES = 2 << 30  # that the process may take besides its libraries
 SECONDS = 1800.0  # of processor time until the next rows are done, or the result is written
@@ -76,7 +77,12 @@ def _work(task: SceneTask, front: Front) -> None:
         network = _Network(front, task.ahead, _KeptTiles(Path(request.out + TILES_ENDING), work.rows_key))
         threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()
         with _rows_file(work, scene, len(labels)) as rows:
-            with closing(all_rows(work, scene, runtime, rows, network.submit, task.ahead)) as parts:
+            network_rows = work, scene, runtime, rows, network.submit, task.ahead
+            if rows.next_row:  # of former turns: each would write the result of all before it, so it waits for the last row
+                remove_partials(Path(task.folder))
+                with closing(new_rows(*network_rows)) as parts:
+                    deque(_told(parts, work, rows, front, network.kept), maxlen=0)
+            with closing(all_rows(*network_rows)) as parts:
                 write_output(request, work.place, _told(parts, work, rows, front, network.kept), labels, work.facts(runtime))
             rows.remove()
 

@@ -227,8 +227,15 @@ def _void_rows(work: SceneWork, first: int, last: int) -> Iterator[ClassRows]:
 def all_rows(
     work: SceneWork, scene: Scene, runtime: Runtime, rows: RowsFile, submit: Submit, ahead: int
 ) -> Generator[ClassRows]:
-    """All rows of the scene: those that are kept, then those that the network gives, which it keeps."""
+    """All rows of the scene: those that are kept, then the others."""
     yield from rows
+    yield from new_rows(work, scene, runtime, rows, submit, ahead)
+
+
+def new_rows(
+    work: SceneWork, scene: Scene, runtime: Runtime, rows: RowsFile, submit: Submit, ahead: int
+) -> Generator[ClassRows]:
+    """The rows that are not kept, which the network gives; it keeps them."""
     if rows.is_complete:
         return
     with closing(segment_work(work, scene, runtime, submit, ahead, rows.next_row)) as parts:

@@ -79,6 +79,17 @@ def test_a_form_that_cannot_be_read_is_400(client: TestClient) -> None:
     assert_idle(service_of(client))
 
 
+@pytest.mark.parametrize("size", [1, 5, 4096])
+def test_a_parser_steps_through_no_blanks_after_a_boundary(client: TestClient, size: int) -> None:
+    """It takes a microsecond for each, on the event loop."""
+    message, blanks = parts(*[(PART, b"a")] * 100), b"\r\n--x" + b"\t " * 5000
+    sound = message["content"]
+    for content, words in ((sound, "none of"), (sound.replace(b"\r\n--x", blanks, 1), "blanks after a boundary")):
+        pieces = iter([content[start : start + size] for start in range(0, len(content), size)])
+        answer = client.post("/segment/batch", content=pieces, headers=message["headers"])
+        assert words in answer.text.splitlines()[0], answer.text
+
+
 def test_a_file_s_name_is_told_without_folders(client: TestClient) -> None:
     for filename, name in (("a/b/Käfer.png", "Käfer.png"), (r"C:\a\cat.png", "cat.png"), ("a/", "image")):
         response = client.post("/segment?format=coco", files={"file": (filename, PHOTO)})

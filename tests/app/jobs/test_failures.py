@@ -15,7 +15,7 @@ import pytest
 from app.main import create_app
 from app.settings import Settings
 from tests.support.app.exchanges import PHOTO, assert_problem, service_of
-from tests.support.app.jobs import begun, ended, result_of, status_of, submit_photos
+from tests.support.app.jobs import FIRST_TILES, begun, ended, result_of, status_of, submit_photos
 from tests.support.app.services import Serve, hold_model
 from tests.support.polling import HANG_S, wait_until
 
@@ -53,10 +53,19 @@ def test_photos_that_are_done_are_kept_over_a_restart(serve: Serve, tmp_path: Pa
 def test_a_process_that_is_killed_is_replaced_and_the_job_goes_on(
     serve: Serve, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
 ) -> None:
+    """Its result is begun once all rows are kept: else each turn would write those of all turns before it."""
     with serve(jobs_dir=tmp_path / "jobs") as client, begun(client, scene.read_bytes()) as (id, hold):
-        os.kill(process_of(id), signal.SIGKILL)
+        work, begun_results = tmp_path / "jobs" / id / "work", list[int]()
+        for _ in range(2):
+            progress = status_of(client, id)["progress"]
+            begun_results.append(len([*work.glob(".result.tif*.part")]))
+            os.kill(process_of(id), signal.SIGKILL)
+            hold.open()
+            hold.close(FIRST_TILES)
+            wait_until(lambda: status_of(client, id)["progress"] > progress and hold.entry.is_set())  # noqa: B023
         hold.open()
         assert result_of(client, id) == bytes_of(scene, ".tif")
+        assert begun_results == [1, 0]
 
 
 def test_a_job_whose_weights_were_replaced_fails_and_says_so(serve: Serve, tmp_path: Path) -> None:

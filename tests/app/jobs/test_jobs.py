@@ -207,6 +207,7 @@ def test_forms_that_are_broken_are_400(client: TestClient) -> None:
         (kind, b"abc"),
         ({"Content-Type": "multipart/form-data; boundary=" + "X" * 900}, b"--X"),
         (kind, part + b"; a" * 100 + b"\r\n\r\nabc\r\n--b--"),
+        (kind, part + b'; filename="a"\r\n\r\nabc\r\n--b \r\n\r\n\r\n--b--\r\n'),
     ):
         response = client.post("/jobs", params={"output": "zip"}, content=body, headers=headers)
         assert_problem(response, 400, "the form ")

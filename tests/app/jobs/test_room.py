@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from app.serving.clients import Client, Clients
-from app.serving.errors import DiskFull
-from app.serving.jobs import runner, store
+from app.serving.errors import DiskFull, QueueFull
+from app.serving.jobs import folders, runner, store
 from app.serving.jobs.job import WORK, Job, now
 from app.serving.jobs.runner import JobRunner, Tell
 from app.serving.jobs.shares import Ranking, Use, share
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
-from tests.support.app.exchanges import PHOTO, connect
+from tests.support.app.exchanges import PHOTO, connect, service_of
 from tests.support.app.jobs import ended, stored_jobs, submit, submit_photos
 from tests.support.app.services import Serve
 from tests.support.costs import cpu_seconds
@@ -53,8 +54,62 @@ def test_announced_bytes_keep_nobody_out(serve: Serve, tmp_path: Path) -> None:
     with serve(jobs_dir=tmp_path, jobs_mb=16.1, job_upload_mb=16.1) as client, over_http(client) as port, ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(connect(port)).sendall(head.encode() + bytes(12_000))
-        wait_until(lambda: len(list(tmp_path.glob(f"*/{WORK}"))) == 4)
+        wait_until(lambda: len(service_of(client).background.bodies) == 4)
+        assert not service_of(client).admission.used_bytes  # memory of requests
         assert submit_photos(client, {"a.png": PHOTO}, output="zip")
+
+
+def test_a_client_has_few_uploads_at_once_and_what_many_leave_is_removed_in_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removing takes a thread, which other requests need, and the interpreter: ten thousand files take seconds."""
+    clients, order, removals = dict[str, str](), list[str](), threading.Semaphore()
+
+    def erase(folder: Path) -> None:
+        assert removals.acquire(blocking=False), "another one is being removed"
+        time.sleep(0.01)
+        order.append(clients[folder.name])
+        folders.erase(folder)
+        removals.release()
+
+    async def leave(jobs: JobStore, client: str, end: asyncio.Event) -> None:
+        async with jobs.upload(client, 0, Client(lambda: 0, lambda: None)) as (id, _):
+            clients[id] = client
+            await end.wait()
+
+    async def run() -> None:
+        jobs, end = JobStore(tmp_path, LIMIT, 1), asyncio.Event()
+        uploads = [asyncio.create_task(leave(jobs, client, end)) for client in ["many"] * store.MOST_UPLOADS + ["other"]]
+        await wait_until_async(lambda: len(clients) == len(uploads))
+        with pytest.raises(QueueFull, match=f"{store.MOST_UPLOADS} uploads of yours"):
+            await leave(jobs, "many", end)
+        end.set()
+        await asyncio.gather(*uploads)
+        jobs.close()
+
+    monkeypatch.setattr(store, "erase", erase)
+    asyncio.run(run())
+    assert order.index("other") <= 1
+
+
+def test_an_upload_leaves_its_turn_to_others_after_some_hundred_files(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = list[int]()
+    with serve(jobs_dir=tmp_path) as client:
+        uploads = service_of(client).jobs.uploads  # type: ignore[union-attr]
+        turn = uploads.turn
+
+        @asynccontextmanager
+        async def counted(account: str) -> AsyncIterator[None]:
+            async with turn(account):
+                before = len([*tmp_path.glob(f"*/{WORK}/0*")])
+                yield
+                files.append(len([*tmp_path.glob(f"*/{WORK}/0*")]) - before)
+
+        monkeypatch.setattr(uploads, "turn", counted)
+        client.post("/jobs", params={"output": "zip"}, files=[("file", ("a", b"x"))] * 3000)
+    assert (sum(files), max(files) <= 1000) == (3000, True), files
 
 
 def test_a_slow_upload_is_closed_once_another_client_needs_what_it_has(tmp_path: Path) -> None:
