@@ -39,9 +39,9 @@ async def ping(request: Request) -> dict[str, str]:
 
 
 PREDICTION = SEGMENT_ROUTE | {
+    "summary": "Segment an image, as `/segment`",
     "openapi_extra": upload_body(FIELDS[0]), "responses": SEGMENT_ROUTE["responses"] | problem_responses([NotFound]),
 }  # fmt: skip
-router.add_api_route("/predictions/{model}", predict, methods=["POST"], summary="Segment an image, as `/segment`", **PREDICTION)
-# `curl -T`, which TorchServe's pages show, is a PUT
-router.add_api_route("/predictions/{model}", predict, methods=["PUT"], include_in_schema=False)
+for method in ("POST", "PUT"):  # `curl -T`, which TorchServe's pages show, is a PUT
+    router.add_api_route("/predictions/{model}", predict, methods=[method], **PREDICTION)
 router.add_api_route("/predictions/{model}/{version}", predict, methods=["POST", "PUT"], include_in_schema=False)
