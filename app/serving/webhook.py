@@ -26,7 +26,6 @@ from model.command_line import package_version
 
 TIMEOUT_S = 10.0  # of one delivery, from the resolution of the name to the status
 MOST_ANSWER = 1 << 16  # bytes up to the status, with what comes before it (1xx)
-RESOLVING_THREADS = 4
 ADDRESS = re.compile(r"https?://[!-\"$-\[\]-~]+")  # printable ASCII without # and a backslash
 LONGEST = 2000  # letters of an address
 PORTS = {"http": 80, "https": 443}
@@ -64,7 +63,7 @@ class Webhooks:
 
     def __init__(self, origins: Collection[str], secret: bytes) -> None:
         self.origins, self._secret = origins, secret
-        self._resolvers = ThreadPoolExecutor(RESOLVING_THREADS, "webhook-names")
+        self._resolvers = {origin: ThreadPoolExecutor(1, "webhook-name") for origin in origins}  # a dead name holds its own
         self._context = ssl.create_default_context() if any(each.startswith("https:") for each in origins) else None
 
     async def send(self, address: Address, id: str, body: bytes) -> int:
@@ -100,7 +99,7 @@ class Webhooks:
         """A connection to one of the addresses that the name has now."""
         resolve, loop = socket.getaddrinfo, asyncio.get_running_loop()
         resolved = await loop.run_in_executor(
-            self._resolvers, lambda: resolve(address.host, address.port, type=socket.SOCK_STREAM)
+            self._resolvers[address.origin], lambda: resolve(address.host, address.port, type=socket.SOCK_STREAM)
         )
         errors = list[OSError]()
         for family, *_, (host, *_) in resolved:
@@ -112,7 +111,8 @@ class Webhooks:
         raise errors[0]
 
     def close(self) -> None:
-        self._resolvers.shutdown(wait=False, cancel_futures=True)
+        for resolver in self._resolvers.values():
+            resolver.shutdown(wait=False, cancel_futures=True)
 
 
 async def _status(reader: asyncio.StreamReader, connection: h11.Connection) -> int:

@@ -183,6 +183,30 @@ def test_an_address_is_what_it_says() -> None:
         parse_address("http://[0:0:0:0:0:0:0:1]:9000", origins)
 
 
+def test_a_name_that_is_not_resolved_holds_its_own_origin_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve, release = socket.getaddrinfo, threading.Event()
+
+    def hang(host: str, *values: Any, **options: Any) -> Any:
+        if host == "dead.example":
+            release.wait(60)
+        return resolve("127.0.0.1", *values, **options)
+
+    async def send(url: str) -> int:
+        dead = [webhooks.send(parse_address("http://dead.example/", webhooks.origins), "a", b"{}") for _ in range(9)]
+        assert all(isinstance(each, TimeoutError) for each in await asyncio.gather(*dead, return_exceptions=True))
+        return await webhooks.send(parse_address(f"{url}/b", webhooks.origins), "b", b"{}")
+
+    with receiver() as server:
+        webhooks = webhook.Webhooks(["http://dead.example", server.url], KEY)
+        monkeypatch.setattr(socket, "getaddrinfo", hang)
+        monkeypatch.setattr(webhook, "TIMEOUT_S", 1.0)
+        try:
+            assert asyncio.run(send(server.url)) == 200
+        finally:
+            release.set()
+            webhooks.close()
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 100 Continue\r\n\r\n", b"x-a: b\r\n", b"\0", b""])
 def test_an_endless_or_broken_answer_ends_the_delivery(answer: bytes) -> None:
     """The answer comes again and again, or the connection is closed."""
