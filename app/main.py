@@ -80,7 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.service, app.state.jobs = service, jobs
-    routers = [segment.router, batch.router, x_anylabeling.router, torchserve.router, *([jobs_api.router] if jobs else [])]
+    routers = [segment.router, batch.router, *([jobs_api.router] if jobs else []), x_anylabeling.router, torchserve.router]
     if make_router := PLATFORMS.get(settings.platform):
         routers.insert(0, make_router(settings))  # before the others, so that a path of the platform is the platform's
     for router in routers:

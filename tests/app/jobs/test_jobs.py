@@ -339,7 +339,7 @@ def test_a_job_is_that_of_its_key(serve: Serve, tmp_path: Path) -> None:
 
 def test_the_reference_lists_segmentation_before_jobs(client: TestClient) -> None:
     tags = [routes["post"]["tags"] for routes in client.get("/openapi.json").json()["paths"].values() if "post" in routes]
-    assert tags == [["segmentation"], ["segmentation"], ["jobs"]]
+    assert tags[:3] == [["segmentation"], ["segmentation"], ["jobs"]]
 
 
 def test_nobody_lists_jobs_without_keys(client: TestClient) -> None:
