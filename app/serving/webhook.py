@@ -25,6 +25,7 @@ from app.origins import check_origins
 from model.command_line import package_version
 
 TIMEOUT_S = 10.0  # of one delivery, from the resolution of the name to the status
+MOST_SILENT = 4  # addresses of a name that this time is enough for if none of them answers
 MOST_ANSWER = 1 << 16  # bytes up to the status, with what comes before it (1xx)
 ADDRESS = re.compile(r"https?://[!-\"$-\[\]-~]+")  # printable ASCII without # and a backslash
 LONGEST = 2000  # letters of an address
@@ -69,7 +70,7 @@ class Webhooks:
     async def send(self, address: Address, id: str, body: bytes) -> int:
         """Posts a JSON body, and gives the status of the answer.
 
-        Raises `OSError` (also `TimeoutError`) or `h11.RemoteProtocolError` if there is none.
+        Raises `OSError` (also `TimeoutError`) if there is none. It does not quote the answer, which may quote the address.
         """
         seconds = str(int(time.time()))
         digest = hmac.digest(self._secret, f"{id}.{seconds}.".encode() + body, hashlib.sha256)
@@ -92,20 +93,26 @@ class Webhooks:
                     writer.write(connection.send(event) or b"")
                 await writer.drain()
                 return await _status(reader, connection)
+            except h11.RemoteProtocolError:
+                raise ConnectionError("the answer is no HTTP/1.1") from None
             finally:
                 writer.transport.abort()
 
     async def _connect(self, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to one of the addresses that the name has now."""
+        """A connection to one of the addresses that the name has now. One that is silent does not take the time of all."""
         resolve, loop = socket.getaddrinfo, asyncio.get_running_loop()
-        resolved = await loop.run_in_executor(
-            self._resolvers[address.origin], lambda: resolve(address.host, address.port, type=socket.SOCK_STREAM)
-        )
+        try:
+            resolved = await loop.run_in_executor(
+                self._resolvers[address.origin], lambda: resolve(address.host, address.port, type=socket.SOCK_STREAM)
+            )
+        except UnicodeError as error:
+            raise ConnectionError("the host is no name that can be resolved") from error
         errors = list[OSError]()
         for family, *_, (host, *_) in resolved:
             tls = {"ssl": self._context, "server_hostname": address.host} if address.scheme == "https" else {}
             try:
-                return await asyncio.open_connection(host, address.port, family=family, **tls)  # type: ignore[arg-type]
+                async with asyncio.timeout(TIMEOUT_S / min(MOST_SILENT, len(resolved))):
+                    return await asyncio.open_connection(host, address.port, family=family, **tls)  # type: ignore[arg-type]
             except OSError as error:
                 errors.append(error)
         raise errors[0]

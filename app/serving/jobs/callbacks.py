@@ -9,8 +9,6 @@ from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
 
-import h11
-
 from app.serving.fair_queue import FairTurns
 from app.serving.jobs.job import Job
 from app.serving.jobs.store import JobStore
@@ -18,6 +16,7 @@ from app.serving.webhook import Address, Webhooks, parse_address
 
 MOST_AT_ONCE = 8  # deliveries, each of another client or to another origin
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 3600.0  # after a try that failed; twice as long after each
+MOST_DOUBLINGS = 10  # of the first, which is the longest then
 LAST_TRY_S = 86_400.0  # after the end of a job
 log = logging.getLogger("segment")
 
@@ -52,7 +51,7 @@ class Callbacks:
     async def _tell(self, job: Job) -> None:
         while job.callback:
             if job.tries:
-                await asyncio.sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (job.tries - 1)))
+                await asyncio.sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(job.tries - 1, MOST_DOUBLINGS)))
             try:
                 address = parse_address(job.callback, self._webhooks.origins)
             except ValueError as error:
@@ -68,7 +67,7 @@ class Callbacks:
         try:
             status = await self._webhooks.send(address, f"job_{job.id}", self._document(job))
             problem = f"{address.origin} answered {status}"
-        except (OSError, h11.RemoteProtocolError) as error:
+        except OSError as error:
             status, problem = 0, f"{address.origin}: {str(error) or type(error).__name__}"
         ended = datetime.fromisoformat(job.finished or job.created).timestamp()
         if 200 <= status < 300:
