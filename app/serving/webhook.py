@@ -49,7 +49,7 @@ def parse_address(text: str, origins: Collection[str]) -> Address:
             raise ValueError
         parts = urlsplit(text)
         (origin,) = check_origins((f"{parts.scheme}://{parts.netloc}",))
-        port = parts.port or PORTS[parts.scheme]
+        port = PORTS[parts.scheme] if parts.port is None else parts.port
     except ValueError:
         form = f"http:// or https://, a host and a path, in at most {LONGEST} printable ASCII letters"
         raise ValueError(f"must be {form}, without a user, a fragment and backslashes") from None

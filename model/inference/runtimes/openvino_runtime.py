@@ -251,17 +251,21 @@ class CompiledNetwork:
             self._model = openvino.Core().compile_model(export.model, "CPU", options)
         except RuntimeError as error:
             raise RuntimeUnavailable(f"OpenVINO cannot compile {export.path}: {error}") from error
-        self.streams, self._keeps_requests = streams, export.manifest.whole is None
+        self.streams, self._stride, self._keeps_requests = streams, export.stride, export.manifest.whole is None
         self._idle: deque[Any] = deque()  # inference requests that are not running; each runs one call at a time
 
     def logits(self, tile: Tile) -> Logits:
-        """Float32 logits (classes, rows, columns) of a tile (height, width, bands)."""
+        """Float32 logits (classes, rows, columns) of a tile (height, width, bands). Raises `MemoryError`."""
         try:
             request = self._idle.pop()
         except IndexError:
             request = self._model.create_infer_request()
         request.infer([np.ascontiguousarray(tile)[None]], share_inputs=True)
-        logits: Logits = request.get_output_tensor().data[0].copy()
+        output = request.get_output_tensor().data
+        # where an allocation failed, OpenVINO gives an output of no or of the last tile's size, without an error
+        if output.shape[2:] != (tile.shape[0] // self._stride, tile.shape[1] // self._stride):
+            raise MemoryError(f"there is too little memory for the network on {tile.shape[1]}x{tile.shape[0]} pixels")
+        logits: Logits = output[0].copy()
         if self._keeps_requests:
             self._idle.append(request)
         elif tile.size > LARGE:

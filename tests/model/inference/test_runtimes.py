@@ -298,3 +298,24 @@ def test_an_onnx_file_alone_on_a_gpu_that_onnx_runtime_does_not_see(
     assert choice._choose(own, "auto", "auto", precision) == "openvino"
     assert ("narrow is an ONNX file alone, which runs on the CPU here" in caplog.text) == is_told
     assert ("[onnx-gpu]" in caplog.text) == is_told
+
+
+TOO_LARGE = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from model.inference.runtimes.openvino_runtime import OpenVINORuntime
+runtime = OpenVINORuntime(Path(sys.argv[1]), 1)
+runtime.logits([np.zeros((64, 64, 3), np.uint8)])
+large = np.zeros((2976, 2976, 3), np.uint8)
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, ((pages << 12) + (50 << 20), resource.RLIM_INFINITY))
+try:
+    runtime.logits([large])
+except MemoryError as error:
+    print(error)
+"""
+
+
+def test_a_tile_for_which_there_is_too_little_memory_is_an_error_in_words(narrow_file: Path) -> None:
+    assert "too little memory for the network on 2976x2976 pixels" in printed(TOO_LARGE, str(narrow_file.with_suffix(".onnx")))
