@@ -92,7 +92,7 @@ async def predict(request: Request, service: Ready) -> Response:
     for name in ("model", "image"):
         if not (isinstance(value := content.values.get(name), str) and value):
             raise BadRequest(f"{name}: must be a text, got {excerpt(value)}; send {json.dumps(EXAMPLE)}")
-    options = _options(service, content.values.get("params") or {})
+    options = _options(service, content.values.get("params", {}))
     try:
         photo = await content.image(content.values["image"])
     except ValueError as error:
