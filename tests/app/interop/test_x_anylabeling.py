@@ -24,6 +24,7 @@ from tests.support.app.services import Serve, module_client, occupy
 from tests.support.images import encode, exif_of, make_photo, open_image
 from tests.support.polling import LONGEST_S
 from tests.support.servers import over_http
+from tests.support.training.label_tools import write_labelme_file
 from tests.support.variants import long
 from training.commands.import_labels import main as import_labels
 
@@ -161,8 +162,6 @@ def test_keys_readiness_and_room_are_those_of_segment(serve: Serve) -> None:
 
 def label(url: str, photos: list[Path]) -> None:
     """Labels photos as the tool does, by what it sends and reads."""
-    from tests.support.training.label_tools import write_labelme_file  # needs the client, which a wheel lacks
-
     with httpx.Client(base_url=url, timeout=LONGEST_S) as client:
         for photo in photos:
             write_labelme_file(photo, open_image(data := photo.read_bytes()).size[::-1], shapes_of(ask(client, data)))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fcn_client.label_studio.predicting import encode_brush
 from PIL import Image
 from pycocotools import mask as run_lengths
 
@@ -69,6 +68,8 @@ def write_labelme_file(photo: Path, size: tuple[int, ...], shapes: Sequence[Mapp
 
 def write_label_studio(root: Path, masks: Masks, names: Sequence[str]) -> Path:
     """The JSON of all tasks, with uploads below `images/`: rectangles as polygons, others as brush labels; gives the file."""
+    from fcn_client.label_studio.predicting import encode_brush  # which a wheel lacks
+
     (root / "images").mkdir(parents=True, exist_ok=True)
     tasks = []
     for number, (photo, ids) in enumerate(masks.items(), 1):
