@@ -262,8 +262,9 @@ class CompiledNetwork:
             request = self._model.create_infer_request()
         request.infer([np.ascontiguousarray(tile)[None]], share_inputs=True)
         output = request.get_output_tensor().data
-        # where an allocation failed, OpenVINO gives an output of no or of the last tile's size, without an error
-        if output.shape[2:] != (tile.shape[0] // self._stride, tile.shape[1] // self._stride):
+        # where an allocation failed, a new request gives an empty output, another one that of its last tile, without an error
+        cells = tile.shape[0] // self._stride, tile.shape[1] // self._stride
+        if not output.size or (self._keeps_requests and output.shape[2:] != cells):
             raise MemoryError(f"there is too little memory for the network on {tile.shape[1]}x{tile.shape[0]} pixels")
         logits: Logits = output[0].copy()
         if self._keeps_requests:
