@@ -59,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         if settings.callback_origins:
             webhooks = Webhooks(settings.callback_origins, parse_secret(settings.callback_secret))
             callbacks = Callbacks(service.jobs, webhooks, partial(jobs_api.document, settings.root_path))
-            jobs.ended = callbacks.add
+            jobs.on_end = callbacks.add
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

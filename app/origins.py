@@ -24,6 +24,14 @@ def check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(DEFAULT_PORT.sub(r"\1\2", origin) for origin in origins)
 
 
+def check_callback_origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    """As `check_origins`. Raises `ValueError`, too, for what is no single origin that HTTP reaches."""
+    origins = check_origins(value)
+    if not all(origin.startswith(("http://", "https://")) for origin in origins):
+        raise ValueError("each must be an origin such as https://app.example.com; * and null open too much")
+    return origins
+
+
 def is_same_origin(origin: str, host: str, *, any_port: bool) -> bool:
     """Whether an origin's host and port are those of a `Host`, which leaves out the default port of the origin's scheme.
 

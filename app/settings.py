@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from app.keys import check_keys, parse_secret, read_keys
-from app.origins import check_hosts, check_networks, check_origins
+from app.origins import check_callback_origins, check_hosts, check_networks, check_origins
 from app.platform_variables import Platform, implied_settings
 from app.variables import ENV_FILE, PREFIX, SettingsError, read_env_file, read_variables
 from model.inference.cores import available_cores, available_memory
@@ -128,7 +128,7 @@ class Settings(BaseModel):
     jobs_days: Finite = Field(7, gt=0, le=3650)
     """days after which a job that has ended is removed, with its result"""
 
-    callback_origins: Annotated[CommaSeparated, AfterValidator(check_origins)] = ()
+    callback_origins: Annotated[CommaSeparated, AfterValidator(check_callback_origins)] = ()
     """comma-separated origins, such as `https://app.example.com`, to which jobs may tell that they have ended"""
 
     callback_secret: str = Field("", repr=False)
@@ -195,22 +195,13 @@ class Settings(BaseModel):
             raise ValueError("is empty; give it a value, or remove it (unset, not empty)")
         return value
 
-    @field_validator("job_upload_mb", "jobs_mb", "jobs_days")
+    @field_validator("job_upload_mb", "jobs_mb", "jobs_days", "callback_origins")
     @classmethod
-    def _jobs(cls, value: float, info: ValidationInfo) -> float:
+    def _jobs(cls, value: Any, info: ValidationInfo) -> Any:
         if not info.data.get("jobs_dir", True) and value != cls.model_fields[str(info.field_name)].default:
             raise ValueError("is for jobs, which are off; set SEGMENT_JOBS_DIR to a folder for them, or unset this")
         if info.field_name == "jobs_mb" and value < (upload := info.data.get("job_upload_mb", 0)):
             raise ValueError(f"must be at least SEGMENT_JOB_UPLOAD_MB, which is {upload:g}: one body may fill it")
-        return value
-
-    @field_validator("callback_origins")
-    @classmethod
-    def _callback_origins(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if not all(origin.startswith(("http://", "https://")) for origin in value):
-            raise ValueError("each must be an origin such as https://app.example.com; * and null open too much")
-        if value and not info.data.get("jobs_dir", True):
-            raise ValueError("is for jobs, which are off; set SEGMENT_JOBS_DIR to a folder for them, or unset this")
         return value
 
     @field_validator("callback_secret")

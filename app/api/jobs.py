@@ -8,19 +8,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from stat import S_ISREG
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.datastructures import Headers
 from starlette.responses import FileResponse
-from starlette.types import Message, Receive, Scope, Send
 
 from app.api.body import DEFAULT_NAME, RequestBody
-from app.api.errors import BadParameter, BadRequest, NotFound, RangeNotSatisfiable, Undecodable, UnsupportedType, explain
+from app.api.errors import BadParameter, BadRequest, NotFound, Undecodable, UnsupportedType, explain
 from app.api.job_schemas import (
     FAILED,
     JOB_MODEL,
@@ -42,6 +40,7 @@ from app.api.job_schemas import (
 )
 from app.api.job_upload import MOST_S, receive_upload
 from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, with_values
+from app.api.result_response import ResultResponse
 from app.api.security import check_key
 from app.api.segment import Ready, join_values, while_connected
 from app.serving.admission import Reservation
@@ -183,40 +182,6 @@ async def job_results(request: Request, job: OwnJob, jobs: Jobs) -> Response:
             headers = {"ETag": tag}
             return ResultResponse(reading, path, headers=headers, media_type=media_type, filename=name, stat_result=status)
     raise ResultMissing(GONE)
-
-
-class ResultResponse(FileResponse):
-    """Sends a file, or parts of it. Raises a problem for a part that it does not have, and for a file that is gone.
-
-    reading: lasts as long as it.
-    """
-
-    def __init__(self, reading: AbstractContextManager[None], path: Path, **options: Any) -> None:
-        super().__init__(path, **options)
-        self._reading = reading
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        value, size = Headers(scope=scope).get("range", ""), self.headers["content-length"]
-        scope = {**scope, "method": scope["state"]["method"]}  # of a HEAD, no byte is read
-        starts = list[Message]()  # which waits until the file is open
-
-        async def send_checked(message: Message) -> None:
-            if message.get("status") == 416:
-                detail = f"Range: {value} is not within the file, which has {size} bytes"
-                raise RangeNotSatisfiable(detail, {"Content-Range": f"bytes */{size}"})
-            if message.get("status") == 400:
-                raise BadRequest(f"Range: {value} cannot be read; send bytes=FIRST-LAST, such as bytes=0-99, or leave it out")
-            starts.append(message)
-            while message["type"] == "http.response.body" and starts:
-                await send(starts.pop(0))
-
-        if value.partition("=")[0].strip().lower() != "bytes":  # such a range has no meaning (RFC 9110, section 14.2)
-            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
-        with self._reading:
-            try:
-                await super().__call__(scope, receive, send_checked)
-            except FileNotFoundError as error:
-                raise ResultMissing(GONE) from error
 
 
 @router.delete(

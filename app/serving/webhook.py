@@ -102,16 +102,16 @@ class Webhooks:
         """A connection to one of the addresses that the name has now. One that is silent does not take the time of all."""
         resolve, loop = socket.getaddrinfo, asyncio.get_running_loop()
         try:
-            resolved = await loop.run_in_executor(
+            addresses = await loop.run_in_executor(
                 self._resolvers[address.origin], lambda: resolve(address.host, address.port, type=socket.SOCK_STREAM)
             )
         except UnicodeError as error:
             raise ConnectionError("the host is no name that can be resolved") from error
         errors = list[OSError]()
-        for family, *_, (host, *_) in resolved:
+        for family, *_, (host, *_) in addresses:
             tls = {"ssl": self._context, "server_hostname": address.host} if address.scheme == "https" else {}
             try:
-                async with asyncio.timeout(TIMEOUT_S / min(MOST_SILENT, len(resolved))):
+                async with asyncio.timeout(TIMEOUT_S / min(MOST_SILENT, len(addresses))):
                     return await asyncio.open_connection(host, address.port, family=family, **tls)  # type: ignore[arg-type]
             except OSError as error:
                 errors.append(error)

@@ -69,10 +69,10 @@ class Callbacks:
             problem = f"{address.origin} answered {status}"
         except OSError as error:
             status, problem = 0, f"{address.origin}: {str(error) or type(error).__name__}"
-        ended = datetime.fromisoformat(job.finished or job.created).timestamp()
+        end = datetime.fromisoformat(job.finished or job.created).timestamp()
         if 200 <= status < 300:
             self._end(job, "")
-        elif status == HTTPStatus.GONE or time.time() > ended + LAST_TRY_S:
+        elif status == HTTPStatus.GONE or time.time() > end + LAST_TRY_S:
             self._end(job, f"is not sent again: {problem}")
         else:
             job.tries += 1

@@ -50,7 +50,7 @@ class JobRunner:
     ) -> None:
         self.store, self._registry, self._work, self._is_ending = store, registry, work, is_ending
         store.end_job = self._fail
-        self.ended: Callable[[Job], None] = lambda job: None  # is told of each job that has ended
+        self.on_end: Callable[[Job], None] = lambda job: None  # is called for each job that has ended
         self._queue = FairQueue[Job]()  # of all that have not ended
         self._plans = FairTurns(MOST_PLANS)
         self._wake = asyncio.Event()
@@ -124,7 +124,7 @@ class JobRunner:
             if job.status == "running":
                 log.info("job goes on", extra={"fields": job.log_fields})
         for job in self.store.ended_jobs():
-            self.ended(job)
+            self.on_end(job)
 
     async def _run(self) -> None:
         await self._load()
@@ -255,4 +255,4 @@ class JobRunner:
         seconds = (datetime.fromisoformat(job.finished) - datetime.fromisoformat(job.started or job.finished)).total_seconds()
         facts = {"status": status, "seconds": seconds, **(counts or {}), "detail": message}
         log.info("job ended", extra={"fields": job.log_fields | facts})
-        self.ended(job)
+        self.on_end(job)

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.jobs import ResultResponse
+from app.api.result_response import ResultResponse
 from app.connections import Connections
 from app.serving.jobs.job import Job, now
 from app.serving.jobs.store import JobStore

@@ -143,7 +143,7 @@ def test_a_removed_job_calls_nobody(serve: Serve, tmp_path: Path, monkeypatch: p
 
 def deliveries(client: Any) -> int:
     """How many deliveries wait or run."""
-    return len(client.app.state.jobs.ended.__self__._tasks)
+    return len(client.app.state.jobs.on_end.__self__._tasks)
 
 
 def test_slow_receivers_of_one_client_hold_neither_jobs_nor_the_calls_of_others(serve: Serve, tmp_path: Path) -> None:
