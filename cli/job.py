@@ -1,4 +1,4 @@
-"""`fcn-segment --job`: sends a scene to a service, which segments it without this command, and fetches the result."""
+"""`fcn-segment --job`: sends a scene to a service, which segments it without this command, and fetches the results."""
 
 from __future__ import annotations
 
@@ -30,30 +30,25 @@ ENDING = ".job"
 
 
 def segment_job(requests: Sequence[SceneRequest], args: argparse.Namespace) -> int:
-    """Sends the scene, waits with a bar, and writes the result. Returns the exit status. Raises `OSError`.
+    """Sends the scene, waits with a bar, and writes the results. Returns the exit status. Raises `OSError`.
 
     Ctrl-C ends the command, and not the job; with `--resume`, a later command waits for the same job.
     """
-    request = _checked(requests, args)
-    path = Path(request.out + ENDING)
+    _check(requests, args)
+    first, outputs = requests[0], ["cog" if request.cog else request.kind for request in requests]
+    path = Path(first.out + ENDING)
     with closing(open_client(args.server, args.api_key)) as client:
-        query, scene = _query(request, args), f"{real(request.source)} {version(request.source)}"
+        query, scene = _query(first, outputs, args), f"{real(first.source)} {version(first.source)}"
         note = {"server": str(client.base_url), "scene": scene, "query": query}
         address = _kept(path, note) if args.resume else None
         verb = "goes on" if address else "was sent"
         try:
             if address is None:
-                address = _submit(client, request, query)
+                address = _submit(client, first, query)
                 write_file(path, json.dumps(note | {"job": address}), follow=False)
             _wait(client, address, verb)
-            with whole_file(request.out) as partial, client.stream("GET", f"{address}/results") as response:
-                if response.status_code != httpx.codes.OK:
-                    response.read()
-                    raise ServerError(f"{response.status_code} {detail_of(response)}")
-                with partial.open("wb") as file:
-                    file.writelines(response.iter_bytes())
-                for line in remove_former(request):
-                    tell(line)
+            for request, output in zip(requests, outputs, strict=True):
+                _fetch(client, f"{address}/results" + (f"/{output}" if len(outputs) > 1 else ""), request)
         except httpx.HTTPError as error:
             advice = f"; the job goes on, and --resume waits for it: {client.base_url}{address}" if address else ""
             raise ServerError(f"{client.base_url} does not answer: {str(error) or type(error).__name__}{advice}") from error
@@ -65,26 +60,38 @@ def segment_job(requests: Sequence[SceneRequest], args: argparse.Namespace) -> i
     return DONE
 
 
-def _checked(requests: Sequence[SceneRequest], args: argparse.Namespace) -> SceneRequest:
-    """The one request. Raises `OSError` for arguments that do not suit a job."""
+def _fetch(client: httpx.Client, address: str, request: SceneRequest) -> None:
+    """Writes a result. Raises `OSError` and `ServerError`."""
+    with whole_file(request.out) as partial, client.stream("GET", address) as response:
+        if response.status_code != httpx.codes.OK:
+            response.read()
+            raise ServerError(f"{response.status_code} {detail_of(response)}")
+        with partial.open("wb") as file:
+            file.writelines(response.iter_bytes())
+        for line in remove_former(request):
+            tell(line)
+
+
+def _check(requests: Sequence[SceneRequest], args: argparse.Namespace) -> None:
+    """Raises `OSError` for arguments that do not suit a job."""
     if args.server is None:
         raise OSError("--job is for a service; give --server URL, or leave it out")
-    if len(requests) != 1 or not is_path(requests[0].source):
+    if len({request.source for request in requests}) != 1 or not is_path(requests[0].source):
         raise OSError(
-            f"--job takes one scene of this machine and one output that ends in .tif, .geojson or .gpkg, got -o {args.out}"
+            f"--job takes one scene of this machine and one output that ends in .tif, .geojson or .gpkg, or one of each, got "
+            f"-o {' -o '.join(args.outs)}"
         )
     if requests[0].style:
         raise OSError("--style is not for --job; leave it out")
     refuse_local(args)
-    refuse_open(Path(requests[0].out))
-    check_output(requests[0].out)
-    return requests[0]
+    for request in requests:
+        refuse_open(Path(request.out))
+        check_output(request.out)
 
 
-def _query(request: SceneRequest, args: argparse.Namespace) -> dict[str, str]:
+def _query(request: SceneRequest, outputs: Sequence[str], args: argparse.Namespace) -> dict[str, str]:
     """The job's parameters, as the service takes them."""
-    kinds = {"raster": "cog" if request.cog else "tif", "geopackage": "gpkg", "geojson": "geojson"}
-    values: dict[str, Any] = {"output": kinds[request.kind], "model": args.model} | service_arguments(args)
+    values: dict[str, Any] = {"output": ",".join(outputs), "model": args.model} | service_arguments(args)
     if request.extent and not BOX.fullmatch(request.extent):
         path = Path(request.extent)
         if path.suffix.lower() not in (".geojson", ".json") or path.stat().st_size > EXTENT_BYTES:

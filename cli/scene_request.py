@@ -95,7 +95,7 @@ def _read_request(args: argparse.Namespace, inputs: Sequence[str], out: str, out
             raise OSError("--min-area in m2 is for polygons of scenes; give pixels or a share such as 0.1%")
         return None
     _check(args, inputs, out, set(map(kind_of, outs)))
-    others = {"tile": args.tile, "resume": args.resume, "style": args.style, "cog": args.cog and kind == "raster"}
+    others = {"tile": args.tile, "resume": args.resume, "style": args.style, "cog": args.cog and kind == "tif"}
     return SceneRequest.of(inputs[0], out, service_arguments(args), **others)
 
 
@@ -110,8 +110,7 @@ def _check(args: argparse.Namespace, inputs: Sequence[str], out: str, kinds: set
     if options := [name for name in OF_PICTURES if name in foreign and getattr(args, name, None) not in (None, False)]:
         advice = "leave it out, or add --job" if options[0] in OF_JOBS else "leave it out"
         raise OSError(f"--{options[0].replace('_', '-')} is for pictures, and -o {out} is that of a scene; {advice}")
-    names = set().union(*map(scene_parameters, kinds))
-    if others := [name for name in service_arguments(args) if name not in names]:
+    if others := [name for name in service_arguments(args) if name not in scene_parameters(kinds)]:
         parameter: Parameter = (RENDERING | OPTIONS)[others[0]]
         hint = "it applies to polygons, .geojson and .gpkg" if parameter.name in OF_POLYGONS else "scenes do not have it"
         hint = "it applies to rasters, .tif" if parameter.name in OF_RASTERS else hint
@@ -122,7 +121,7 @@ def _check(args: argparse.Namespace, inputs: Sequence[str], out: str, kinds: set
         raise OSError(f"--min-area of a scene is in square metres, such as 5m2, got {args.min_area}")
     if args.style and args.format == "confidence":
         raise OSError(f"--style is for classes and polygons, and -o {out} has confidence; leave it out")
-    if args.cog and "raster" not in kinds:
+    if args.cog and "tif" not in kinds:
         raise OSError(f"--cog is for rasters, and -o {out} has polygons; leave it out")
     if not is_path(out):
         raise OSError(f"-o {out}: a scene's result goes to a file on this machine; copy it from there")

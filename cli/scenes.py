@@ -22,7 +22,7 @@ from model.inference.scenes.outputs import check_outputs, existing_key, write_ou
 from model.inference.scenes.request import SceneRequest
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING, RowsFile
-from model.inference.scenes.work import ClassAreas, SceneWork, all_rows, plan_work, running
+from model.inference.scenes.work import ClassAreas, SceneWork, all_rows, common_work, plan_works, running
 
 
 def segment_scenes(requests: Sequence[SceneRequest], args: argparse.Namespace) -> int:
@@ -63,17 +63,15 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
     first = requests[0]
     path = Path(first.out + ENDING)
     with open_scene(first.source) as scene:
-        works = [plan_work(first, scene, runtime)]
-        works += [works[0].to(request, scene.name, runtime) for request in requests[1:]]
         open_works = list[SceneWork]()
-        for work in works:
+        for work in plan_works(requests, scene, runtime):
             if first.resume and not path.exists() and existing_key(work.request) == work.key:
                 tell(f"{work.request.out} is done and up to date")
             else:
                 open_works.append(work)
         if not open_works:
             return
-        common = next((work for work in open_works if work.confidence), open_works[0])
+        common = common_work(open_works)
         _tell_work(common, scene, runtime.manifest.preprocessing.gsd)
         for work in open_works:
             Path(work.request.out).parent.mkdir(parents=True, exist_ok=True)

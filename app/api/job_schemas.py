@@ -23,8 +23,9 @@ from app.api.errors import (
     UploadTooSlow,
 )  # fmt: skip
 from app.api.query import QUERY_FIELDS, QUERY_PARAMETERS, field_of
-from app.api.schemas import IMAGE, problem_responses, query_document, request_body
-from app.serving.jobs.job import Output, Status
+from app.api.schemas import BYTES, IMAGE, CocoAnswer, problem_responses, query_document, request_body
+from app.serving.jobs.job import MEDIA_TYPES, Status
+from app.serving.jobs.job import OUTPUT as OUTPUT_PATTERN
 from imaging.parameters import Parameter
 from model.inference.scenes.request import SCENE, SQUARE_METRES
 from model.inference.small_regions import AREA_PATTERN
@@ -32,8 +33,11 @@ from model.inference.small_regions import AREA_PATTERN
 PROCESS = "segment"
 OUTPUT = Parameter(
     name="output",
-    type=Output,
-    help="what becomes of a scene: `tif`, `cog`, `gpkg` or `geojson`; of photos: `zip`, `coco` or `jsonl`",
+    type=str,
+    help="what becomes of a scene: `tif`, `cog`, `gpkg`, `geojson` or several (`tif,gpkg`); of photos: `zip`, `coco`, `jsonl`",
+    values=f"one of {', '.join(MEDIA_TYPES)}; of a scene also several, such as tif,gpkg",
+    pattern=f"({OUTPUT_PATTERN})",
+    examples=("tif", "tif,gpkg"),
 )
 SUCCESS = Parameter(name="successUri", type=str, help="address that is called once the job is successful")
 FAILED = Parameter(name="failedUri", type=str, help="address that is called once the job has failed")
@@ -59,6 +63,16 @@ class Link(BaseModel):
     type: str
 
 
+class ResultLink(Link):
+    """title: the output."""
+
+    title: str
+
+
+class Results(BaseModel):
+    links: list[ResultLink]
+
+
 class JobStatus(BaseModel):
     """The state of a job: what OGC calls a statusInfo."""
 
@@ -82,6 +96,8 @@ class JobPage(BaseModel):
 
 UNKNOWN_JOB = problem_responses([Unauthorized, Forbidden, NotFound])
 RESULT = problem_responses([BadRequest, Unauthorized, NotFound, RangeNotSatisfiable])
+FILES = {media_type: BYTES for output, (_, media_type) in MEDIA_TYPES.items() if output != "coco"}
+RESULTS = RESULT | {200: {"description": "The file, or links to several.", "content": FILES, "model": Results | CocoAnswer}}
 SENDING = problem_responses([
     BadRequest, EmptyBody, Unauthorized, Forbidden, UploadTooSlow, TooLarge, UnsupportedType, Undecodable, BadParameter,
     Unavailable, InsufficientStorage,

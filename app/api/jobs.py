@@ -30,6 +30,7 @@ from app.api.job_schemas import (
     PAGE_MODEL,
     PROCESS,
     RESULT,
+    RESULTS,
     SENDING,
     SUBMISSION,
     SUCCESS,
@@ -37,6 +38,8 @@ from app.api.job_schemas import (
     JobPage,
     JobStatus,
     Link,
+    ResultLink,
+    Results,
 )
 from app.api.job_upload import MOST_S, receive_upload
 from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, with_values
@@ -46,9 +49,9 @@ from app.api.segment import Ready, join_values, while_connected
 from app.serving.admission import Reservation
 from app.serving.errors import NotServing, ResultMissing
 from app.serving.job_photos import write_names
-from app.serving.jobs.job import AREA, MEDIA_TYPES, SCENE_OUTPUTS, WORK, Job, available_outputs, now, upload_path
+from app.serving.jobs.job import AREA, MEDIA_TYPES, WORK, Job, available_outputs, now, upload_path
 from app.serving.jobs.runner import JobRunner
-from app.serving.jobs.scenes import plan_scene, scene_request
+from app.serving.jobs.scenes import plan_scene, scene_requests
 from app.serving.jobs.store import GONE
 from app.serving.photos import PhotoTask
 from app.serving.registry import Model
@@ -68,7 +71,8 @@ CALLBACKS = {SUCCESS.name, FAILED.name}
 ANY = {MODEL.name, OUTPUT.name} | CALLBACKS
 FORMATS = {"zip": "png", "coco": "coco", "jsonl": "json"}
 """The format of a photo's answer by the job's output, unless the request names one."""
-RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
+RESULTS_RELATION = "http://www.opengis.net/def/rel/ogc/1.0/results"
+JSON = "application/json"
 SIGNATURE_BYTES = 256
 router = APIRouter(tags=["jobs"])
 off_router = APIRouter(include_in_schema=False)
@@ -165,17 +169,33 @@ async def job_status(request: Request, job: OwnJob) -> JobStatus:
     return _status(request, job)
 
 
-@router.get("/jobs/{id}/results", summary="The result of a job", response_class=FileResponse, responses=RESULT)
-async def job_results(request: Request, job: OwnJob, jobs: Jobs) -> Response:
-    """The file, also in parts (`Range`). 404 until the job is successful."""
+@router.get("/jobs/{id}/results", summary="The results of a job", response_model=None, responses=RESULTS)
+async def job_results(request: Request, job: OwnJob, jobs: Jobs) -> Response | Results:
+    """The file, also in parts (`Range`), or links to those of several outputs. 404 until the job is successful."""
+    if job.output in job.results or job.status != "successful":
+        return await job_result(job.output, request, job, jobs)
+    address = f"{_address(request)}/{job.id}/results"
+    return Results(
+        links=[
+            ResultLink(href=f"{address}/{output}", rel="item", type=MEDIA_TYPES[output][1], title=output)
+            for output in job.results
+        ]
+    )
+
+
+@router.get("/jobs/{id}/results/{output}", summary="One of a job's results", response_class=FileResponse, responses=RESULT)
+async def job_result(output: str, request: Request, job: OwnJob, jobs: Jobs) -> Response:
+    """The file of this output, also in parts (`Range`). 404 until the job is successful."""
     if job.status != "successful":
         raise ResultMissing(f"the job is {job.status}, and has no result: {job.message}")
-    suffix, media_type = MEDIA_TYPES[job.output]
+    if output not in job.results:
+        raise ResultMissing(f"the job has no result {printable(output, 64)}; it has {', '.join(job.results)}")
+    suffix, media_type = MEDIA_TYPES[output]
     tag = f'"{hashlib.sha256(f"{job.id} {job.finished}".encode()).hexdigest()[:32]}"'
     tags = {part.strip().removeprefix("W/") for part in join_values(request.headers, "if-none-match").split(",")}
     if tags & {tag, "*"}:
         return Response(status_code=304, headers={"ETag": tag})
-    path, name = jobs.store.folder(job) / job.result, f"{PROCESS}-{job.id[:8]}{suffix}"
+    path, name = jobs.store.folder(job) / job.results[output], f"{PROCESS}-{job.id[:8]}{suffix}"
     with suppress(FileNotFoundError):
         if S_ISREG((status := path.lstat()).st_mode):  # a process that a scene took over could have written a link
             reading = jobs.store.reading(job, request.state.client)
@@ -198,9 +218,12 @@ def _check(query: Query, service: Service) -> None:
     """Raises `BadParameter`, or what `make_options` raises, for what does not go with the output."""
     if "output" not in query:
         raise BadParameter("query output: is missing; give one of tif, cog, gpkg, geojson (a scene), zip, coco, jsonl (photos)")
-    output = query["output"]
-    is_scene = output in SCENE_OUTPUTS
-    own_names = scene_parameters(KINDS[MEDIA_TYPES[output][0]]) if is_scene else QUERY_PARAMETERS
+    outputs = (output := query["output"]).split(",")
+    endings = [MEDIA_TYPES[each][0] for each in outputs]
+    is_scene = set(endings) <= KINDS.keys()
+    if len(set(endings)) < len(endings):
+        raise BadParameter(f"output={excerpt(output)}: two of them would have the same content; leave one out")
+    own_names = scene_parameters(map(KINDS.get, endings)) if is_scene else QUERY_PARAMETERS
     if others := [name for name in query if name not in ANY | own_names.keys()]:
         raise BadParameter(f"{others[0]}: does not go with output={output}; leave it out")
     for name in CALLBACKS & query.keys():
@@ -209,8 +232,8 @@ def _check(query: Query, service: Service) -> None:
         except ValueError as error:
             raise BadParameter(f"{name}: {error}") from None
     service.registry.get(query.get("model"))
-    if output not in (outputs := available_outputs()):
-        advice = f"give one of {', '.join(outputs)} (photos); the operator can install the extra geo"
+    if not set(outputs) <= set(available := available_outputs()):
+        advice = f"give one of {', '.join(available)} (photos); the operator can install the extra geo"
         raise BadParameter(f"output={output} needs rasterio and pyogrio, which the service lacks; {advice}")
     if is_scene:
         extent = query.get("extent", "{")
@@ -218,7 +241,8 @@ def _check(query: Query, service: Service) -> None:
             advice = "GeoJSON, in a field of a form, or LEFT,BOTTOM,RIGHT,TOP,SYSTEM, such as 8.1,48.2,8.3,48.4,EPSG:4326"
             raise BadParameter(f"extent: must be {advice}, got {excerpt(extent)}")
         try:
-            SceneRequest.of("", f"scene{MEDIA_TYPES[output][0]}", query)
+            for ending in endings:
+                SceneRequest.of("", f"scene{ending}", query)
         except ValueError as error:
             raise BadParameter(str(error)) from error
         return
@@ -245,7 +269,7 @@ async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRu
         raise UnsupportedType(f"the file is not read as a scene, for output={job.output}: it is {form}; {advice}")
     try:
         async with jobs.planning(job.client):
-            await plan_scene(scene_request(job, folder, settings), folder, model)
+            await plan_scene(scene_requests(job, folder, settings), folder, model)
     except ConnectionError as error:
         raise Undecodable("the scene is damaged, or needs too much memory or time to be opened; write it again") from error
 
@@ -283,12 +307,12 @@ def _status_at(jobs: str, job: Job) -> JobStatus:
     address = f"{jobs}/{job.id}"
     links = [_link(address, "self")]
     if job.status == "successful":
-        links.append(_link(f"{address}/results", RESULTS, MEDIA_TYPES[job.output][1]))
+        links.append(_link(f"{address}/results", RESULTS_RELATION, MEDIA_TYPES.get(job.output, ("", JSON))[1]))
     facts = {name: getattr(job, name) for name in JobStatus.model_fields if hasattr(job, name)}
     return JobStatus(job_id=job.id, links=links, **facts)
 
 
-def _link(address: str, relation: str, media_type: str = "application/json") -> Link:
+def _link(address: str, relation: str, media_type: str = JSON) -> Link:
     return Link(href=address, rel=relation, type=media_type)
 
 

@@ -126,7 +126,7 @@ def _keep(folder: Path, outcome: Outcome) -> None:
 def _write_result(folder: Path, job: Job, images: int, end: threading.Event) -> dict[str, int]:
     """Writes all kept outcomes, in their order. Returns how many `images` there are, and `failed`; nothing if it has to end."""
     writer, failed = WRITERS[job.output](), 0
-    with suppress(Cancelled), whole_file(folder / job.result, follow=False) as path, path.open("wb") as file:
+    with suppress(Cancelled), whole_file(folder / job.results[job.output], follow=False) as path, path.open("wb") as file:
         for index in range(images):
             if end.is_set():
                 raise Cancelled("the job's work has ended")

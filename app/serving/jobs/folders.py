@@ -75,11 +75,11 @@ def _read_job(folder: Path) -> Job | None:
 
 
 def strip(folder: Path, job: Job) -> None:
-    """Removes all files of an ended job's folder but `FILE` and, of a successful one, its result."""
+    """Removes all files of an ended job's folder but `FILE` and, of a successful one, its results."""
     remove_tree(folder / WORK)
-    if job.status != "successful":
+    for name in job.results.values() if job.status != "successful" else ():
         with suppress(OSError):
-            (folder / job.result).unlink()
+            (folder / name).unlink()
 
 
 def erase(folder: Path) -> None:

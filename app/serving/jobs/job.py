@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from model.whole_file import write_file
 
@@ -19,10 +19,7 @@ Status = Literal["accepted", "running", "successful", "failed", "dismissed"]
 """As OGC API - Processes, Part 1 (18-062r2, section 7.10), says."""
 STATUSES: tuple[Status, ...] = get_args(Status)
 OPEN: tuple[Status, ...] = ("accepted", "running")
-SceneOutput = Literal["tif", "cog", "gpkg", "geojson"]
-PhotoOutput = Literal["zip", "coco", "jsonl"]
-Output = Literal[SceneOutput, PhotoOutput]
-SCENE_OUTPUTS: tuple[str, ...] = get_args(SceneOutput)
+SCENE_OUTPUTS = ("tif", "cog", "gpkg", "geojson")
 MEDIA_TYPES: dict[str, tuple[str, str]] = {
     "tif": (".tif", "image/tiff; application=geotiff"),
     "cog": (".tif", "image/tiff; application=geotiff; profile=cloud-optimized"),
@@ -33,6 +30,9 @@ MEDIA_TYPES: dict[str, tuple[str, str]] = {
     "jsonl": (".jsonl", "application/x-ndjson"),
 }
 """The ending and the media type of each output."""
+PHOTO_OUTPUTS = tuple(each for each in MEDIA_TYPES if each not in SCENE_OUTPUTS)
+OUTPUT = "({0})(,({0}))*|{1}".format("|".join(SCENE_OUTPUTS), "|".join(PHOTO_OUTPUTS))
+"""The pattern of a job's output: of a scene also several, with commas."""
 GEO = ("rasterio", "pyogrio")
 """The packages that scenes need, of the extra `geo`."""
 FILE, RESULT = "job.json", "result"
@@ -47,10 +47,11 @@ WORK = "work"
 class Job:
     """A job. Only for the event loop.
 
-    id: 128 random bits. owner: of `check_key`, who alone may see it. client: who sent it, for fair turns. parameters: of the
-    request, checked. sha256: of the weights that it began with. progress: 0 to 100. crashes: ends of its process, or of the
-    service, since its progress; while it is in work, one is counted in advance. bytes: of its files on the disk, as they were
-    measured last. success_uri, failed_uri: where its end is told; empty once it was. tries: to do so, that failed.
+    id: 128 random bits. owner: of `check_key`, who alone may see it. client: who sent it, for fair turns. output: of a scene
+    also several, with commas. parameters: of the request, checked. sha256: of the weights that it began with. progress: 0 to
+    100. crashes: ends of its process, or of the service, since its progress; while it is in work, one is counted in advance.
+    bytes: of its files on the disk, as they were measured last. success_uri, failed_uri: where its end is told; empty once it
+    was. tries: to do so, that failed.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
@@ -58,7 +59,7 @@ class Job:
     id: str
     owner: str
     client: str
-    output: Output
+    output: Annotated[str, Field(pattern=f"^({OUTPUT})$")]
     parameters: Mapping[str, Any]
     model: str
     sha256: str
@@ -91,12 +92,12 @@ class Job:
 
     @property
     def is_scene(self) -> bool:
-        return self.output in SCENE_OUTPUTS
+        return self.output.split(",")[0] in SCENE_OUTPUTS
 
     @property
-    def result(self) -> str:
-        """The name of its result in its folder."""
-        return RESULT + MEDIA_TYPES[self.output][0]
+    def results(self) -> dict[str, str]:
+        """The name of each output's file in its folder."""
+        return {output: RESULT + MEDIA_TYPES[output][0] for output in self.output.split(",")}
 
     @property
     def log_fields(self) -> dict[str, str | int]:
@@ -134,7 +135,7 @@ def _opener(name: str, flags: int) -> int:
 
 def available_outputs() -> tuple[str, ...]:
     """The outputs that can be made with the installed packages."""
-    return tuple(each for each in MEDIA_TYPES if each not in SCENE_OUTPUTS or all(map(find_spec, GEO)))
+    return tuple(MEDIA_TYPES) if all(map(find_spec, GEO)) else PHOTO_OUTPUTS
 
 
 def upload_path(folder: Path, index: int) -> Path:

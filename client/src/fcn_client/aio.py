@@ -104,7 +104,9 @@ class AsyncSegmentClient:
         """As `SegmentClient.coco`."""
         return await asyncio.to_thread(answers.document, await self._post(image, calls.query("coco", options)))
 
-    async def submit(self, files: Sequence[str | Path] | str | Path, *, output: Output, **parameters: Any) -> Job:
+    async def submit(
+        self, files: Sequence[str | Path] | str | Path, *, output: Output | Sequence[Output], **parameters: Any
+    ) -> Job:
         """As `SegmentClient.submit`."""
         with jobs.submission(files, output, parameters) as call:
             return jobs.parse(await self._ask(call, Attempts(0, self.timeout, self._clock)))
@@ -120,14 +122,15 @@ class AsyncSegmentClient:
             await self._sleep(jobs.PAUSE_S)
         return now
 
-    async def results(self, job: Job | str, out: str | Path) -> None:
+    async def results(self, job: Job | str, out: str | Path, output: Output | None = None) -> None:
         """As `SegmentClient.results`."""
         try:
-            call = jobs.call(job, "/results")
+            call = jobs.call(job, "results", output)
             with jobs.whole_file(out) as file:
                 async with self._stream(call, self.timeout) as response:
                     if not response.is_success:
                         raise error_of(await bodies.aread(response))
+                    jobs.check_file(response)
                     async for chunk in response.aiter_bytes():
                         await asyncio.to_thread(file.write, chunk)
         except httpx.RequestError as error:

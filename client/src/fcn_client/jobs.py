@@ -55,13 +55,15 @@ def parse(response: httpx.Response) -> Job:
     return Job(id, status, int(values.get("progress", 0)), message)
 
 
-def call(job: Job | str, path: str = "", method: str = "GET") -> Call:
-    """A request about a job, or its id."""
-    return Call(method, f"jobs/{job.id if isinstance(job, Job) else job}{path}", {})
+def call(job: Job | str, *path: str | None, method: str = "GET") -> Call:
+    """A request about a job, or its id. path: below its own, whose parts may be None."""
+    return Call(method, "/".join(["jobs", job.id if isinstance(job, Job) else job, *filter(None, path)]), {})
 
 
 @contextmanager
-def submission(files: Sequence[str | Path] | str | Path, output: Output, parameters: Mapping[str, Any]) -> Iterator[Call]:
+def submission(
+    files: Sequence[str | Path] | str | Path, output: Output | Sequence[Output], parameters: Mapping[str, Any]
+) -> Iterator[Call]:
     """The request that sends files, which stay open in the block. Raises `OSError`, or `TypeError` for what is no path."""
     paths = [files] if isinstance(files, str | Path) else files
     refuse_one(paths)
@@ -71,6 +73,12 @@ def submission(files: Sequence[str | Path] | str | Path, output: Output, paramet
         if "extent" in query:  # too long for an address
             parts.append(("extent", ("extent.geojson", query.pop("extent").encode())))
         yield Call("POST", "jobs", query, parts)
+
+
+def check_file(response: httpx.Response) -> None:
+    """Raises `SegmentError` for links to several results in place of a file."""
+    if response.headers.get("Content-Type") == "application/json" and "Content-Disposition" not in response.headers:
+        raise SegmentError('the job has several results; name one, such as output="tif"')
 
 
 @contextmanager

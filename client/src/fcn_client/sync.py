@@ -112,8 +112,10 @@ class SegmentClient:
         """
         return answers.document(self._post(image, calls.query("coco", options)))
 
-    def submit(self, files: Sequence[str | Path] | str | Path, *, output: Output, **parameters: Any) -> Job:
+    def submit(self, files: Sequence[str | Path] | str | Path, *, output: Output | Sequence[Output], **parameters: Any) -> Job:
         """Sends a scene, or many photos, as a job; the parameters are those of `/jobs`. The files are read as they are sent.
+
+        output: of a scene also several.
 
         It is sent once: after a lost connection, the service may have it or not.
         """
@@ -131,12 +133,13 @@ class SegmentClient:
             self._sleep(jobs.PAUSE_S)
         return now
 
-    def results(self, job: Job | str, out: str | Path) -> None:
-        """Writes the result of a successful job to a file, whole or not at all."""
+    def results(self, job: Job | str, out: str | Path, output: Output | None = None) -> None:
+        """Writes the result of a successful job to a file, whole or not at all. output: which, if it has several."""
         try:
-            with jobs.whole_file(out) as file, self._stream(jobs.call(job, "/results"), self.timeout) as response:
+            with jobs.whole_file(out) as file, self._stream(jobs.call(job, "results", output), self.timeout) as response:
                 if not response.is_success:
                     raise error_of(bodies.read(response))
+                jobs.check_file(response)
                 for chunk in response.iter_bytes():
                     file.write(chunk)
         except httpx.RequestError as error:

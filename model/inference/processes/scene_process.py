@@ -1,4 +1,4 @@
-"""The front's side of a process that reads a scene and writes its result. For use on an event loop.
+"""The front's side of a process that reads a scene and writes its results. For use on an event loop.
 
 The process is confined to a folder, and its memory is limited. It has no place among the workers.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from model.inference.tiling import tile_shapes
 from model.printable import printable
 
 MODULE = "model.inference.processes.scene_program"
-STALL_S = 3600.0  # longest time between two frames of a process that works, wall clock
+STALL_S = 3600.0  # longest time between two frames of a process that works, for each output, wall clock
 PLAN_TIMEOUT_S = 60.0  # longest time to start the process and to plan a scene, wall clock
 MOST_TILES = 1 << 36  # of a scene
 log = logging.getLogger("segment")
@@ -31,13 +31,14 @@ log = logging.getLogger("segment")
 
 @dataclass(frozen=True)
 class SceneTask:
-    """A scene of a job. runtime: a pickled `Runtime`. folder: the only one that it uses, with the scene.
+    """A scene of a job. runtime: a pickled `Runtime`. requests: of its outputs, which differ in these alone. folder: the only
+    one that it uses, with the scene.
 
     ahead: how many tiles may be sent before logits must be received.
     """
 
     runtime: bytes
-    request: SceneRequest
+    requests: Sequence[SceneRequest]
     folder: str
     ahead: int
 
@@ -48,8 +49,9 @@ class SceneProcess(Conversation):
     def __init__(self, frames: FrameChannel, segmenter: Segmenter, task: SceneTask) -> None:
         super().__init__(frames)
         self._folder, self._done, self._of_all, self.remark = task.folder, 0, 0, ""
+        self._stall_s = STALL_S * len(task.requests)  # each is written without a word
         self.begin(task, task.ahead)
-        self.expect((*shape, segmenter.channels) for shape in tile_shapes(segmenter.tile(task.request.tile)))
+        self.expect((*shape, segmenter.channels) for shape in tile_shapes(segmenter.tile(task.requests[0].tile)))
 
     async def plan(self) -> None:
         """Waits until the scene is planned. Raises one of `REFUSALS`, or `ConnectionError` if the process ended."""
@@ -63,13 +65,13 @@ class SceneProcess(Conversation):
             self.remark = printable(text(document["remark"], MOST_MESSAGE))
 
     async def run(self, submit: Submit, on_rows: Callable[[float], object]) -> None:
-        """Runs the tiles of the planned scene until its result is written. on_rows: gets the share of the tiles that is done.
+        """Runs the tiles of the planned scene until its results are written. on_rows: gets the share of the tiles that is done.
 
         Raises one of `REFUSALS`, an error of `submit`'s futures, `ConnectionError` if the process ended, or `TimeoutError` if
         it is stuck.
         """
         try:
-            while (head := (await self.run_tiles(submit, "rows", "answer", stall_s=STALL_S))[0])["kind"] == "rows":
+            while (head := (await self.run_tiles(submit, "rows", "answer", stall_s=self._stall_s))[0])["kind"] == "rows":
                 self._done = self._parse_tiles(head, self._of_all)
                 on_rows(self._done / self._of_all)
         except ConnectionError:

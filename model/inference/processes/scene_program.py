@@ -1,4 +1,4 @@
-"""The program of a process that reads one scene and writes its result. `scene_process` is the front's side.
+"""The program of a process that reads one scene and writes its results. `scene_process` is the front's side.
 
 The main thread writes; others read, cut and merge, as `model.inference.scenes.rows` says; one receives logits.
 """
@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +31,14 @@ from model.inference.processes.conversation import Front
 from model.inference.processes.protocol import MOST_MESSAGE, error_head
 from model.inference.processes.scene_process import SceneTask
 from model.inference.runtime import Runtime, Tile
-from model.inference.scenes.outputs import write_output
+from model.inference.scenes.outputs import existing_key, write_output
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING, RowsFile
-from model.inference.scenes.work import SceneWork, all_rows, new_rows, plan_work
+from model.inference.scenes.work import SceneWork, all_rows, common_work, new_rows, plan_works
 from model.whole_file import remove_partials
 
 MEMORY_BYTES = 2 << 30  # that the process may take besides its libraries
-SECONDS = 1800.0  # of processor time until the next rows are done, or the result is written
+SECONDS = 1800.0  # of processor time until the next rows are done, or a result is written
 PLAN_BYTES, PLAN_SECONDS = 512 << 20, 10.0  # the same, until the scene is planned
 KEEP_S = 2.0  # after which the tiles of unfinished rows are kept one by one
 NAME, TILES_ENDING = "the file", ".tiles"
@@ -67,29 +66,33 @@ def main(descriptor: int, parent: int) -> None:
 
 
 def _work(task: SceneTask, front: Front) -> None:
-    """Plans the scene, and writes the result from its rows. Goes on with the rows that are kept."""
+    """Plans the scene, and writes the results from its rows. Goes on with the rows and the results that are kept."""
     runtime: Runtime = pickle.loads(task.runtime)  # noqa: S301
-    request, labels = replace(task.request, resume=True), runtime.manifest.labels
-    with open_scene(request.source, SAFE_DRIVERS, NAME) as scene:
-        work = plan_work(request, scene, runtime)
-        front.send({"kind": "plan", "tiles": work.tile_count, "remark": work.bands.remark[:MOST_MESSAGE]})
+    labels, out = runtime.manifest.labels, task.requests[0].out
+    with open_scene(task.requests[0].source, SAFE_DRIVERS, NAME) as scene:
+        works = plan_works(task.requests, scene, runtime)
+        common = common_work(works)
+        front.send({"kind": "plan", "tiles": common.tile_count, "remark": common.bands.remark[:MOST_MESSAGE]})
         limit(MEMORY_BYTES, SECONDS)
-        network = _Network(front, task.ahead, _KeptTiles(Path(request.out + TILES_ENDING), work.rows_key))
+        network = _Network(front, task.ahead, _KeptTiles(Path(out + TILES_ENDING), common.rows_key))
         threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()
-        with _rows_file(work, scene, len(labels)) as rows:
-            network_rows = work, scene, runtime, rows, network.submit, task.ahead
+        with _rows_file(Path(out + ENDING), common, scene, len(labels)) as rows:
+            network_rows = common, scene, runtime, rows, network.submit, task.ahead
             if rows.next_row:  # of former turns: each would write the result of all before it, so it waits for the last row
                 remove_partials(Path(task.folder))
                 with closing(new_rows(*network_rows)) as parts:
-                    deque(_told(parts, work, rows, front, network.kept), maxlen=0)
-            with closing(all_rows(*network_rows)) as parts:
-                write_output(request, work.place, _told(parts, work, rows, front, network.kept), labels, work.facts(runtime))
-            rows.remove()
+                    deque(_told(parts, common, rows, front, network.kept), maxlen=0)
+            for work in works:
+                if existing_key(work.request) == work.key:
+                    continue
+                with closing(all_rows(*network_rows)) as parts:
+                    told = _told(parts, common, rows, front, network.kept)
+                    write_output(work.request, work.place, told, labels, work.facts(runtime))
 
 
-def _rows_file(work: SceneWork, scene: Scene, classes: int) -> RowsFile:
+def _rows_file(path: Path, work: SceneWork, scene: Scene, classes: int) -> RowsFile:
     """The working file: with the rows that are there, unless they are damaged, or another runtime or version gave them."""
-    path, confidence = Path(work.request.out + ENDING), work.confidence
+    confidence = work.confidence
     try:
         return RowsFile(path, work.rows_key, scene.size, classes, confidence=confidence, resume=True)
     except OSError as error:
@@ -188,5 +191,5 @@ def _error_head(error: Exception, task: SceneTask) -> dict[str, object]:
         error = NoRoom("there is no room on the service's disk; try again later")
     head = error_head(error)
     return head | {
-        "message": str(head["message"]).replace(task.request.source, NAME).replace(os.path.join(task.folder, ""), "")
+        "message": str(head["message"]).replace(task.requests[0].source, NAME).replace(os.path.join(task.folder, ""), "")
     }

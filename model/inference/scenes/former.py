@@ -29,7 +29,7 @@ def remove_former(request: SceneRequest, style: str | None = None) -> list[str]:
     refuse_open(Path(request.out))
     lines = []
     for out in {Path(request.out), Path(os.path.realpath(request.out))}:
-        names = {(out.name + ending).lower() for ending in OF_GDAL} if request.kind == "raster" else set()
+        names = {(out.name + ending).lower() for ending in OF_GDAL} if request.kind == "tif" else set()
         for path in [each for each in out.parent.iterdir() if each.name.lower() in names] if out.parent.is_dir() else []:
             if path.is_file() or path.is_symlink():
                 path.unlink()

@@ -37,10 +37,10 @@ def write_output(
     out = Path(request.out)
     with whole_file(out, ending=out.suffix) as content:  # which GDAL wants in the name
         rows = (part.shown(request.min_confidence) for part in rows)
-        if request.kind == "raster" and request.format == "confidence":
+        if request.kind == "tif" and request.format == "confidence":
             style, planes = None, (part.confidence for part in rows if part.confidence is not None)
             write_raster(content, place, planes, None, tags, cog=request.cog)
-        elif request.kind == "raster":
+        elif request.kind == "tif":
             style = raster_style(labels.classes)
             write_raster(content, place, (part.ids for part in rows), labels, tags, cog=request.cog)
         else:
@@ -74,14 +74,14 @@ def check_outputs(requests: Sequence[SceneRequest], *, force: bool) -> None:
 
 def _other(request: SceneRequest, path: Path) -> str:
     """What a file holds beside a result, in words."""
-    return layers.other_tables(path, LAYER) if request.kind == "geopackage" else "" if existing_key(request) else OTHER
+    return layers.other_tables(path, LAYER) if request.kind == "gpkg" else "" if existing_key(request) else OTHER
 
 
 def existing_key(request: SceneRequest) -> str | None:
     """The key of the result that is there; None if there is none."""
-    if request.kind == "raster":
+    if request.kind == "tif":
         return read_key(request.out)
-    if request.kind == "geopackage":
+    if request.kind == "gpkg":
         return layers.layer_key(Path(request.out), LAYER)
     return _geojson_key(Path(request.out))
 

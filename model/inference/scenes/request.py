@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NewType, get_args
 
@@ -16,8 +16,8 @@ from imaging.rendering import RENDERING, Rendering, Topology
 from model.inference.plan import OPTIONS, PARAMETERS
 from model.inference.tiling import Blend, Size
 
-Kind = Literal["raster", "geojson", "geopackage"]
-KINDS: dict[str, Kind] = {".tif": "raster", ".tiff": "raster", ".geojson": "geojson", ".gpkg": "geopackage"}
+Kind = Literal["tif", "geojson", "gpkg"]
+KINDS: dict[str, Kind] = {".tif": "tif", ".tiff": "tif", ".geojson": "geojson", ".gpkg": "gpkg"}
 """What an output is, by the ending of its name."""
 SquareMetres = NewType("SquareMetres", float)
 SQUARE_METRES = r"([0-9]{1,12}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}) ?m(?:2|²)"
@@ -110,7 +110,7 @@ class SceneRequest:
 
         Raises `ValueError`.
         """
-        return cls(source, out, **read_values(scene_parameters(kind_of(out)), values), **others)
+        return cls(source, out, **read_values(scene_parameters([kind_of(out)]), values), **others)
 
     @property
     def kind(self) -> Kind:
@@ -118,7 +118,7 @@ class SceneRequest:
 
     @property
     def is_polygons(self) -> bool:
-        return self.kind != "raster"
+        return self.kind != "tif"
 
     @property
     def rendering(self) -> Rendering:
@@ -131,11 +131,11 @@ def kind_of(out: str | None) -> Kind | None:
     return KINDS.get(os.path.splitext(out or "")[1].lower())
 
 
-def scene_parameters(kind: Kind | None) -> dict[str, Parameter]:
-    """The parameters of a scene's output of this kind, by name."""
-    foreign = () if kind is None else OF_POLYGONS if kind == "raster" else OF_RASTERS
+def scene_parameters(kinds: Iterable[Kind | None]) -> dict[str, Parameter]:
+    """The parameters that any of these kinds of a scene's outputs has, by name."""
+    foreign = set(OF_RASTERS + OF_POLYGONS).intersection(*(OF_POLYGONS if kind == "tif" else OF_RASTERS for kind in kinds))
     return {name: each for name, each in parameters_of(SceneRequest).items() if name not in foreign}
 
 
-SCENE = {name: each for name, each in scene_parameters(None).items() if name not in PARAMETERS}
+SCENE = {name: each for name, each in scene_parameters(KINDS.values()).items() if name not in PARAMETERS}
 """The parameters that only scenes have, by name."""

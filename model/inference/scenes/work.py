@@ -7,7 +7,7 @@ import json
 import math
 import os
 from bisect import bisect_left
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -87,10 +87,6 @@ class SceneWork:
         count = bisect_left(self.tiles.tops, row * self.tiles.size[0] / self.place.size[0])
         return int(np.count_nonzero(self.runs[:count]))
 
-    def to(self, request: SceneRequest, name: str, runtime: Runtime) -> SceneWork:
-        """The work for another output of the same scene, of this name. Raises as `plan_work`."""
-        return replace(self, request=request, confidence=_has_confidence(request, self.place, name, runtime))
-
     def facts(self, runtime: Runtime) -> dict[str, str]:
         """What the result says of how it was made."""
         return {
@@ -155,6 +151,19 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     area = read_area(request.extent, scene.place, scene.name) if request.extent else None
     runs = _runs(area, scene.size, tiles, runtime) if area else np.ones((len(tiles.tops), len(tiles.lefts)), np.bool_)
     return SceneWork(request, scene.place, bands, tiles, confidence, network, area, runs)
+
+
+def plan_works(requests: Sequence[SceneRequest], scene: Scene, runtime: Runtime) -> list[SceneWork]:
+    """The work for each output of a scene; the requests differ in outputs alone. Raises as `plan_work`."""
+    first = plan_work(requests[0], scene, runtime)
+    return [
+        replace(first, request=each, confidence=_has_confidence(each, scene.place, scene.name, runtime)) for each in requests
+    ]
+
+
+def common_work(works: Sequence[SceneWork]) -> SceneWork:
+    """The one whose rows have what each of the others needs."""
+    return next((work for work in works if work.confidence), works[0])
 
 
 def _runs(area: Area, size: Size, tiles: TilePlan, runtime: Runtime) -> Mask:

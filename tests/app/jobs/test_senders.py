@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import rasterio
-from fcn_client import AsyncSegmentClient, BadRequest, Job, JobFailed, SegmentClient, WrongParameter
+from fcn_client import AsyncSegmentClient, BadRequest, Job, JobFailed, SegmentClient, SegmentError, WrongParameter
 
 from app.serving.jobs.job import Job as StoredJob
 from app.serving.jobs.job import Status, now
@@ -110,6 +110,31 @@ def test_both_clients_send_wait_and_fetch(address: str, scene: Path, bytes_of: C
 
     asyncio.run(send())
     assert len((tmp_path / "a.jsonl").read_bytes().splitlines()) == 2
+
+
+def test_several_outputs_are_sent_once_and_fetched_by_the_command_and_both_clients(
+    address: str, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path
+) -> None:
+    ids, wanted = ("1", "2", "3"), {".tif": bytes_of(scene, ".tif"), ".gpkg": bytes_of(scene, ".gpkg", "--min-area", "9m2")}
+    outs = [word for ending in wanted for word in ("-o", str(tmp_path / f"1{ending}"))]
+    assert main([str(scene), *outs, "--server", address, "--job", "--min-area", "9m2"]) == 0
+    with SegmentClient(address, sleep=lambda _: None) as client:
+        job = client.wait(client.submit(scene, output=["tif", "gpkg"], min_area="9m2"))
+        with pytest.raises(SegmentError, match='the job has several results; name one, such as output="tif"'):
+            client.results(job, tmp_path / "2.tif")
+        assert not list(tmp_path.glob("2*"))
+        client.results(job, tmp_path / "2.tif", "tif")
+        client.results(job, tmp_path / "2.gpkg", output="gpkg")
+
+    async def fetch() -> None:
+        async with AsyncSegmentClient(address) as client:
+            with pytest.raises(SegmentError, match="several results"):
+                await client.results(job, tmp_path / "3.tif")
+            await client.results(job, tmp_path / "3.tif", "tif")
+            await client.results(job.id, tmp_path / "3.gpkg", output="gpkg")
+
+    asyncio.run(fetch())
+    assert all((tmp_path / f"{id}{ending}").read_bytes() == wanted[ending] for id in ids for ending in wanted)
 
 
 def test_a_job_that_was_dismissed_raises() -> None:

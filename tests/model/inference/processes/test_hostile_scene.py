@@ -14,7 +14,7 @@ from imaging.errors import DamagedImage
 from model.inference.merging import Logits
 from model.inference.processes.conversation import FrameChannel, send
 from model.inference.processes.protocol import WorkerBroken
-from model.inference.processes.scene_process import SceneProcess, SceneTask
+from model.inference.processes.scene_process import STALL_S, SceneProcess, SceneTask
 from model.inference.runtime import Runtime, Tile
 from model.inference.scenes.request import SceneRequest
 from model.inference.segmenter import Segmenter
@@ -31,7 +31,7 @@ class Hostile:
 
     def __init__(self, runtime: Runtime, frames: FrameChannel, end: socket.socket) -> None:
         request = SceneRequest("a.tif", "b.tif", tile=(96, 96))
-        self.process = SceneProcess(frames, Segmenter(runtime), SceneTask(b"", request, "folder", AHEAD))
+        self.process = SceneProcess(frames, Segmenter(runtime), SceneTask(b"", [request], "folder", AHEAD))
         self.end = end
         self.shares: list[float] = []
         self.tiles: list[Tile] = []
@@ -94,6 +94,26 @@ async def test_an_error_that_no_scene_should_cause_is_logged_and_told_in_words(
     with pytest.raises(DamagedImage, match=r"could not be processed, and the service's log says why"):
         await it.process.plan()
     assert r"a\ud800\x1b[2J" in caplog.text
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_the_time_without_a_word_counts_every_output(
+    openvino_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """After the last tile, each is written without one."""
+    seconds = list[float]()
+
+    async def run_tiles(*_: object, stall_s: float) -> None:
+        seconds.append(stall_s)
+        raise ConnectionError
+
+    monkeypatch.setattr(SceneProcess, "run_tiles", run_tiles)
+    requests = [SceneRequest("a.tif", f"{index}.tif", tile=(96, 96)) for index in range(count)]
+    with channel() as (frames, _):
+        process = SceneProcess(frames, Segmenter(openvino_runtime), SceneTask(b"", requests, "folder", AHEAD))
+        with pytest.raises(ConnectionError):
+            await process.run(lambda tile: Future(), lambda share: None)
+    assert seconds == [STALL_S * count]
 
 
 async def test_the_text_of_an_error_can_be_written_and_shown(it: Hostile) -> None:
