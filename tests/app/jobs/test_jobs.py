@@ -169,6 +169,16 @@ def test_a_photo_that_is_not_read_has_a_problem_in_the_result(client: TestClient
         ({"output": "tif", "scale": "5"}, 422, "scale"),
         ({"output": "tif", "bnads": "1"}, 422, "did you mean bands?"),
         ({"output": "tif", "model": "other"}, 422, "model must be one of"),
+        ({"output": "tif,gpkg,tif"}, 422, "two of them would have the same content"),
+        ({"output": "tif,cog"}, 422, "would have the same content"),
+        *(
+            ({"output": text}, 422, "of a scene also several, such as tif,gpkg")
+            for text in ("zip,coco", "tif,zip", "tif,", "tif gpkg")
+        ),
+        ({"output": "gpkg,geojson", "format": "confidence"}, 422, "format: does not go with output=gpkg,geojson"),
+        ({"output": "tif,gpkg", "quality": "high"}, 422, "quality: does not go with output=tif,gpkg"),
+        ({"output": "tif,gpkg", "format": "confidence", "min_confidence": "0.5"}, 422, "leave min_confidence out"),
+        ({"output": "tif,gpkg", "classes": "unicorn"}, 422, "no class 'unicorn'"),
     ],
 )
 def test_a_wrong_parameter_is_told_before_the_job(

@@ -42,21 +42,22 @@ FORM = {"format": "confidence", "extent": f"448010,5410100,448600,5411900,{UTM}"
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["tif", "zip"])
+@pytest.mark.parametrize("kind", ["tif,gpkg", "zip"])
 def test_a_kill_in_each_state_loses_nothing_and_doubles_nothing(
     narrow_file: Path, long_scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path, kind: str
 ) -> None:
-    root, ids, results = tmp_path / "jobs", list[str](), set[bytes]()
+    root, ids, results = tmp_path / "jobs", list[str](), set[tuple[bytes, ...]]()
+    names = [f"result.{output}" for output in kind.split(",")]
     photos = [("file", (f"{index}.png", PHOTO)) for index in range(40)]
-    sent: dict[str, Any] = {"content": long_scene.read_bytes()} if kind == "tif" else {"files": photos}
-    other, query = ("running photo", FORM | {"output": kind}) if kind == "tif" else ("running scene", {"output": kind})
+    sent: dict[str, Any] = {"content": long_scene.read_bytes()} if kind != "zip" else {"files": photos}
+    other, query = ("running photo", FORM | {"output": kind}) if kind != "zip" else ("running scene", {"output": kind})
     for name in [*(name for name in STATES if name != other), "the last"]:
         with fcn_serve(narrow_file, tmp_path, jobs_dir=root, precision="float32") as server, ThreadPoolExecutor(2) as pool:
             jobs = f"{server.url}/jobs"
             for job in ids:
                 wait_until(lambda: state(server.url, job) == "successful")  # noqa: B023
-                wait_until(lambda: {path.name for path in (root / job).iterdir()} == {"job.json", f"result.{kind}"})  # noqa: B023
-                results.add((root / job / f"result.{kind}").read_bytes())
+                wait_until(lambda: {path.name for path in (root / job).iterdir()} == {"job.json", *names})  # noqa: B023
+                results.add(tuple((root / job / each).read_bytes() for each in names))
                 httpx.delete(f"{jobs}/{job}", timeout=HANG_S)
             assert [path.name for path in root.iterdir()] == [".lock"], name
             if name == "the last":
@@ -72,7 +73,9 @@ def test_a_kill_in_each_state_loses_nothing_and_doubles_nothing(
             with suppress(httpx.HTTPError):
                 assert name == "dismissed" or sending.result().json()["jobID"] in ids
     assert len(results) == 1
-    assert kind == "zip" or results == {bytes_of(long_scene, ".tif", "--format", "confidence", "--extent", FORM["extent"])}
+    options = {".tif": ("--format", "confidence"), ".gpkg": ()}
+    wanted = (bytes_of(long_scene, ending, "--extent", FORM["extent"], *words) for ending, words in options.items())
+    assert kind == "zip" or results == {tuple(wanted)}
 
 
 @pytest.mark.long

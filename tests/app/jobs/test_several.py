@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.serving.jobs.folders import strip, usage
+from app.serving.jobs.folders import strip
 from app.serving.jobs.job import MEDIA_TYPES, WORK, Job, now
 from tests.app.jobs.test_failures import process_of
 from tests.support.app.exchanges import assert_problem, service_of
@@ -31,15 +31,10 @@ def client(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
 
 @pytest.fixture
 def tiles(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What the network is asked for tiles."""
-    return count_tiles(client, monkeypatch)
-
-
-def count_tiles(client: TestClient, patch: pytest.MonkeyPatch) -> list[object]:
-    seen = list[object]()
-    for model in service_of(client).registry.models.values():
-        submit_tile = model.scheduler.submit
-        patch.setattr(model.scheduler, "submit", lambda queue, tile, to=submit_tile: seen.append(tile) or to(queue, tile))
+    """The tiles that jobs have sent to the network."""
+    (model,), seen = service_of(client).registry.models.values(), list[object]()
+    submit_tile = model.scheduler.submit
+    monkeypatch.setattr(model.scheduler, "submit", lambda queue, tile: seen.append(tile) or submit_tile(queue, tile))
     return seen
 
 
@@ -86,31 +81,6 @@ def test_each_output_has_the_bytes_of_its_own_job_and_the_network_sees_each_tile
     assert set(states[1]) == {"href", "rel", "type"}
 
 
-@pytest.mark.parametrize(
-    ("query", "words"),
-    [
-        ({"output": "tif,tif"}, "tif,tif"),
-        ({"output": "tif,gpkg,tif"}, "would have the same content"),
-        ({"output": "tif,cog"}, "would have the same content"),
-        ({"output": "zip,coco"}, "of a scene also several, such as tif,gpkg"),
-        ({"output": "tif,zip"}, "of a scene also several, such as tif,gpkg"),
-        *(({"output": text}, "must be one of tif, cog") for text in ("tif,", ",tif", "tif,,gpkg", "tif gpkg", "tif,png", ",")),
-        ({"output": "gpkg,geojson", "format": "confidence"}, "format: does not go with output=gpkg,geojson"),
-        ({"output": "tif,gpkg", "quality": "high"}, "quality: does not go with output=tif,gpkg"),
-        ({"output": "tif,gpkg", "format": "confidence", "min_confidence": "0.5"}, "leave min_confidence out"),
-        ({"output": "tif,gpkg", "classes": "unicorn"}, "no class 'unicorn'"),
-    ],
-    ids=str,
-)
-def test_outputs_that_do_not_go_together_are_told_before_the_job(
-    client: TestClient, scene: Path, query: dict[str, str], words: str
-) -> None:
-    folder = service_of(client).settings.jobs_dir
-    before = sorted(os.listdir(folder))  # type: ignore[arg-type]
-    assert_problem(client.post("/jobs", params=query, content=scene.read_bytes()), 422, words)
-    assert sorted(os.listdir(folder)) == before  # type: ignore[arg-type]
-
-
 NAMES = "cog", "TIF", "%2e%2e%2fjob.json", "job.json", "work", "result.tif", "tif%00", "tif%0d%0aa:", "tif,gpkg", "a" * 9000
 
 
@@ -135,7 +105,6 @@ def test_results_of_an_unfinished_job_are_404_and_a_removed_one_leaves_nothing(c
     folder = jobs.root / id
     wait_until(lambda: sorted(os.listdir(folder)) == ["job.json", "result.gpkg", "result.tif"])
     sizes = sum(path.stat().st_size for path in folder.glob("result.*"))
-    assert usage(folder).bytes > sizes
     wait_until(lambda: jobs.used_bytes() > sizes)
     assert client.delete(f"/jobs/{id}").status_code == 204
     assert not folder.exists()
@@ -170,9 +139,8 @@ def test_a_kill_between_two_outputs_runs_no_tile_again_and_gives_the_same_bytes(
 
 def test_the_document_describes_both_answers(client: TestClient) -> None:
     paths: dict[str, Any] = client.get("/openapi.json").json()["paths"]
-    answer = paths["/jobs/{id}/results"]["get"]["responses"]["200"]["content"]
-    assert "application/json" in answer
-    assert {each[1] for each in MEDIA_TYPES.values()} <= set(answer)
+    assert paths["/jobs/{id}/results"]["get"]["responses"]["200"]["content"].keys() == {
+        each for _, each in MEDIA_TYPES.values()
+    }
     assert "404" in paths["/jobs/{id}/results/{output}"]["get"]["responses"]
-    (output,) = (each for each in paths["/jobs"]["post"]["parameters"] if each["name"] == "output")
-    assert "tif,gpkg" in str(output)
+    assert "tif,gpkg" in str([each for each in paths["/jobs"]["post"]["parameters"] if each["name"] == "output"])

@@ -8,5 +8,5 @@ from model.inference.processes import scene_program
 
 
 def main(descriptor: int, parent: int) -> None:
-    vars(scene_program).update(PLAN_SECONDS=0.5, plan_work=lambda *_: sum(count()))
+    vars(scene_program).update(PLAN_SECONDS=0.5, plan_works=lambda *_: sum(count()))
     scene_program.main(descriptor, parent)

@@ -12,6 +12,6 @@ from model.inference.processes.conversation import receive, send
 def main(descriptor: int, parent: int) -> None:
     channel = socket.socket(fileno=descriptor)
     task = pickle.loads(receive(channel)[0])
-    for line in Path(task.request.source).read_bytes().splitlines():
+    for line in Path(task.requests[0].source).read_bytes().splitlines():
         send(channel, line)
     channel.recv(1)
