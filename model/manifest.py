@@ -98,8 +98,8 @@ class Manifest:
         """
         if precision == "float32" or self.exports.get(precision) == network_sha256:
             return self
-        remaining = self.without(precision)
-        return replace(remaining, exports={**remaining.exports, precision: network_sha256})
+        others = self.without(precision)
+        return replace(others, exports={**others.exports, precision: network_sha256})
 
     def temperature(self, precision: str = "float32") -> float | None:
         """The calibration temperature in this precision, else the one in float32; None if neither was fitted."""

@@ -112,7 +112,7 @@ def measure(name: str, network: Any, photos: list[Pixels], folder: Path) -> dict
     source = network if isinstance(network, Path) else export(network, photos, folder / "network.onnx")
     target = folder / "served.onnx"
     labels = numbered_labels(["background", "text"] if name == OCR else NAMES)
-    tiled, whole = (ConversionRequest(source, target, labels, NORMALISATION, tile=tile) for tile in (None, WHOLE))
+    in_tiles, whole = (ConversionRequest(source, target, labels, NORMALISATION, tile=tile) for tile in (None, WHOLE))
     with patch("training.converting.conversion.measured", lambda _, whole, memory_mb: whole):
         manifest, ending = convert(whole, print)
     assert manifest.whole
@@ -126,9 +126,9 @@ def measure(name: str, network: Any, photos: list[Pixels], folder: Path) -> dict
 
     row: dict[str, Any] = {"most_frequent": round(max(float(np.bincount(ids.ravel()).max() / ids.size) for ids in own), 3)}
     row["whole"] = shares(target)
-    _, ending = convert(tiled, print)
+    _, ending = convert(in_tiles, print)
     row |= {"tiles": shares(target), "told": list[str]()}
-    compare(tiled, ending, row["told"].append)
+    compare(in_tiles, ending, row["told"].append)
     print(name, json.dumps(row), flush=True)
     return row
 
@@ -138,8 +138,8 @@ def main(out: str, *names: str) -> None:
     for photo in photos:
         ImageDraw.Draw(photo).text((20, 20), TEXT, "white", font_size=photo.height // 16)
     with TemporaryDirectory() as folder:
-        chosen = {name: network for name, network in networks().items() if not names or name in names}
-        rows = {name: measure(name, network, [*map(np.asarray, photos)], Path(folder)) for name, network in chosen.items()}
+        selection = {name: network for name, network in networks().items() if not names or name in names}
+        rows = {name: measure(name, network, [*map(np.asarray, photos)], Path(folder)) for name, network in selection.items()}
     facts = {"command": "python benchmarks/studies/whole.py OUT.json", "machine": machine(), "commit": commit(), "rows": rows}
     Path(out).write_text(json.dumps(facts, indent=1) + "\n")
 
