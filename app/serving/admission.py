@@ -115,6 +115,7 @@ class Reservation(ExitStack):
         The file of an image in work is closed, since the worker has it; the turn's bytes include it. One that waits is planned
         again. Raises `NeverFits` or `QueueFull`.
         """
+        assert self.turn
         admission, (network_bytes, seconds) = self._admission, plan.network
         is_large = plan.megapixels > LARGE_MEGAPIXELS or seconds > LONG_S
         large_work = plan.tile_count + plan.megapixels + LARGE_RATE * seconds
@@ -122,21 +123,16 @@ class Reservation(ExitStack):
         count = self._file.length + max(plan.bytes, PLAN_BYTES if is_large else 0) + network_bytes
         admission.check_limits(plan.tile_count, count, seconds)
         admission.check_queue(self, lane, plan.tile_count, work, self._deadline)
-        self._change_turn(lane, plan.tile_count, work, count)
+        if lane is self.turn.lane and admission.has_memory(count - self.turn.bytes):
+            lane.plan(self.turn, plan.tile_count)
+            self.turn.bytes = count
+            admission.give_turns()
+        else:
+            self.turn.lane.leave(self.turn, is_done=False)
+            self._join(lane, plan.tile_count, work, count)
         admission.bodies[self] = 0 if self.is_in_work else self._file.length
         if self.is_in_work:
             self._file.close()
-
-    def _change_turn(self, lane: Lane, tiles: int, work: float, count: int) -> None:
-        """Keeps the turn with other tiles and bytes if it is of this lane and there is memory; else joins the lane for one."""
-        assert self.turn
-        if lane is self.turn.lane and self._admission.has_memory(count - self.turn.bytes):
-            lane.plan(self.turn, tiles)
-            self.turn.bytes = count
-            self._admission.give_turns()
-        else:
-            self.turn.lane.leave(self.turn, is_done=False)
-            self._join(lane, tiles, work, count)
 
     def _join(self, lane: Lane, tiles: int, work: float, count: int) -> None:
         """Joins the lane, for a turn with `count` bytes. It may come at once."""

@@ -180,9 +180,8 @@ class Rows(NamedTuple):
     def _pixels_of_cells(self) -> Indices:
         """For each cell (rows, columns), the number of the pixels whose `before` cell it is."""
         rows, columns, _ = self.cells.shape
-        return np.outer(
-            np.bincount(self.vertical.before, minlength=rows), np.bincount(self.horizontal.before, minlength=columns)
-        )
+        pixel_rows = np.bincount(self.vertical.before, minlength=rows)
+        return np.outer(pixel_rows, np.bincount(self.horizontal.before, minlength=columns))
 
     def _sums(self, log_odds: npt.NDArray[np.float32], confidence: Ids | None) -> npt.NDArray[np.float64]:
         """For each cell (rows, columns), the sum of the probabilities of the pixels whose `before` cell it is.

@@ -91,16 +91,14 @@ def save_better(
     """
     scorer, bar = weights.scorer, weights.bar
     weights.path("-trained").unlink(missing_ok=True)
-    lines: list[str] = []
-    is_below = False
+    lines, is_below = list[str](), False
     if bar:
         change = bar.against(scorer.counts)
         against = {**change.facts(bar.names), "frames": len(scorer.counts)}
         manifest = replace(manifest, training={**manifest.training, "against_start": against})
         lines.append(comparison_line("the trained network", change, len(scorer.counts), bar.names))
         is_below = change.mean.value < 0
-    manifest = replace(manifest, scores=scores(scorer, weights.data_name))
-    trained_score = scorer.matrix.mean_iou
+    manifest, trained_score = replace(manifest, scores=scores(scorer, weights.data_name)), scorer.matrix.mean_iou
     start = _better_start(scorer, start_network) if bar and is_below and bar.is_complete else None
     save_weights(weights.path("-trained" if start else ""), half_tensors(net), manifest)
     if bar and start:
