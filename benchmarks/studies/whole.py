@@ -28,6 +28,7 @@ from PIL import Image, ImageDraw
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large, lraspp_mobilenet_v3_large
 from transformers import Dinov2Config, Dinov2Model, SegformerConfig, SegformerForSemanticSegmentation
 
+from imaging.arrays import Pixels
 from imaging.decoding import scale
 from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
@@ -37,8 +38,9 @@ from model.labels import numbered_labels
 from training.converting.conversion import compare, convert
 from training.converting.graph import ConversionError
 from training.converting.pixels import Normalisation
-from training.converting.proof import Original, Pixels, photographs
+from training.converting.proof import photographs
 from training.converting.request import ConversionRequest
+from training.converting.samples import Original
 from training.reporting.machine import commit, machine
 
 NAMES = ["background", "leaf", "stem", "soil", "weed"]

@@ -55,7 +55,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     names = [name for segmenter in segmenters for name in segmenter.manifest.labels.names]
     mapping = parse_class_mapping(args.class_map, labels, names) if args.class_map else None
     split = get_split(args.data, args.split, labels, mapping, args.masks, args.masks_orientation)
-    (survey,) = survey_all([split], pixels=False)
+    (survey,) = survey_all([split])
     raise_all(class_errors(survey))
     print_lines([meaning(survey), *notes(survey)], sys.stderr)
     if args.record:

@@ -10,7 +10,7 @@ import numpy as np
 from model.architecture import Grid
 from model.imported_network import OutputKind
 from training.converting.graph import ConversionError
-from training.converting.samples import SEED, Array, OutputLayout, Run, Sample, is_auxiliary, misfit, noise, shapes
+from training.converting.samples import SEED, Array, Original, OutputLayout, Sample, is_auxiliary, misfit, noise, shapes
 from training.converting.scores import Interval, Scores, find_scores
 
 SUM_TOLERANCE = 1e-3  # of probabilities, whose sum is 1
@@ -60,7 +60,7 @@ class NetworkOutput:
         return values if self.scale == (0, 1) else (values.astype(np.float32) - self.scale[0]) / (self.scale[1] - self.scale[0])
 
 
-def probe(run: Run, first: Sample, *, name: str | None, kind: OutputKind | None, grid: Grid) -> NetworkOutput:
+def probe(original: Original, first: Sample, *, name: str | None, kind: OutputKind | None, grid: Grid) -> NetworkOutput:
     """The output to serve, by running the network on pictures of noise.
 
     first: what it gives for the first one. name, kind: what the user says; None to find it out. grid: of cells of several
@@ -68,7 +68,7 @@ def probe(run: Run, first: Sample, *, name: str | None, kind: OutputKind | None,
 
     Raises `ConversionError`, which says what is open and how to answer.
     """
-    runs = [first.values, *(run(noise(first.size, SEED + index)) for index in (1, 2))]
+    runs = [first.values, *(original(noise(first.size, SEED + index)) for index in (1, 2))]
     output = _choose(first, name)
     layout, stride = first.maps[output]
     arrays = [values[output] for values in runs]
@@ -78,7 +78,7 @@ def probe(run: Run, first: Sample, *, name: str | None, kind: OutputKind | None,
     result = NetworkOutput(output, kind or "masks", layout, channels, stride, grid, first.multiple)
     if kind == "masks":
         return result
-    scores, is_floating = find_scores(run, first, output), np.issubdtype(arrays[0].dtype, np.floating)
+    scores, is_floating = find_scores(original, first, output), np.issubdtype(arrays[0].dtype, np.floating)
     values = [channels_first(array, layout).astype(np.float32) for array in arrays]
     if kind and (problem := _problem(kind, values, scores)):
         raise ConversionError(f"the output {output} holds {problem}: give another --kind, or leave it out")

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from imaging.arrays import Pixels
 from imaging.decoding import scale
 from model.imported_network import Whole
 from model.inference.merging import Band
@@ -18,8 +19,9 @@ from training.converting.cost import whole_sides
 from training.converting.endings import Ending
 from training.converting.graph import ConversionError, RunError, reason
 from training.converting.outputs import NetworkOutput
-from training.converting.proof import LEAST_AGREEMENT, Original, Pixels, original_logits
+from training.converting.proof import LEAST_AGREEMENT, original_logits
 from training.converting.reach import describe_reach
+from training.converting.samples import Original
 
 SHAPES: tuple[Size, ...] = ((333, 500), (483, 648), (960, 1280))
 """(height, width) of the pictures beside tiles of `TILE`: smaller than a tile, of odd sides, larger than a tile."""

@@ -17,7 +17,7 @@ from training.data.strict_text import require_json
 from training.importing import outlines
 from training.importing.coco import Document
 from training.importing.omissions import Omissions, may_hold_outline, outline_keys, void_object
-from training.importing.outlines import Extent, Point, Size, read_point
+from training.importing.outlines import LONGEST, Extent, Point, Size, read_point
 from training.importing.shapes import ShapeReader
 
 POINTS = {
@@ -32,7 +32,6 @@ SHAPE_KEYS = (
     "label", "points", "shape_type", "group_id", "flags", "description", "text", "score", "difficult", "attributes",
     "kie_linking", "line_color", "fill_color",
 )  # fmt: skip
-LONGEST = 60  # letters of a text of the file that a message shows
 FILE_KEYS = (
     "version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "lineColor", "fillColor",
     "chat_history",

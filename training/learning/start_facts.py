@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from imaging.arrays import Integers
 from model.architecture import Architecture
 from model.inference.plan import Options
 from model.manifest import Manifest
@@ -96,7 +96,7 @@ def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None, bands
     return start != "none" and bool(statistics) and (has_all or all(name.startswith("backbone.") for name in statistics))
 
 
-def _answers(weights: Weights, rows: Sequence[int], train: Split, device: str) -> npt.NDArray[np.int64]:
+def _answers(weights: Weights, rows: Sequence[int], train: Split, device: str) -> Integers:
     """What the start says of each class, as `scores_of_classes` takes it; zeros if nothing depends on it."""
     manifest = weights.manifest
     is_asked = NEW in rows and known_background(rows, train.labels.names) is not None
@@ -116,7 +116,7 @@ def _architecture(recipe: Recipe) -> Architecture:
     return recipe.model_copy(update={"start_scores": ()}).architecture(1)
 
 
-def count_answers(weights: Weights, train: Split, device: str) -> npt.NDArray[np.int64]:
+def count_answers(weights: Weights, train: Split, device: str) -> Integers:
     """The number of pixels of each class of the data (rows) of which the start says each of its classes (columns).
 
     They are counted on at most `MOST_FRAMES` frames, evenly over the split.

@@ -8,10 +8,10 @@ from math import isnan
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from imaging.arrays import Ids
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
@@ -176,7 +176,7 @@ def score_start(start: str, rows: Sequence[int], scorer: Scorer) -> StartScore |
     return StartScore(start, counts, names, tuple(class_ids)) if counts[:, class_ids].any() else None
 
 
-def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -> npt.NDArray[np.uint8]:
+def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -> Ids:
     """The data's class for each class of the start, uint8 (256,). names: of the data's classes.
 
     A class of the start that the data lacks is the data's background, or `len(names)` if the data has none.

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Floats
 from training.scoring.metrics import ConfusionMatrix, Counts, ious, label_pixels, nanmean
 
-Scores = npt.NDArray[np.float64]
 DRAWS = 2000
 AT_ONCE = 100  # draws that are scored together, which limits memory
 MOST_DRAWS = 100 * DRAWS  # there is no interval if fewer than DRAWS of these draws show every class
@@ -66,7 +65,7 @@ def difference_intervals(ours: Counts, theirs: Counts) -> list[Interval]:
     shape.
     """
 
-    def difference(pairs: Counts) -> Scores:
+    def difference(pairs: Counts) -> Floats:
         return _all_scores(pairs[..., 0]) - _all_scores(pairs[..., 1])
 
     return _intervals(difference, np.stack([ours, theirs], -1))
@@ -138,13 +137,13 @@ def few_frames_line(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _all_scores(counts: Counts) -> Scores:
+def _all_scores(counts: Counts) -> Floats:
     """The IoU of each class, then their mean (..., n + 1)."""
     scores = ious(counts)
     return np.concatenate([scores, nanmean(scores)[..., None]], -1)
 
 
-def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interval]:
+def _intervals(score: Callable[[Counts], Floats], counts: Counts) -> list[Interval]:
     """The intervals of the IoU of each class, then of the mean. counts: (F, n, n), or (F, n, n, 2) for two networks.
 
     score: gives these scores (..., n + 1) of counts that are summed over frames.
@@ -163,7 +162,7 @@ def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interv
     return [Interval(*map(float, ends)) for ends in zip(values, low, high, strict=True)]
 
 
-def _draws(score: Callable[[Counts], Scores], counts: Counts, has_class: Scores) -> Scores | None:
+def _draws(score: Callable[[Counts], Floats], counts: Counts, has_class: Floats) -> Floats | None:
     """The scores (2000, k) of draws that show every class; None if hardly any draw does, and for a single frame.
 
     has_class: (F, n), 1 where a frame shows a class.
@@ -174,7 +173,7 @@ def _draws(score: Callable[[Counts], Scores], counts: Counts, has_class: Scores)
     flat = counts.reshape(frames, -1).astype(np.float64)  # float64 is exact below 2**53, and BLAS multiplies it
     classes = has_class.any(0)
     rng = np.random.default_rng(0)
-    parts: list[Scores] = []
+    parts: list[Floats] = []
     for _ in range(0, MOST_DRAWS, AT_ONCE):
         repeats = rng.multinomial(frames, np.full(frames, 1 / frames), AT_ONCE).astype(np.float64)
         complete = repeats[((repeats @ has_class > 0) | ~classes).all(1)]

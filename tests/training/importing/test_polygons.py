@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 from pycocotools import mask as run_lengths
 
-from imaging.runs import paint_runs, read_counts
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
 from training.importing.objects import Drawing, fill
 from training.importing.omissions import Omissions
 from training.importing.outlines import encode_mask
+from training.importing.run_lengths import paint_runs, read_counts
 
 Bits = npt.NDArray[np.bool_]
 

@@ -19,7 +19,8 @@ from tests.support.training.invocations import on_shapes
 from training.commands.evaluate import main as evaluate
 from training.commands.train import main
 from training.data.demo import write_demo_data
-from training.data.masks import DrawnOn, read_orientation, turn_upright
+from training.data.files import open_photo
+from training.data.masks import DrawnOn, turn_upright
 from training.data.problems import DataError
 from training.data.split import Split, get_split
 from training.survey.inspection import meaning, notes
@@ -46,7 +47,7 @@ def test_both_commands_tell_all_errors(
 
 
 def told_of(split: Split) -> list[str]:
-    return notes(*survey_all([split]))
+    return notes(*survey_all([split], details=True))
 
 
 def reading_of(split: Split) -> str:
@@ -122,8 +123,8 @@ def test_a_mask_that_lies_on_its_side_is_an_error_that_names_the_switch(tmp_path
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_the_orientation_is_the_decoder_s(format: str) -> None:
     photo = make_photo(4, 6)
-    assert [read_orientation(oriented(photo, format, value)) for value in range(1, 9)] == list(range(1, 9))
-    assert read_orientation(b"Exif, and nothing more") == 1
+    turns = [open_photo(Path("a"), oriented(photo, format, value)).turn for value in range(1, 9)]
+    assert turns == list(range(1, 9))
     for value in range(1, 9):
         assert np.array_equal(turn_upright(photo[..., 0], value), upright(photo[..., 0], value))
 
@@ -133,7 +134,7 @@ def test_an_orientation_in_damaged_exif_gives_no_warnings() -> None:
     Image.fromarray(make_photo(4, 6)).save(data, "JPEG", exif=exif_of(6).tobytes()[:-6])
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        assert read_orientation(data.getvalue()) == 1
+        assert open_photo(Path("a"), data.getvalue()).turn == 1
     assert told == []
 
 
