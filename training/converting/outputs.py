@@ -11,7 +11,7 @@ from model.architecture import Grid
 from model.imported_network import OutputKind
 from training.converting.graph import ConversionError
 from training.converting.samples import SEED, Array, Original, OutputLayout, Sample, is_auxiliary, misfit, noise, shapes
-from training.converting.scores import Interval, Scores, find_scores
+from training.converting.value_bounds import Interval, ValueBounds, find_bounds
 
 SUM_TOLERANCE = 1e-3  # of probabilities, whose sum is 1
 OVERSHOOT = 0.25  # of shares beyond their bounds, as bicubic resizes make them
@@ -78,12 +78,12 @@ def probe(original: Original, first: Sample, *, name: str | None, kind: OutputKi
     result = NetworkOutput(output, kind or "masks", layout, channels, stride, grid, first.multiple)
     if kind == "masks":
         return result
-    scores, is_floating = find_scores(original, first, output), np.issubdtype(arrays[0].dtype, np.floating)
+    bounds, is_floating = find_bounds(original, first, output), np.issubdtype(arrays[0].dtype, np.floating)
     values = [channels_first(array, layout).astype(np.float32) for array in arrays]
-    if kind and (problem := _problem(kind, values, scores)):
+    if kind and (problem := _problem(kind, values, bounds)):
         raise ConversionError(f"the output {output} holds {problem}: give another --kind, or leave it out")
-    kind = kind or (_kind_of_one if channels == 1 else _kind_of_several)(output, values, scores, is_floating)
-    return replace(result, kind=kind, scale=_scale(kind, values, scores))
+    kind = kind or (_kind_of_one if channels == 1 else _kind_of_several)(output, values, bounds, is_floating)
+    return replace(result, kind=kind, scale=_scale(kind, values, bounds))
 
 
 def _choose(first: Sample, name: str | None) -> str:
@@ -105,66 +105,66 @@ def _choose(first: Sample, name: str | None) -> str:
     return likely[0]
 
 
-def _kind_of_one(output: str, arrays: Sequence[Array], scores: Scores, is_floating: bool) -> OutputKind:
+def _kind_of_one(output: str, arrays: Sequence[Array], bounds: ValueBounds, is_floating: bool) -> OutputKind:
     """What one channel (1, rows, columns) holds, by what made it. Raises `ConversionError` where it may be several things."""
-    are_shares = scores.are_bounded and not scores.are_ids
-    is_rounded = (scores.is_rounded or not is_floating) and not scores.are_logits
-    steps = (0, scores.high) if are_shares else _scale("class_ids", arrays, scores)
-    if (scores.are_ids or is_rounded) and _is_whole(arrays, steps):
+    are_shares = bounds.are_bounded and not bounds.are_ids
+    is_rounded = (bounds.is_rounded or not is_floating) and not bounds.are_logits
+    steps = (0, bounds.high) if are_shares else _scale("class_ids", arrays, bounds)
+    if (bounds.are_ids or is_rounded) and _is_whole(arrays, steps):
         return "class_ids"
     if are_shares:
         return "binary_probabilities"
-    if is_floating and scores.are_logits and _least(arrays) < 0:
+    if is_floating and bounds.are_logits and _least(arrays) < 0:
         return "binary_logits"
-    most, middle = _most(arrays), sum(_scale("binary_probabilities", arrays, scores)) / 2
+    most, middle = _most(arrays), sum(_scale("binary_probabilities", arrays, bounds)) / 2
     answers = [f"binary_probabilities (above {middle:.3g})", *["binary_logits (above 0)"] * (most > 0), "class_ids"]
-    answers = [each for each in answers if not (scores.are_ids or _problem(each.split()[0], arrays, scores))]
+    answers = [each for each in answers if not (bounds.are_ids or _problem(each.split()[0], arrays, bounds))]
     raise ConversionError(
-        f"the output {output} holds one channel of values from {_least(arrays):.3g} to {most:.3g}, made by {scores.operators}: "
+        f"the output {output} holds one channel of values from {_least(arrays):.3g} to {most:.3g}, made by {bounds.operators}: "
         + (f"say what they are: --kind {' or '.join(answers)}" if answers else "export the scores that they are made of")
     )
 
 
-def _kind_of_several(output: str, arrays: Sequence[Array], scores: Scores, is_floating: bool) -> OutputKind:
+def _kind_of_several(output: str, arrays: Sequence[Array], bounds: ValueBounds, is_floating: bool) -> OutputKind:
     """What channels (channels, rows, columns) hold, by what made them. Raises `ConversionError` for independent sigmoids."""
     if not is_floating:
         raise ConversionError(f"the output {output} holds whole numbers in {len(arrays[0])} channels: export floating point")
-    if scores.are_logits:
+    if bounds.are_logits:
         return "logits"
-    if _are_shares(arrays, _scale("probabilities", arrays, scores)):
+    if _are_shares(arrays, _scale("probabilities", arrays, bounds)):
         return "probabilities"
-    if not scores.are_bounded and not _is_within(arrays, (0, 1), SUM_TOLERANCE):
+    if not bounds.are_bounded and not _is_within(arrays, (0, 1), SUM_TOLERANCE):
         return "logits"
     raise ConversionError(
-        f"the output {output} holds values from {_least(arrays):.3g} to {_most(arrays):.3g}, made by {scores.operators}, "
+        f"the output {output} holds values from {_least(arrays):.3g} to {_most(arrays):.3g}, made by {bounds.operators}, "
         f"whose sum over the {len(arrays[0])} classes is no constant: independent sigmoids, where a pixel may have several "
         "classes, are not served; if they are scores of one class for each pixel: --kind logits"
     )
 
 
-def _problem(kind: str, arrays: Sequence[Array], scores: Scores) -> str:
+def _problem(kind: str, arrays: Sequence[Array], bounds: ValueBounds) -> str:
     """Why the values cannot be of this kind; empty if they can."""
     channels = len(arrays[0])
     if channels != 1 and kind in ("binary_logits", "binary_probabilities", "class_ids"):
         return f"{channels} channels, and {kind} has one"
     if channels == 1 and kind in ("logits", "probabilities"):
         return f"one channel, and {kind} has one for each class"
-    if "probabilities" in kind and not _is_within(arrays, _scale(kind, arrays, scores), OVERSHOOT):
+    if "probabilities" in kind and not _is_within(arrays, _scale(kind, arrays, bounds), OVERSHOOT):
         return f"values from {_least(arrays):.3g} to {_most(arrays):.3g}, and {kind} are from 0 to 1, or to 100 or 255"
-    if kind == "class_ids" and not _is_whole(arrays, _scale(kind, arrays, scores)):
+    if kind == "class_ids" and not _is_whole(arrays, _scale(kind, arrays, bounds)):
         return "values that are no whole numbers, and class ids are"
     return ""
 
 
-def _scale(kind: str, arrays: Sequence[Array], scores: Scores) -> Interval:
+def _scale(kind: str, arrays: Sequence[Array], bounds: ValueBounds) -> Interval:
     """The values of the shares, or of the ids, 0 and 1: as the graph says them; else by the values on pictures of noise."""
     if kind == "class_ids":
-        steps = (0, scores.high)
-        return steps if scores.are_bounded and scores.low == 0 and _is_whole(arrays, steps) else (0, 1)
+        steps = (0, bounds.high)
+        return steps if bounds.are_bounded and bounds.low == 0 and _is_whole(arrays, steps) else (0, 1)
     if "probabilities" not in kind:
         return 0, 1
-    if scores.are_bounded:
-        return scores.low, scores.high
+    if bounds.are_bounded:
+        return bounds.low, bounds.high
     if kind == "probabilities":
         total = float(np.mean([array.sum(0).mean() for array in arrays]))
         return (0, total) if total > 0 and _are_shares(arrays, (0, total)) else (0, 1)

@@ -62,14 +62,14 @@ def prove(
     """
     equal = total = pictures = 0
     class_ids: set[int] = set()
-    largest, sides, facts = 0.0, original.input.sides, runtime.manifest.whole
+    largest, sides, own_whole = 0.0, original.input.sides, runtime.manifest.whole
     for picture in _pictures(photographs, runtime.manifest.preprocessing.tile):
         pictures += 1
         height, width = picture.shape[:2]
         plan = Segmenter(runtime).plan_size((height, width), Options(side="native")).tile_plan
         tile = plan.cut(picture, 0, 0)  # extended as the service extends it
-        size, pad = plan.tile, facts.pad if facts else "edge"
-        if not facts:
+        size, pad = plan.tile, own_whole.pad if own_whole else "edge"
+        if not own_whole:
             multiple = max(output.multiple, UNIT)
             rows, columns = (side or -(-length // multiple) * multiple for side, length in zip(sides, size, strict=True))
             size = rows, columns

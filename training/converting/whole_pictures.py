@@ -39,8 +39,11 @@ def compare_whole(
     extended to the least that it takes, cut afterwards. What is served is what `segmenter` gives with default options.
     as_whole: gives the same network converted with `--tile whole`.
     """
-    original, output, facts = ending.original, ending.whole or ending.output, segmenter.manifest.whole
-    whole, longer = whole_sides(original, output, facts.pad if facts else "zero"), max(segmenter.manifest.preprocessing.tile)
+    original, output, how = ending.original, ending.whole or ending.output, segmenter.manifest.whole
+    whole, longer = (
+        whole_sides(original, output, how.pad if how else "zero"),
+        max(segmenter.manifest.preprocessing.tile),
+    )
     lowest = 1.0
     for index, shape in enumerate(SHAPES):
         height, width = (side * longer // TILE | side % 2 for side in shape)
@@ -54,7 +57,7 @@ def compare_whole(
             continue
         lowest = min(lowest, agreement)
         tell(f"photos  {agreement:.4f} of the network's own classes on a photo of {width}x{height} (worst: {worst}){advice}")
-    if lowest < LEAST_AGREEMENT and not facts and (reach := describe_reach(original, whole.multiple)):
+    if lowest < LEAST_AGREEMENT and not how and (reach := describe_reach(original, whole.multiple)):
         tell(f"        the network looks at the whole image ({reach}), and a tile is a part of it")
 
 

@@ -78,9 +78,9 @@ class DocumentMasks:
             with collecting(self.errors):
                 self._draw_image(entry, objects[entry["id"]])
         if not self._class_masks and not any((self.errors, omissions.errors(), omissions.object_errors)):
-            facts = "; ".join([f"{len(document.annotations)} objects", *omissions.notes()])
+            notes = "; ".join([f"{len(document.annotations)} objects", *omissions.notes()])
             images = len(document.images)
-            self.errors.append(DataError(f"{document.path}: no pixel of its {images} images is of a class: {facts}"))
+            self.errors.append(DataError(f"{document.path}: no pixel of its {images} images is of a class: {notes}"))
         if (error := outside_error(document, self._drawing.outside)) is not None:
             self.errors.insert(0, error)
         else:

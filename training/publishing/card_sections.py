@@ -51,14 +51,14 @@ def calibration_section(training: Mapping[str, Any]) -> list[str]:
     rows = [
         table_row(
             precision,
-            f"{facts['temperature']:.3f}",
-            f"{frames} of {facts['split']}",
+            f"{calibration['temperature']:.3f}",
+            f"{frames} of {calibration['split']}",
             check,
-            f"{facts['ece_before']:.4f}",
-            f"{facts['ece_after']:.4f}",
+            f"{calibration['ece_before']:.4f}",
+            f"{calibration['ece_after']:.4f}",
         )
-        for precision, facts in calibrations.items()
-        for frames, check in [checked_frames(facts)]
+        for precision, calibration in calibrations.items()
+        for frames, check in [checked_frames(calibration)]
     ]
     head = ["| precision | temperature | frames | checked on | ECE without | ECE with one |", "|---|---|---|---|---|---|"]
     return [
@@ -70,11 +70,11 @@ def calibration_section(training: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def checked_frames(facts: Mapping[str, Any]) -> tuple[int, str]:
+def checked_frames(calibration: Mapping[str, Any]) -> tuple[int, str]:
     """The number of frames of a calibration, and how it was checked: `4 blocks`, or `every second` in older files."""
-    if "blocks" in facts:
-        return facts["frames"], f"{facts['blocks']} blocks"
-    return facts["fitted_frames"] + facts["checked_frames"], "every second"
+    if "blocks" in calibration:
+        return calibration["frames"], f"{calibration['blocks']} blocks"
+    return calibration["fitted_frames"] + calibration["checked_frames"], "every second"
 
 
 def score_tables(scores: Mapping[str, Any]) -> list[str]:

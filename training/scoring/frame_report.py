@@ -30,9 +30,9 @@ def frame_scores(counts: Counts, split: Split) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: 2.0 if row["mean_iou"] is None else row["mean_iou"])
 
 
-def write_json(path: Path, facts: Mapping[str, Any], classes: Sequence[str], counts: Counts, split: Split) -> None:
-    """Writes a JSON file of these facts, the classes, and each frame's scores; creates its folder."""
-    document = {**facts, "classes": classes, "frames": frame_scores(counts, split)}
+def write_json(path: Path, entries: Mapping[str, Any], classes: Sequence[str], counts: Counts, split: Split) -> None:
+    """Writes a JSON file of these entries, the classes, and each frame's scores; creates its folder."""
+    document = {**entries, "classes": classes, "frames": frame_scores(counts, split)}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(document, indent=1) + "\n")
 

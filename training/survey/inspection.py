@@ -126,7 +126,7 @@ def pair_notes(train: Survey, validation: Survey) -> list[str]:
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common
 
 
-def class_rows(surveys: Sequence[Survey]) -> list[Row]:
+def class_table(surveys: Sequence[Survey]) -> list[Row]:
     """A heading, a row for each class, and one for void: its name, then for each split its frames and its share of pixels."""
     void = "(void or not labelled)" if any(survey.split.is_partial for survey in surveys) else "(void)"
     columns = [["class", *surveys[0].split.labels.names, void] if surveys else ["class"]]
@@ -138,7 +138,7 @@ def class_rows(surveys: Sequence[Survey]) -> list[Row]:
     return list(zip(*columns, strict=True))
 
 
-def facts(survey: Survey) -> list[str]:
+def summary(survey: Survey) -> list[str]:
     """Lines on a split: the number of frames, their sizes, the kinds of masks, and how many images EXIF turns."""
     records = survey.records
     sizes = Counter(f"{record.size[1]}x{record.size[0]}" for record in records).most_common()

@@ -49,7 +49,7 @@ class PhotoEdges:
 
         None if they do, or if they say nothing.
         """
-        lying = self._scores(ids)
+        lying = self._fits(ids)
         if lying is None:
             return None
         own = float(np.nanmax(_near(lying[0], 1)))
@@ -62,7 +62,7 @@ class PhotoEdges:
             if np.abs(move).max() < FARTHEST:
                 best = gain, "moved"
         for text, turn in _turned(ids):
-            scores = self._scores(turn)
+            scores = self._fits(turn)
             gain = 0.0 if scores is None else _gain(scores, _near(scores[0], SLACK), own)
             if gain > LEAST_GAIN and (best is None or gain > best[0]):
                 best = gain, text
@@ -70,12 +70,12 @@ class PhotoEdges:
 
     def fits_better(self, ids: Ids, other: Ids) -> bool:
         """Whether a mask's borders clearly lie on the edges, and those of another mask of this size do not."""
-        lying, elsewhere = self._scores(ids), self._scores(other)
+        lying, elsewhere = self._fits(ids), self._fits(other)
         if lying is None or elsewhere is None:
             return False
         return _gain(lying, _near(lying[0], SLACK), float(np.nanmax(_near(elsewhere[0], 1)))) > LEAST_GAIN
 
-    def _scores(self, ids: Ids) -> tuple[Floats, int] | None:
+    def _fits(self, ids: Ids) -> tuple[Floats, int] | None:
         """The mean rank below the borders for each move, NaN where too few are inside, and the number of their cells.
 
         The scores are (2 FARTHEST + 1, 2 FARTHEST + 1), by rows and columns of the move; the middle is the mask as it lies.

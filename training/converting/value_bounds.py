@@ -33,7 +33,7 @@ ROUNDING = {"Round", "Floor", "Ceil"}
 
 
 @dataclass(frozen=True)
-class Scores:
+class ValueBounds:
     """operators: that made the scores. low, high: the output at their extremes; equal where the graph does not say them.
 
     are_ids: class ids made it. are_linear: linear operators alone did. is_rounded: it is rounded afterwards.
@@ -56,7 +56,7 @@ class Scores:
         return self.low < self.high < MOST_BOUND and not self.are_logits
 
 
-def find_scores(original: Original, first: Sample, output: str) -> Scores:
+def find_bounds(original: Original, first: Sample, output: str) -> ValueBounds:
     """What made this output of a network. first: what the network gives for a picture of noise."""
     makers, operators = _makers(original.model, output)
     kinds = sorted(set(makers.values()))
@@ -65,7 +65,7 @@ def find_scores(original: Original, first: Sample, output: str) -> Scores:
     except ConversionError:  # what follows does not take such values: the graph says no bounds
         low = high = 0
     are_ids, are_linear = any(kind in OF_IDS for kind in kinds), all(kind in LINEAR for kind in kinds)
-    return Scores(", ".join(kinds), low, high, are_ids, are_linear, is_rounded=not operators.isdisjoint(ROUNDING))
+    return ValueBounds(", ".join(kinds), low, high, are_ids, are_linear, is_rounded=not operators.isdisjoint(ROUNDING))
 
 
 def _makers(model: onnx.ModelProto, output: str) -> tuple[dict[str, str], set[str]]:
