@@ -78,7 +78,11 @@ class Drawing:
 
         Raises `DataError` for an object that cannot be drawn.
         """
-        outline, id_, crowd = geometry.read_outline(entry, self.omissions), _class_id(entry, self.ids), geometry.is_crowd(entry)
+        outline = geometry.read_outline(entry, self.omissions)
+        category: Any = entry.get("category_id")
+        if not is_key(category) or category not in self.ids:
+            raise DataError(f"{name_of(entry)} is of the category {excerpt(category)}, which is not listed")
+        id_, crowd = self.ids[category], geometry.is_crowd(entry)
         self.omissions.tell(CROWDS[self.crowds], crowd)
         if outline is None and (kind := geometry.unread_place(entry)):
             self.omissions.add_unknown(kind, self.file, name_of(entry))
@@ -133,13 +137,6 @@ def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> Region:
     except DataError:
         pass
     return np.array([0, size[0] * size[1]]), VOID
-
-
-def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
-    category: Any = entry.get("category_id")
-    if not is_key(category) or category not in ids:
-        raise DataError(f"{name_of(entry)} is of the category {excerpt(category)}, which is not listed")
-    return ids[category]
 
 
 def _runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> Integers:

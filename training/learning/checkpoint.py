@@ -107,8 +107,9 @@ def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, d
         progress.went_on_from.append(progress.epoch)
         saved_identity = saved_identity | {"recipe": saved_identity["recipe"] | {"epochs": epochs}}
     if other_names := sorted(name for name in identity if saved_identity.get(name) != identity[name]):
-        recipe_changes = _recipe_changes(saved_identity.get("recipe", {}), identity["recipe"])
-        differences = ", ".join(recipe_changes if name == "recipe" else name for name in other_names)
+        before = saved_identity.get("recipe", {})
+        changes = [f"{name} ({before.get(name)}, now {v})" for name, v in identity["recipe"].items() if before.get(name) != v]
+        differences = ", ".join(f"recipe: {', '.join(changes)}" if name == "recipe" else name for name in other_names)
         raise ValueError(f"{path} belongs to a training with another {differences}; give another --out or remove it")
     return progress, states
 
@@ -119,9 +120,3 @@ def saved_recipe(folder: Path) -> Mapping[str, Any]:
         return dict(torch.load(folder / FILE, map_location="cpu", weights_only=True, mmap=True)["identity"]["recipe"])
     except (OSError, *UNREADABLE):
         return {}
-
-
-def _recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The values of a recipe that changed, each with the old and the new value."""
-    changes = [f"{name} ({before.get(name)}, now {value})" for name, value in now.items() if before.get(name) != value]
-    return f"recipe: {', '.join(changes)}"

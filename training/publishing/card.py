@@ -30,6 +30,7 @@ def card(weights: Weights) -> str:
     manifest, training = weights.manifest, weights.manifest.training
     architecture, preprocessing = manifest.fcn, manifest.preprocessing
     bands = f"the bands {', '.join(preprocessing.bands)}" if preprocessing.is_multispectral else "RGB"
+    sides = " to ".join(map(str, dict.fromkeys(preprocessing.side)))
     variant = f"FCN-{architecture.variant.removeprefix('fcn')}"
     parts = [
         hub_header(weights.name, manifest),
@@ -45,7 +46,7 @@ def card(weights: Weights) -> str:
         f"Command:\n\n```sh\n{training.get('command', 'unknown')}\n```",
         "## Use",
         f"Pixels are used as `(pixel * {preprocessing.scale:.6g} - mean) / std` with mean {list(preprocessing.mean)} and std "
-        f"{list(preprocessing.std)}, in {bands}; the advised longer side is {_range(preprocessing.side)} pixels, "
+        f"{list(preprocessing.std)}, in {bands}; the advised longer side is {sides} pixels, "
         f"in tiles of {_size(preprocessing.tile)}.{_scale(preprocessing.gsd)}",
         _classes(manifest),
         f"sha256 `{weights.sha256}`",
@@ -146,7 +147,3 @@ def _size(tile: tuple[int, int]) -> str:
 
 def _classes(manifest: Manifest) -> str:
     return f"Classes: {', '.join(f'{entry.id} {literal(entry.name)}' for entry in manifest.labels.classes)}."
-
-
-def _range(side: tuple[int, int]) -> str:
-    return f"{side[0]}" if side[0] == side[1] else f"{side[0]} to {side[1]}"

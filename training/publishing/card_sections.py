@@ -142,7 +142,9 @@ def hub_header(name: str, manifest: Manifest) -> str:
     name: of the weights.
     """
     architecture = manifest.fcn
-    fields: dict[str, Any] = _license(manifest.license) | {
+    first = manifest.license.split()[0].lower() if manifest.license.split() else ""
+    other = {"license": "other", "license_name": _slug(manifest.license) or "unknown"}
+    fields: dict[str, Any] = ({"license": first} if first in LICENSES else other) | {
         "library_name": "fcn-segment",
         "pipeline_tag": "image-segmentation",
         "tags": ["semantic-segmentation", architecture.variant, architecture.backbone, "onnx", "openvino"],
@@ -152,12 +154,6 @@ def hub_header(name: str, manifest: Manifest) -> str:
         fields["model-index"] = [{"name": name, "results": results}]
     lines = (f"{field}: {json.dumps(value, ensure_ascii=False)}" for field, value in fields.items())
     return "\n".join(["---", *lines, "---"])
-
-
-def _license(text: str) -> dict[str, str]:
-    """The Hub's fields for a licence, by the first word of its text."""
-    first = text.split()[0].lower() if text.split() else ""
-    return {"license": first} if first in LICENSES else {"license": "other", "license_name": _slug(text) or "unknown"}
 
 
 def _result(score: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,10 +83,9 @@ def largest_region(index: int, label: Ids, prediction: Ids, confidence: Ids) -> 
     pair_map = np.full(label.shape, VOID, np.uint8)
     pair_map.ravel()[pixels] = numbers_of_pairs[numbers]
     regions = Regions(column_runs(pair_map), range(len(common)))
-    region_of = regions.at(pixels)
-    sums = np.bincount(region_of[region_of >= 0], confidence.ravel()[pixels][region_of >= 0])
+    sums = regions.totals(confidence)
     best = int(sums.argmax())
-    inside = pixels[region_of == best]
+    inside = pixels[regions.at(pixels) == best]
     rows, columns = np.divmod(inside, label.shape[1])
     return Disagreement(
         index=index,

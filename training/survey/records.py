@@ -181,7 +181,8 @@ def survey_readable(
                 records.append(records_of_keys[key])
         surveys.append(Survey(replace(split, frames=tuple(frames)), tuple(records)))
     if file:
-        _save(file, records_of_keys)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_file(file, RECORDS.dump_json(records_of_keys))
     return surveys, list({str(error): error for error in errors}.values())
 
 
@@ -206,12 +207,6 @@ def _load(file: Path) -> dict[str, FrameRecord]:
         return RECORDS.validate_json(read_regular_file(file))
     except (OSError, ValueError):
         return {}
-
-
-def _save(file: Path, records: dict[str, FrameRecord]) -> None:
-    """Writes the records atomically: if the process is killed, the previous file stays."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_file(file, RECORDS.dump_json(records))
 
 
 def _read(split: Split, index: int, details: bool) -> FrameRecord:

@@ -77,12 +77,6 @@ def _different_pixels(sources: Sequence[Source]) -> list[str]:
     ]
 
 
-def _outside(how: MapOptions) -> str:
-    if how.extent:
-        return f"other pixels inside {how.extent} are background, and those outside are void"
-    return "other pixels of their tiles are background; if not all of them are labelled, give --extent"
-
-
 def _blocks(division: Division) -> list[str]:
     """Lines on how tiles are divided."""
     side, blocks = division.tiles_a_side, set(division.blocks)
@@ -136,6 +130,9 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         write_classes(out, classes.names)  # before the masks, which mean nothing without it
         write_bands(out, sources[0].names)
         write_tiles(out, parts, sources, cutting.tiles, splits, division.blocks if division else [])
+    outside = "other pixels of their tiles are background; if not all of them are labelled, give --extent"
+    if how.extent:
+        outside = f"other pixels inside {how.extent} are background, and those outside are void"
     counts = Counter(split for split in splits if split is not None)
     frames = ", ".join(f"{count} {split}" for split, count in sorted(counts.items()))
     return [
@@ -143,7 +140,7 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         *(source.bands.remark for source in sources if source.bands.remark),
         f"wrote {frames} tiles of {how.tile}x{how.tile} pixels to {out}",
         f"{len(classes.names)} classes: {', '.join(classes.names)}",
-        f"pixels whose centre lies in a polygon of {labels.name} have its class; {_outside(how)}",
+        f"pixels whose centre lies in a polygon of {labels.name} have its class; {outside}",
         f"left out: {cutting.bare_tiles} tiles without labels, {cutting.narrow_tiles} at edges that are too narrow",
         *(_blocks(division) if division else ()),
         *_different_pixels(sources),
