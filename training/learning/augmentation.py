@@ -5,11 +5,13 @@ The same seed, epoch and index always give the same crop.
 
 from __future__ import annotations
 
+import io
 import math
 from functools import partial
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
@@ -53,6 +55,15 @@ def change_gamma(image: Tensor, strength: float) -> Tensor:
     return result
 
 
+def compress(image: Tensor) -> Tensor:
+    """The photo as a JPEG of a random quality shows it."""
+    file = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(torch.randint(30, 91, ())))
+    with Image.open(file) as jpeg:
+        result: Tensor = tv_tensors.Image(torch.from_numpy(np.array(jpeg)).permute(2, 0, 1))
+    return result
+
+
 class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
     """Random crops of a split: uint8 images (bands, h, w) and int64 masks (h, w).
 
@@ -89,7 +100,7 @@ class AugmentedSplit(Dataset[tuple[Tensor, Tensor]]):
             jitter if is_photo else jitter_of_bands,
             v2.RandomApply([v2.GaussianBlur(7, (0.3, 1.5))], recipe.blur),
             recipe.gamma and gamma,
-            is_photo and v2.RandomApply([v2.JPEG((30, 90))], recipe.jpeg),
+            is_photo and v2.RandomApply([v2.Lambda(compress, tv_tensors.Image)], recipe.jpeg),
         ]
         self._transform = v2.Compose(list(filter(None, transforms)))
 
