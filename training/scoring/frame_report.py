@@ -53,14 +53,13 @@ def write_picture(folder: Path, rank: int, split: Split, index: int, prediction:
     height = min(HEIGHT, image.shape[0])
     size = max(1, round(image.shape[1] * height / image.shape[0])), height
     photo = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
-    class_maps = (split.mask(index), prediction)
-    maps = (Image.fromarray(palette[ids]).resize(size, Image.Resampling.NEAREST) for ids in class_maps)
-    gap = np.full((height, GAP, 3), 255, np.uint8)
-    photo_pixels, *map_pixels = (np.asarray(part) for part in (photo, *maps))
-    picture = np.concatenate([photo_pixels, *(piece for pixels in map_pixels for piece in (gap, pixels))], 1)
+    maps = (Image.fromarray(palette[ids]).resize(size, Image.Resampling.NEAREST) for ids in (split.mask(index), prediction))
+    picture = Image.new("RGB", (3 * size[0] + 2 * GAP, height), "white")
+    for number, part in enumerate((photo, *maps)):
+        picture.paste(part, (number * (size[0] + GAP), 0))
     folder.mkdir(parents=True, exist_ok=True)
     name = os.fsdecode(os.fsencode(split.frames[index].name.replace("/", "_"))[:LONGEST_NAME])
     path = folder / f"{rank:03d}-{name}.png"
     with whole_file(path) as partial:
-        Image.fromarray(picture).save(partial, "PNG")
+        picture.save(partial, "PNG")
     return path

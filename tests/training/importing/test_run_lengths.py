@@ -6,17 +6,10 @@ import re
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from imaging.runs import column_runs, encode_rle
 from training.importing.run_lengths import paint_runs, read_counts
-
-
-def painted(counts: str | list[int], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(shape, np.bool_)
-    paint_runs(mask, read_counts(counts, shape), True)
-    return mask
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (64, 48), (600, 500)])
@@ -25,11 +18,20 @@ def test_compressed_and_plain_counts_are_decoded_as_pycocotools_does(shape: tupl
     for share in (0.0, 0.01, 0.5, 1.0):
         inside = rng.random(shape) < share
         text = encode_rle(column_runs(inside.astype(np.uint8)), [1])["1"]
-        np.testing.assert_array_equal(painted(text, shape), inside)
         flat = np.r_[False, inside.ravel(order="F")]
         edges = np.flatnonzero(np.diff(flat))
         counts = np.diff([0, *edges.tolist(), inside.size]).tolist()
-        np.testing.assert_array_equal(painted(counts, shape), inside)
+        for lengths in (text, counts):
+            mask = np.zeros(shape, np.uint8)
+            paint_runs(mask, read_counts(lengths, shape), 1)
+            np.testing.assert_array_equal(mask == 1, inside)
+
+
+@pytest.mark.parametrize("counts", [[2, 3, 7], [0, 12], [12], [0, 1, 10, 1], [5, 0, 2, 1, 4], [11, 1], [0, 0, 12]], ids=str)
+def test_runs_are_painted_within_their_columns_alone(counts: list[int]) -> None:
+    mask = np.full((3, 4), 9, np.uint8)
+    paint_runs(mask, read_counts(counts, (3, 4)), 5)
+    assert np.array_equal(mask == 5, np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(4, 3).T)
 
 
 @pytest.mark.parametrize(
