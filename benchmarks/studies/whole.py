@@ -38,9 +38,8 @@ from model.labels import numbered_labels
 from training.converting.conversion import compare, convert
 from training.converting.graph import ConversionError
 from training.converting.pixels import Normalisation
-from training.converting.proof import photographs
 from training.converting.request import ConversionRequest
-from training.converting.samples import Original
+from training.converting.samples import Original, photographs
 from training.reporting.machine import commit, machine
 
 NAMES = ["background", "leaf", "stem", "soil", "weed"]
@@ -102,8 +101,7 @@ def own_classes(original: Original, picture: Pixels, multiple: int) -> Pixels:
     for sides in ((height, width), (height + -height % multiple, width + -width % multiple)):
         with suppress(ConversionError):
             (scores,) = map(torch.from_numpy, original(picture, sides).values())
-            stride = sides[0] // scores.shape[2]
-            if (scores.shape[2] * stride, scores.shape[3] * stride) == sides:
+            if tuple(side * (sides[0] // scores.shape[2]) for side in scores.shape[2:]) == sides:
                 scores = torch.cat([1 - scores, scores], 1) if scores.shape[1] == 1 else scores
                 return torch.nn.functional.interpolate(scores, sides, mode="bilinear")[0].argmax(0).numpy()[:height, :width]
     raise RuntimeError(f"the network gives no map of {width}x{height} pixels")

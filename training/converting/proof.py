@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from imaging.arrays import Pixels
-from imaging.decoding import Limits, decode, read_size
-from imaging.errors import ImageError
 from model.imported_network import Pad
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
-from model.inference.scaling import working_size
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import Size
-from model.regular_file import read_regular_file
 from training.converting.graph import ConversionError
 from training.converting.outputs import NetworkOutput, channels_first, to_logits
 from training.converting.samples import Array, Original
 from training.converting.wrapping import UNIT
-from training.data.files import images_below
 
-SAMPLES = Path(__file__).resolve().parents[2] / "app" / "static" / "samples"
-"""The photographs of the service's page, which each installation has."""
 LEAST_AGREEMENT = 0.999
-MOST_PHOTOGRAPHS = 4
 ODD_SHARE = 0.7  # of a photograph's sides, made odd
 
 
@@ -88,20 +78,6 @@ def prove(
         raise ConversionError("there are no photographs to compare on; give a folder of some: --photos FOLDER")
     of_ids = (whole or output).kind == "class_ids"
     return Proof(pictures, len(class_ids), equal / total, None if whole or of_ids else largest, of_ids)
-
-
-def photographs(folder: Path | None) -> Iterator[Pixels]:
-    """The first `MOST_PHOTOGRAPHS` photographs (height, width, 3) of a folder, by default of `SAMPLES`.
-
-    Their longer side is at most 1024 pixels. Raises `ConversionError` for one that cannot be decoded.
-    """
-    for path in islice(images_below(folder or SAMPLES), MOST_PHOTOGRAPHS):
-        data = read_regular_file(path)
-        try:
-            size = working_size(read_size(data, Limits()), "auto", (32, 1024))
-            yield decode(data, Limits(), size)
-        except ImageError as error:
-            raise ConversionError(f"{path}: {error}") from error
 
 
 def _pictures(photographs: Iterable[Pixels], tile: Size) -> Iterator[Pixels]:

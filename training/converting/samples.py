@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,11 +15,16 @@ import onnx
 import onnxruntime
 
 from imaging.arrays import Pixels
+from imaging.decoding import Limits, decode, read_size
+from imaging.errors import ImageError
 from model.imported_network import Pad
+from model.inference.scaling import working_size
 from model.inference.tiling import Size
+from model.regular_file import read_regular_file
 from training.converting.graph import ConversionError, RunError, reason, with_output
 from training.converting.inputs import NetworkInput
 from training.converting.pixels import Normalisation
+from training.data.files import images_below
 
 Array = npt.NDArray[Any]
 OutputLayout = Literal["NCHW", "NHWC", "NHW"]
@@ -26,6 +33,9 @@ AXES: dict[int, tuple[tuple[OutputLayout, int, int], ...]] = {3: (("NHW", 1, 2),
 """Layouts of a map, with the axes of its rows and columns, by its number of axes."""
 LARGEST_STRIDE = 32
 LEAST_CELLS, MOST_SKEW = 4, 0.15  # on a side of what is nearly a map; between the shapes of a map and of its picture
+PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "app" / "static" / "samples"
+"""The photographs of the service's page, which each installation has."""
+MOST_PHOTOGRAPHS = 4
 NOISE_STEPS = 8  # of the probes' pictures: colours of a cell of so many pixels
 SEED = 0
 AUXILIARY = ("aux", "auxiliary")  # in names of outputs that exist for training alone
@@ -180,6 +190,20 @@ def noise(size: tuple[int, int], seed: int) -> Pixels:
     rows, columns = (-(-side // NOISE_STEPS) for side in size)
     small = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), np.uint8)
     return np.ascontiguousarray(small.repeat(NOISE_STEPS, 0).repeat(NOISE_STEPS, 1)[: size[0], : size[1]])
+
+
+def photographs(folder: Path | None) -> Iterator[Pixels]:
+    """The first `MOST_PHOTOGRAPHS` photographs (height, width, 3) of a folder, by default of `PHOTOGRAPHS`.
+
+    Their longer side is at most 1024 pixels. Raises `ConversionError` for one that cannot be decoded.
+    """
+    for path in islice(images_below(folder or PHOTOGRAPHS), MOST_PHOTOGRAPHS):
+        data = read_regular_file(path)
+        try:
+            size = working_size(read_size(data, Limits()), "auto", (32, 1024))
+            yield decode(data, Limits(), size)
+        except ImageError as error:
+            raise ConversionError(f"{path}: {error}") from error
 
 
 def shapes(values: Mapping[str, Array]) -> str:
