@@ -117,7 +117,9 @@ def find_queries(
             f"--output {','.join(fitting[0])}" + (f" or --output {first.finest(maps)}" if maps else "")
         )
     scores, masks = pair = fitting[0]
-    queries = Queries(scores, masks, pairs[pair], first.maps[masks][1], _enlarges_sums(model_type, model))
+    names_of_type = model_type or " ".join(all_names(model.graph))  # that `transformers` gives to tensors
+    enlarges_sums = any(name in names_of_type for name in ENLARGING_SUMS) and PART_OF_MASKS not in names_of_type
+    queries = Queries(scores, masks, pairs[pair], first.maps[masks][1], enlarges_sums)
     _refuse_objects(first, queries, output)
     for name in pair:
         if ((first.values[name] >= 0) & (first.values[name] <= 1)).all():
@@ -151,12 +153,6 @@ def _pairs(first: Sample) -> dict[Pair, int]:
         if layout == "NCHW" and array.ndim == 3 and array.shape[:2] == first.values[masks].shape[:2]
         if np.issubdtype(array.dtype, np.floating) and ((array < 0).any() or array.shape[2] not in ROWS)
     }
-
-
-def _enlarges_sums(model_type: str, model: onnx.ModelProto) -> bool:
-    """Whether the sums are enlarged: by the type in `config.json`, else by names that `transformers` gives to tensors."""
-    names = model_type or " ".join(all_names(model.graph))
-    return any(name in names for name in ENLARGING_SUMS) and PART_OF_MASKS not in names
 
 
 def _refuse_objects(first: Sample, queries: Queries | None, output: str | None) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Floats, Integers
 from training.data.problems import remark
+from training.survey.details import FrameDetails
 from training.survey.photos import Appearance
 from training.survey.records import FrameRecord, Survey
 
@@ -87,7 +88,7 @@ def remarks(
 def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
     """Remarks on a split's masks. swaps: masks of `swapped_masks`, which are not told again as masks that lie wrongly."""
     frames, counts = survey.split.frames, survey.class_pixels
-    places = [each for each in _of_records(survey, lambda record: record.better_place) if frames[each[0]].mask not in swaps]
+    places = [each for each in _of_details(survey, lambda details: details.better_place) if frames[each[0]].mask not in swaps]
     only_void = [(int(index), "") for index in np.flatnonzero(~counts.any(1))]
     others = "are files of another kind than the others, so their values may mean other classes"
     of_photos = [
@@ -110,7 +111,7 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
 
 
 def odd_photos(survey: Survey) -> list[str]:
-    """Remarks on a split's photos. If the survey has read no pixels, they are on sizes, CMYK and orientations alone."""
+    """Remarks on a split's photos."""
 
     def that_look(look: Appearance) -> list[Finding]:
         return _of_records(survey, lambda record: "" if record.appearance == look else None)
@@ -132,6 +133,11 @@ def odd_photos(survey: Survey) -> list[str]:
 def _of_records(survey: Survey, tell: Callable[[FrameRecord], str | None]) -> list[Finding]:
     """The findings of what a record alone tells. tell: gives the text; None for a frame that is not odd."""
     return [(index, text) for index, record in enumerate(survey.records) if (text := tell(record)) is not None]
+
+
+def _of_details(survey: Survey, tell: Callable[[FrameDetails], str | None]) -> list[Finding]:
+    """As `_of_records`, of what a frame's details tell; none in a survey of one layer."""
+    return _of_records(survey, lambda record: tell(record.details) if record.details else None)
 
 
 def if_exceptions(findings: list[Finding], survey: Survey) -> list[Finding]:
@@ -176,7 +182,8 @@ def _threads(survey: Survey) -> list[Finding]:
     table, names, counts = survey.split.mapping.table, survey.split.labels.names, survey.class_pixels
     thin = []
     for record, row in zip(survey.records, counts, strict=True):
-        solid = {int(table[source]) for source in record.pixels if source not in record.thin}
+        thin_sources = record.details.thin if record.details else ()
+        solid = {int(table[source]) for source in record.pixels if source not in thin_sources}
         thin.append(set(np.flatnonzero(row).tolist()) - solid)
     totals = Counter(class_id for classes in thin for class_id in classes)
     return [
@@ -195,15 +202,12 @@ def _other_kinds(survey: Survey) -> list[Finding]:
 
 
 def outlying_masks(survey: Survey) -> list[str]:
-    """Remarks on masks that few others of their split are like.
-
-    If the survey has read no pixels, the remarks are on classes, void and inverted masks alone.
-    """
+    """Remarks on masks that few others of their split are like; in a survey of one layer on classes and void alone."""
     inverted, inverted_text = _inverted(survey)
     other_ids = _misnumbered(survey, [index for index, _ in inverted])
     with_other_ids = {index for index, _ in other_ids}
-    blocks = _of_records(survey, lambda record: f"blocks of {record.block_side} pixels" if record.block_side else None)
-    parts = _of_records(survey, lambda record: record.unlabelled_part)
+    blocks = _of_details(survey, lambda details: f"blocks of {details.block_side} pixels" if details.block_side else None)
+    parts = _of_details(survey, lambda details: details.unlabelled_part)
     kinds = [
         (other_ids, "fit the others only with other ids: those show the classes where these would have them then"),
         ([each for each in _lacking(survey) if each[0] not in with_other_ids], "lack a class that nearly all others show"),
@@ -224,7 +228,7 @@ def _misnumbered(survey: Survey, inverted: list[int]) -> list[Finding]:
 
     Without masks of one class and inverted masks, and not for two classes, where shifted ids are inverted ones.
     """
-    cells = [record.grid_ids for record in survey.records if record.grid_ids is not None]
+    cells = [record.details.grid_ids for record in survey.records if record.details]
     classes = len(survey.split.source_labels)
     if len(cells) < max(LEAST_FRAMES, len(survey.records)) or classes < 3:
         return []
@@ -240,7 +244,7 @@ def _misnumbered(survey: Survey, inverted: list[int]) -> list[Finding]:
     return if_exceptions(sorted(findings), survey)
 
 
-def _fit(grids: npt.NDArray[np.int64], classes: int, shift: int) -> npt.NDArray[np.float64]:
+def _fit(grids: Integers, classes: int, shift: int) -> Floats:
     """For each mask, the mean logarithm of the share of the other masks that show a cell's id plus `shift` in that cell.
 
     grids: ids (n, cells); ids of no class are void, which does not count. The class after the last one is the first.
@@ -250,7 +254,7 @@ def _fit(grids: npt.NDArray[np.int64], classes: int, shift: int) -> npt.NDArray[
     others = np.take_along_axis(counts, (grids + shift) % classes, 0) - (shift == 0)
     shares = (others + 0.5) / (np.maximum(1, counts.sum(0)) - 1 + 0.5 * classes)
     logarithms = np.log(shares, where=is_class, out=np.zeros(shares.shape))
-    fit: npt.NDArray[np.float64] = logarithms.sum(1) / np.maximum(1, is_class.sum(1))
+    fit: Floats = logarithms.sum(1) / np.maximum(1, is_class.sum(1))
     return fit
 
 
@@ -282,7 +286,8 @@ def _much_void(survey: Survey) -> list[Finding]:
     shares = 1 - classes / np.maximum(1, survey.areas)
     most = max(MUCH_VOID, TIMES_USUAL * float(np.quantile(shares, 0.9)))
     findings = [(index, f"{shares[index]:.0%}") for index in np.flatnonzero((shares > most) & (classes > 0)).tolist()]
-    return [each for each in findings if not survey.records[each[0]].unlabelled_part]
+    partial = {index for index, _ in _of_details(survey, lambda details: details.unlabelled_part)}
+    return [each for each in findings if each[0] not in partial]
 
 
 def _inverted(survey: Survey) -> tuple[list[Finding], str]:

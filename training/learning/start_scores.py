@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import accumulate, permutations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from imaging.arrays import Integers
 from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
@@ -20,7 +20,7 @@ from training.data.problems import first_names
 
 
 def scores_of_classes(
-    rows: Sequence[int], names: Sequence[str], class_scores: Sequence[int], answers: npt.NDArray[np.int64]
+    rows: Sequence[int], names: Sequence[str], class_scores: Sequence[int], answers: Integers
 ) -> tuple[tuple[int, ...], ...]:
     """For each class, the start's scores that count for it, and `NEW` if it gets a new one.
 
