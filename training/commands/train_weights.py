@@ -83,39 +83,46 @@ def scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
 def save_better(
     net: FCN, manifest: Manifest, weights: TrainingWeights, start_network: Callable[[], tuple[FCN, list[str]]]
 ) -> list[str]:
-    """Saves the network that `weights.scorer` has scored last, or the start's if it scores more; gives lines of text.
+    """Saves the trained network, or the start where it scores more, as the file of the training; gives lines of text.
 
-    The start's weights are kept only if the start knows all classes by name, if the trained network is below it on val, and if
-    its rows of these classes score more than the trained network. The trained one is then saved as `-trained`; the
-    scorer then holds the start's scores. start_network: gives the network before training.
+    `weights.scorer` has scored the trained network last; afterwards it holds the scores of the network in the file. The start
+    is chosen only if it knows all classes by name, if the trained network is below it on val, and if its rows of these classes
+    score more. The trained network is then `-trained`. start_network: gives the network before training.
     """
     scorer, bar = weights.scorer, weights.bar
     weights.path("-trained").unlink(missing_ok=True)
-    lines: list[str] = []
-    is_below = False
+    lines, is_below = list[str](), False
     if bar:
         change = bar.against(scorer.counts)
         against = {**change.facts(bar.names), "frames": len(scorer.counts)}
         manifest = replace(manifest, training={**manifest.training, "against_start": against})
         lines.append(comparison_line("the trained network", change, len(scorer.counts), bar.names))
         is_below = change.mean.value < 0
-    trained_manifest = replace(manifest, scores=scores(scorer, weights.data_name))
-    if bar and is_below and bar.is_complete:
-        score, counts = scorer.matrix.mean_iou, scorer.counts
-        start, _ = start_network()
-        scorer(start)
-        if (start_score := scorer.matrix.mean_iou) > score:
-            save_weights(weights.path("-trained"), half_tensors(net), trained_manifest)
-            save_weights(weights.path(), half_tensors(start), _of_the_start(weights, bar.start, score))
-            text = f"{weights.path()} holds the weights of the start, {start_score:.4f} on val with the classes of the data, "
-            text += f"{bar.interval.value:.4f} with its own; the trained network, {score:.4f}, is {weights.path('-trained')}"
-            return [*lines, f"{text}; {ADVICE}"]
-        scorer.counts = counts
+    manifest, trained_score = replace(manifest, scores=scores(scorer, weights.data_name)), scorer.matrix.mean_iou
+    start = _better_start(scorer, start_network) if bar and is_below and bar.is_complete else None
+    save_weights(weights.path("-trained" if start else ""), half_tensors(net), manifest)
+    if bar and start:
+        save_weights(weights.path(), half_tensors(start), _of_the_start(weights, bar.start, trained_score))
+        start_score, path = scorer.matrix.mean_iou, weights.path("-trained")
+        text = f"{weights.path()} holds the weights of the start, {start_score:.4f} on val with the classes of the data, "
+        text += f"{bar.interval.value:.4f} with its own; the trained network, {trained_score:.4f}, is {path}"
+        lines.append(f"{text}; {ADVICE}")
+    elif bar and is_below and bar.is_complete:
         lines.append(f"{bar.start} scores more by the classes that the data lacks, which count as background; {ADVICE}")
     elif is_below:
         lines.append(f"this is over the classes that the start knows; {ADVICE}")
-    save_weights(weights.path(), half_tensors(net), trained_manifest)
     return lines
+
+
+def _better_start(scorer: Scorer, start_network: Callable[[], tuple[FCN, list[str]]]) -> FCN | None:
+    """The start, if it scores more than the network that the scorer has scored last, and the scorer then holds its scores."""
+    counts, score = scorer.counts, scorer.matrix.mean_iou
+    start, _ = start_network()
+    scorer(start)
+    if scorer.matrix.mean_iou > score:
+        return start
+    scorer.counts = counts
+    return None
 
 
 def _of_the_start(weights: TrainingWeights, start: str, trained_score: float) -> Manifest:
