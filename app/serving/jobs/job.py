@@ -50,7 +50,7 @@ class Job:
     id: 128 random bits. owner: of `check_key`, who alone may see it. client: who sent it, for fair turns. parameters: of the
     request, checked. sha256: of the weights that it began with. progress: 0 to 100. crashes: ends of its process, or of the
     service, since its progress; while it is in work, one is counted in advance. bytes: of its files on the disk, as they were
-    measured last. success_uri, failed_uri: where its end is told; empty once it was. tries: to do so, that failed.
+    measured last. success_uri, failed_uri: where its end is told; empty once it was. tries: to do so.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
