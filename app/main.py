@@ -22,7 +22,6 @@ from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
 from app.connections import ConnectionMiddleware
 from app.interop import sagemaker, torchserve, x_anylabeling
 from app.interop.vertex_ai import vertex_ai_router
-from app.keys import parse_secret
 from app.middleware import POLLED_PATHS, Refusals, RequestTelemetry
 from app.platform_variables import SAGEMAKER_PORT
 from app.server import serve
@@ -50,28 +49,24 @@ def create_app(settings: Settings) -> FastAPI:
     """The app with these settings, which loads models when it starts. Raises `OSError` for an unusable folder of jobs."""
     service = Service(settings)
     jobs: JobRunner | None = None
-    callbacks: Callbacks | None = None
     if settings.jobs_dir:
         service.jobs = JobStore(settings.jobs_dir, settings.jobs_mb * 1e6, settings.jobs_days, service.clients)
         photos = partial(segment_photos, service, partial(jobs_api.photo_task, service))
         work: dict[bool, Work] = {True: partial(segment_scene, settings), False: photos}
         jobs = JobRunner(service.jobs, service.registry, work, lambda: service.ending)
-        if settings.callback_origins:
-            webhooks = Webhooks(settings.callback_origins, parse_secret(settings.callback_secret))
-            callbacks = Callbacks(service.jobs, webhooks, partial(jobs_api.document, settings.root_path))
-            jobs.on_end = callbacks.add
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.start(asyncio.get_running_loop().call_soon_threadsafe)
         if jobs:
+            webhooks = Webhooks(settings.callback_origins, settings.callback_secret)
+            callbacks = Callbacks(jobs, webhooks, partial(jobs_api.document, settings.root_path))
             jobs.start()
         else:
             log.info("jobs are off; SEGMENT_JOBS_DIR=FOLDER turns them on")
         yield
-        if callbacks:
-            await callbacks.stop()
         if jobs:
+            await callbacks.stop()
             await jobs.stop(in_order=not service.failure)
         await service.stop()
 
@@ -138,9 +133,9 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging(settings.log_format, settings.log_level)
     if not has_room:
         log.warning("TMPDIR %s is full: requests that need it get 503", os.environ["TMPDIR"])
-    if ignored := kubernetes_variables(os.environ):
+    if names := kubernetes_variables(os.environ):
         advice = "set `enableServiceLinks: false` in the pod"
-        log.warning("ignored Kubernetes' variables %s; the port is %d; %s", ", ".join(ignored), settings.port, advice)
+        log.warning("ignored Kubernetes' variables %s; the port is %d; %s", ", ".join(names), settings.port, advice)
     try:
         app = create_app(settings)
     except OSError as error:

@@ -39,8 +39,9 @@ OUTPUT = Parameter(
     pattern=f"({OUTPUT_PATTERN})",
     examples=("tif", "tif,gpkg"),
 )
-SUCCESS = Parameter(name="successUri", type=str, help="address that is called once the job is successful")
-FAILED = Parameter(name="failedUri", type=str, help="address that is called once the job has failed")
+# no check of the text quotes an address; `parse_address` has the limit
+SUCCESS = Parameter(name="successUri", type=str, most=1 << 31, help="address that is called once the job is successful")
+FAILED = Parameter(name="failedUri", type=str, most=1 << 31, help="address that is called once the job has failed")
 LIMIT = Parameter(name="limit", type=int, default=20, least=1, most=100, help="most jobs of a page")
 OFFSET = Parameter(name="offset", type=int, default=0, least=0, most=1_000_000, help="jobs before the page")
 MIN_AREA = replace(

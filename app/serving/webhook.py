@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import h11
 
+from app.keys import parse_secret
 from app.origins import check_origins
 from model.command_line import package_version
 
@@ -36,7 +37,6 @@ class Address(NamedTuple):
     """Where to send to. origin: as in the settings. target: path and query."""
 
     origin: str
-    scheme: str
     host: str
     port: int
     target: str
@@ -56,14 +56,14 @@ def parse_address(text: str, origins: Collection[str]) -> Address:
     if origin not in origins:
         raise ValueError(f"SEGMENT_CALLBACK_ORIGINS of the service does not name {origin}; the operator can add it")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Address(origin, parts.scheme, parts.hostname or "", port, target)
+    return Address(origin, parts.hostname or "", port, target)
 
 
 class Webhooks:
-    """Sends to these origins, signed with this key. Only for the event loop."""
+    """Sends to these origins, signed with this secret, as `parse_secret` reads it. Only for the event loop."""
 
-    def __init__(self, origins: Collection[str], secret: bytes) -> None:
-        self.origins, self._secret = origins, secret
+    def __init__(self, origins: Collection[str], secret: str) -> None:
+        self.origins, self._secret = origins, parse_secret(secret) if origins else b""
         self._resolvers = {origin: ThreadPoolExecutor(1, "webhook-name") for origin in origins}  # a dead name holds its own
         self._context = ssl.create_default_context() if any(each.startswith("https:") for each in origins) else None
 
@@ -89,10 +89,20 @@ class Webhooks:
             reader, writer = await self._connect(address)
             try:
                 connection = h11.Connection(h11.CLIENT, MOST_ANSWER)
-                for event in (request, h11.Data(data=body), h11.EndOfMessage()):
-                    writer.write(connection.send(event) or b"")
+                for part in (request, h11.Data(data=body), h11.EndOfMessage()):
+                    writer.write(connection.send(part) or b"")
                 await writer.drain()
-                return await _status(reader, connection)
+                count = 0
+                while not isinstance(event := connection.next_event(), h11.Response):
+                    if event is h11.NEED_DATA:
+                        data = await reader.read(4096)
+                        count += len(data)
+                        if count > MOST_ANSWER:
+                            raise ConnectionError(f"the answer has more than {MOST_ANSWER} bytes before its status")
+                        connection.receive_data(data)
+                    elif isinstance(event, h11.ConnectionClosed):
+                        raise ConnectionError("the connection was closed without an answer")
+                return event.status_code
             except h11.RemoteProtocolError:
                 raise ConnectionError("the answer is no HTTP/1.1") from None
             finally:
@@ -108,11 +118,12 @@ class Webhooks:
         except UnicodeError as error:
             raise ConnectionError("the host is no name that can be resolved") from error
         errors = list[OSError]()
+        name = address.host.removesuffix(".") if address.origin.startswith("https:") else None
+        tls = self._context if name else None
         for family, *_, (host, *_) in addresses:
-            tls = {"ssl": self._context, "server_hostname": address.host} if address.scheme == "https" else {}
             try:
                 async with asyncio.timeout(TIMEOUT_S / min(MOST_SILENT, len(addresses))):
-                    return await asyncio.open_connection(host, address.port, family=family, **tls)  # type: ignore[arg-type]
+                    return await asyncio.open_connection(str(host), address.port, family=family, ssl=tls, server_hostname=name)
             except OSError as error:
                 errors.append(error)
         raise errors[0]
@@ -120,18 +131,3 @@ class Webhooks:
     def close(self) -> None:
         for resolver in self._resolvers.values():
             resolver.shutdown(wait=False, cancel_futures=True)
-
-
-async def _status(reader: asyncio.StreamReader, connection: h11.Connection) -> int:
-    """The status of an answer, of which nothing more is read."""
-    count = 0
-    while not isinstance(event := connection.next_event(), h11.Response):
-        if event is h11.NEED_DATA:
-            data = await reader.read(4096)
-            count += len(data)
-            if count > MOST_ANSWER:
-                raise ConnectionError(f"the answer has more than {MOST_ANSWER} bytes before its status")
-            connection.receive_data(data)
-        elif isinstance(event, h11.ConnectionClosed):
-            raise ConnectionError("the connection was closed without an answer")
-    return event.status_code

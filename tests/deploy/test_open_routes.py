@@ -124,7 +124,7 @@ def test_the_sender_is_found_by_the_request_s_id(target: Target) -> None:
     """From an address of its own, so that the client's address is not the proxy's."""
     forged = {"X-Request-ID": "forged", "X-Forwarded-For": "203.0.113.7", "Forwarded": "for=203.0.113.7"}
     with httpx.Client(timeout=HANG_S, transport=httpx.HTTPTransport(local_address="127.0.0.2")) as client:
-        answer = client.post(f"{target.url}/segment", content=PHOTO, headers=forged)
+        answer = client.post(f"{target.url}/segment?successUri=s3cret", content=PHOTO, headers=forged)
     request_id = answer.headers["x-request-id"]
     assert request_id != "forged"
 
@@ -136,4 +136,7 @@ def test_the_sender_is_found_by_the_request_s_id(target: Target) -> None:
     (line,) = (line for line in target.proxy_log.read_text().splitlines() if request_id in line)
     assert "127.0.0.2" in line
     assert line.endswith(f" {request_id}")
-    assert "forged" not in target.service.log.read_text()
+    assert "POST" in line
+    log = target.service.log.read_text()
+    assert "forged" not in log
+    assert "s3cret" not in line + log

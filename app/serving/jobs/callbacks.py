@@ -4,48 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from datetime import datetime
 from http import HTTPStatus
 
 from app.serving.fair_queue import FairTurns
 from app.serving.jobs.job import Job
-from app.serving.jobs.store import JobStore
+from app.serving.jobs.runner import JobRunner
 from app.serving.webhook import Address, Webhooks, parse_address
 
-MOST_AT_ONCE = 8  # deliveries, each of another client or to another origin
+MOST_AT_ONCE = 8  # deliveries to an origin, each of another client
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 3600.0  # after a try that failed; twice as long after each
+FAILED_S = 1.0  # that a try which failed takes longer, so that thousands at once leave the event loop and the log to others
 MOST_DOUBLINGS = 10  # of the first, which is the longest then
-LAST_TRY_S = 86_400.0  # after the end of a job
+MOST_TRIES = 34  # with these pauses a day; no clock is asked, which may be set
 log = logging.getLogger("segment")
 
 
 class Callbacks:
     """Sends the state of each job that has ended to the address that its sender gave for it. Only for the event loop.
 
-    A slow receiver holds one delivery of its client and origin. What is not delivered stays in the job's file, so it is tried
-    again after a start. document: gives a job's state, as its route answers it.
+    A slow receiver holds deliveries to its own origin alone, and of each client one. What is not delivered stays in the job's
+    file, so it is tried again after a start. document: gives a job's state, as its route answers it.
     """
 
-    def __init__(self, store: JobStore, webhooks: Webhooks, document: Callable[[Job], bytes]) -> None:
-        self._store, self._webhooks, self._document = store, webhooks, document
-        self._turns, self._tasks, self._is_over = FairTurns(MOST_AT_ONCE), set[asyncio.Task[None]](), False
+    def __init__(self, jobs: JobRunner, webhooks: Webhooks, document: Callable[[Job], bytes]) -> None:
+        self._store, self._webhooks, self._document = jobs.store, webhooks, document
+        self._turns = {origin: FairTurns(MOST_AT_ONCE) for origin in webhooks.origins}
+        self._tasks, self._is_over = dict[str, asyncio.Task[None]](), False
+        jobs.on_end, self._store.on_remove = self.add, self._drop
 
     def add(self, job: Job) -> None:
         """Tells of a job that has ended, if its sender asked for it. Returns at once."""
         if job.callback and not self._is_over:
-            task = asyncio.create_task(self._tell(job))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[job.id] = task = asyncio.create_task(self._tell(job))
+            task.add_done_callback(lambda _: self._tasks.pop(job.id))
+
+    def _drop(self, job: Job) -> None:
+        """Tells nobody of a job that is removed, also if a call is under way."""
+        if task := self._tasks.get(job.id):
+            task.cancel()
 
     async def stop(self) -> None:
         """Ends all deliveries; those that were not answered are tried after the next start."""
         self._is_over = True
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._webhooks.close()
 
     async def _tell(self, job: Job) -> None:
@@ -56,28 +60,27 @@ class Callbacks:
                 address = parse_address(job.callback, self._webhooks.origins)
             except ValueError as error:
                 self._end(job, f"is not sent: {error}")
-                continue
-            async with self._turns.turn(f"{job.account} {address.origin}"):
-                if not self._store.get(job.id, job.owner):  # it was removed meanwhile
-                    return
-                await self._try(job, address)
+            else:
+                async with self._turns[address.origin].turn(job.account):
+                    await self._try(job, address)
 
     async def _try(self, job: Job, address: Address) -> None:
-        """One delivery. One that failed is counted; one that is over is forgotten."""
+        """One delivery, counted in advance. One that is over is forgotten."""
+        job.tries += 1
+        if not self._store.save(job):  # after a start the job could end in another way
+            return
         try:
             status = await self._webhooks.send(address, f"job_{job.id}", self._document(job))
             problem = f"{address.origin} answered {status}"
         except OSError as error:
             status, problem = 0, f"{address.origin}: {str(error) or type(error).__name__}"
-        end = datetime.fromisoformat(job.finished or job.created).timestamp()
         if 200 <= status < 300:
             self._end(job, "")
-        elif status == HTTPStatus.GONE or time.time() > end + LAST_TRY_S:
+        elif status == HTTPStatus.GONE or job.tries >= MOST_TRIES:
             self._end(job, f"is not sent again: {problem}")
         else:
-            job.tries += 1
             log.warning("a callback failed: %s", problem, extra={"fields": job.log_fields | {"tries": job.tries}})
-            self._store.save(job)
+            await asyncio.sleep(FAILED_S)
 
     def _end(self, job: Job, problem: str) -> None:
         if problem:

@@ -53,7 +53,8 @@ def read_jobs(root: Path, others: Container[str]) -> list[tuple[Job, Use]]:
                 if job := _read_job(folder := Path(entry.path)):
                     jobs.append((job, usage(folder)))
             except (OSError, ValueError) as error:
-                log.error("%s is not read: %s; remove the folder", entry.path, " ".join(str(error).split()))
+                words = str(error).partition(" [type=")[0].split()  # then pydantic quotes the value, perhaps an address
+                log.error("%s is not read: %s; remove the folder", entry.path, " ".join(words))
     return sorted(jobs, key=lambda pair: (pair[0].finished or "", pair[0].created, pair[0].id))
 
 

@@ -51,7 +51,7 @@ class Job:
     also several, with commas. parameters: of the request, checked. sha256: of the weights that it began with. progress: 0 to
     100. crashes: ends of its process, or of the service, since its progress; while it is in work, one is counted in advance.
     bytes: of its files on the disk, as they were measured last. success_uri, failed_uri: where its end is told; empty once it
-    was. tries: to do so, that failed.
+    was. tries: to do so.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")

@@ -50,7 +50,7 @@ class JobStore(JobTable):
     Its jobs are there after `load`. Of places, bytes and files, uploads have what has arrived, and each client its `share`.
     What clients had beyond it while they were alone, and what jobs take beyond a limit while they run, the client with most
     gives back. uploads, removals: turns at writing what comes, and at removing. end_job: ends a job that has not ended, with
-    these words.
+    these words. on_remove: is called for each job that is removed.
     """
 
     def __init__(self, folder: Path, most_bytes: float, days: float, clients: Clients | None = None) -> None:
@@ -60,6 +60,7 @@ class JobStore(JobTable):
         self._lock = lock_folder(folder)
         self.is_loaded, self.uploads, self.removals = False, FairTurns(1), FairTurns(1)
         self.end_job: Callable[[Job, str], Awaitable[None]]
+        self.on_remove: Callable[[Job], None] = lambda job: None
         self._holders, self._shares = dict[str, _Holder](), Shares()
         self._connections: dict[str, Client] = {}  # of uploads
 
@@ -209,19 +210,21 @@ class JobStore(JobTable):
         job.save(self.folder(job))
         self._enter(job)
 
-    def save(self, job: Job) -> None:
+    def save(self, job: Job) -> bool:
         """Writes a change of a job; one that a full disk does not take is logged, and counts until the next start.
 
-        A job that was removed meanwhile stays removed.
+        A job that was removed meanwhile stays removed. Returns whether it was written.
         """
         if not job.is_open and job.id in self._open:
             self._enter(job)
         if not self._find(job.id):
-            return
+            return False
         try:
             job.save(self.folder(job))
         except OSError as error:
             log.error("a job could not be written: %s", error, extra={"fields": job.log_fields})
+            return False
+        return True
 
     async def clear(self, job: Job) -> None:
         """Removes all files of a job that has ended, but itself and, of a successful one, its result.
@@ -237,6 +240,7 @@ class JobStore(JobTable):
 
     async def remove(self, job: Job) -> None:
         """Removes a job with its files."""
+        self.on_remove(job)
         self.forget(job)
         await self._remove(job.id)
 

@@ -33,10 +33,11 @@ def test_keys_are_asked_for_where_they_are_set_before_all_else_and_told_nowhere(
     with caplog.at_level("DEBUG"), serve(api_keys="very-secret, beta", max_upload_mb=0.02) as key_client:
         assert_problem(post(key_client), 401, "X-API-Key")
         assert post(key_client).headers["www-authenticate"] == "Bearer"
-        for wrong in ({"X-API-Key": "betas"}, {"X-API-Key": ""}, {"Authorization": "Basic beta"}, {"Authorization": "beta"}):
+        for wrong in ({"X-API-Key": "betas"}, {"X-API-Key": ""}, {"Authorization": "Basic beta"}, {"Authorization": "beta"},
+                      {"Token": "wrong", "Authorization": "Bearer beta"}, {"X-API-Key": "wrong", "Token": "beta"}):  # fmt: skip
             assert_problem(post(key_client, headers=wrong), 401)
         assert post(key_client, headers={"X-API-Key": "very-secret"}).status_code == 200
-        assert post(key_client, headers={"Token": "beta"}).status_code == 200
+        assert post(key_client, headers={"Token": "beta", "Authorization": "Bearer wrong"}).status_code == 200
         assert post(key_client, headers={"Authorization": "bearer  beta"}).status_code == 200
         for path in (*GUARDED_PATHS, *OPEN, "/nothing"):
             answer = key_client.get(path, headers={"X-API-Key": "very-secret"})

@@ -60,10 +60,13 @@ def test_a_process_that_is_stopped_counts_as_one_that_ended(
     [
         {"status": "lost"}, {"output": "png"}, {"created": 5}, {"model": ["a"]}, {"finished": "yesterday"},
         {"created": "yesterday"}, {"owner": None}, {"id": "../other"}, {"crashes": "many"}, {"more": 1}, {"status": "running"},
+        {"success_uri": ["s3cret"]},
     ],
     ids=str,
 )  # fmt: skip
-def test_a_job_that_was_edited_is_left_out(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_a_job_that_was_edited_is_left_out(
+    tmp_path: Path, changes: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / ID
     folder.mkdir()
     job = Job(ID, "", "a", "zip", {}, "m", "0", "successful", now(), finished=now(), progress=100)
@@ -71,6 +74,8 @@ def test_a_job_that_was_edited_is_left_out(tmp_path: Path, changes: dict[str, ob
     assert vars(Job.load(folder)) == vars(job)
     (folder / "job.json").write_text(json.dumps(asdict(job) | changes))
     assert not any(load(tmp_path).counts().values())
+    assert "remove the folder" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 def test_what_a_kill_left_of_a_job_that_had_ended_is_removed(tmp_path: Path) -> None:
