@@ -244,7 +244,7 @@ async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRu
         advice = "send a GeoTIFF, or photos with output=zip, coco or jsonl"
         raise UnsupportedType(f"the file is not read as a scene, for output={job.output}: it is {form}; {advice}")
     try:
-        async with jobs.planning(job.client):
+        async with jobs.planning(job.account):
             await plan_scene(scene_request(job, folder, settings), folder, model)
     except ConnectionError as error:
         raise Undecodable("the scene is damaged, or needs too much memory or time to be opened; write it again") from error
