@@ -24,6 +24,7 @@ MAX_HEAD_BYTES = 1 << 15  # also of a chunk's line, and of trailers
 HEAD_READ_BYTES = 1 << 12  # read at a time; to parse so many takes about 10 ms if chunks of a byte follow the head
 CHUNKS_READ_BYTES = 1 << 14  # of a body in chunks; it is refused once a thousand chunks are small
 READ_BYTES = 1 << 16  # of a body with Content-Length
+COSTLY_S = 0.0005  # of the processor, for parsing what was read at once
 DISCARD_S = 1.0  # for discarding the rest of a body when the answer closes the connection
 PIECE_BYTES = 1 << 15  # of an answer at a time: the next piece follows when the system has taken the one before
 
@@ -41,7 +42,7 @@ class Connections:
         self._clients = clients
         # connections that wait for a head: since when, and what ends it; the longest wait first
         self._waiting: dict[Connection, tuple[float, asyncio.TimerHandle]] = {}
-        self._unparsed = deque[tuple[Connection, bytes]]()
+        self._unparsed, self._next_turn = deque[tuple[Connection, bytes]](), 0.0
 
     def protocol(self, *args: Any, **kwargs: Any) -> Connection:
         """Makes the protocol of a new connection. This is uvicorn's `http` setting."""
@@ -75,16 +76,25 @@ class Connections:
             self._waiting.pop(connection)[1].cancel()
 
     def parse_in_turn(self, connection: Connection, data: bytes) -> None:
-        """Has what costs much parsed later: of one connection in each pass of the loop, whatever their number."""
+        """Has it parsed later: of one connection in each pass of the loop, whatever their number.
+
+        What costs much has half of the loop's time, and is read in small pieces.
+        """
         self._unparsed.append((connection, data))
         if len(self._unparsed) == 1:
-            asyncio.get_running_loop().call_soon(self._parse_next)
+            asyncio.get_running_loop().call_at(self._next_turn, self._parse_next)
 
     def _parse_next(self) -> None:
-        connection, data = self._unparsed.popleft()
-        if self._unparsed:
-            asyncio.get_running_loop().call_soon(self._parse_next)
-        connection.parse(data)
+        loop, (connection, data) = asyncio.get_running_loop(), self._unparsed.popleft()
+        start = time.thread_time()
+        try:
+            connection.parse(data)
+        finally:
+            cost = time.thread_time() - start
+            connection.costs_much = cost > COSTLY_S
+            self._next_turn = loop.time() + cost * connection.costs_much
+            if self._unparsed:
+                loop.call_at(self._next_turn, self._parse_next)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -94,13 +104,14 @@ class Connection(asyncio.BufferedProtocol):
     `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next byte that arrives. That byte must
     arrive within `KEEP_ALIVE_S` seconds. Else the connection is closed.
     At most `HEAD_READ_BYTES`, `CHUNKS_READ_BYTES` or `READ_BYTES` are read at a time, so that others have their turn.
-    request_bytes: that were parsed since the current request began, with the framing of its body's chunks.
+    request_bytes: that were parsed since the current request began, with the framing of its body's chunks. costs_much: whether
+    what came last took long to parse.
     """
 
     def __init__(self, connections: Connections, http: asyncio.Protocol) -> None:
         self.http = http
         self.exchange: Exchange | None = None  # in progress
-        self.request_bytes = 0
+        self.request_bytes, self.costs_much = 0, False
         self._connections = connections
         self._body_bytes = 0  # of a body with Content-Length that may still come
         self._head_in_flight = self._half_closed = False
@@ -118,7 +129,7 @@ class Connection(asyncio.BufferedProtocol):
         self.http.resume_writing()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        least = CHUNKS_READ_BYTES if self.exchange else HEAD_READ_BYTES
+        least = CHUNKS_READ_BYTES if self.exchange and not self.costs_much else HEAD_READ_BYTES
         self._buffer = bytearray(min(max(self._body_bytes, least), READ_BYTES))
         return self._buffer
 
@@ -132,7 +143,7 @@ class Connection(asyncio.BufferedProtocol):
             self._head_in_flight = True
             self._connections.begin_wait(self, HEAD_S)
         is_chunked = self.exchange and not self.exchange.body_length and not self.exchange.body_complete
-        if (is_full or is_chunked) and self._body_bytes < 0:
+        if is_full or is_chunked:
             self.tcp.pause_reading()
             self._connections.parse_in_turn(self, data)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.connections import ConnectionMiddleware, Connections
 from app.serving.clients import Clients
-from tests.support.app.exchanges import PHOTO, answer_on, connect, is_closed, respond
+from tests.support.app.exchanges import PHOTO, answer_on, connect, head, is_closed, respond
 from tests.support.costs import noted_passes
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
@@ -86,8 +87,14 @@ def test_with_few_files_half_heads_keep_nobody_out_and_do_not_fill_the_log(narro
     assert len(log) < 60
 
 
-def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks() -> None:
-    body, clients = chunks(bytes(100_000), 66) + b"0\r\n\r\n", Clients()
+CHUNKED = chunks(bytes(100_000), 66) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "body"), [(CHUNKED_HEAD + b"\r\n", CHUNKED), (head(1 << 22), bytes(1 << 22))], ids=["small chunks", "large"]
+)
+def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies(head: bytes, body: bytes) -> None:
+    clients = Clients()
 
     def longest(count: int) -> float:
         begun, noted = list[str](), list[float]()
@@ -103,7 +110,7 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks(
         with over_http(ConnectionMiddleware(app, clients), Connections(99, clients).protocol) as port, ExitStack() as stack:
             senders = [stack.enter_context(connect(port)) for _ in range(count)]
             for sender in senders:
-                sender.sendall(CHUNKED_HEAD + b"\r\n")
+                sender.sendall(head)
             wait_until(lambda: len(begun) == count)
             with ThreadPoolExecutor(count) as pool:
                 list(pool.map(lambda sender: sender.sendall(body), senders))
@@ -111,6 +118,22 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks(
         return max(noted)
 
     assert longest(20) <= 5 * longest(1)
+
+
+def test_bodies_in_small_chunks_take_the_loop_for_half_of_its_time() -> None:
+    shares, clients = list[float](), Clients()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        cpu, wall = time.thread_time(), time.monotonic()
+        while (await receive())["more_body"]:
+            pass
+        shares.append((time.thread_time() - cpu) / (time.monotonic() - wall))
+        await respond(send, 200, b"")
+
+    with over_http(ConnectionMiddleware(app, clients), Connections(9, clients).protocol) as port, connect(port) as sender:
+        sender.sendall(CHUNKED_HEAD + b"\r\n" + chunks(bytes(1 << 20), 66) + b"0\r\n\r\n")
+        assert answer_on(sender).status == 200
+    assert shares[0] < 0.75
 
 
 @pytest.mark.parametrize(("first", "size"), [(b"", 1), (chunks(PHOTO, 4096), 63)], ids=["from the start", "after large ones"])

@@ -205,7 +205,8 @@ class JobStore(JobTable):
 
     async def add(self, job: Job) -> None:
         """Keeps a new job in its folder. Raises `OSError`."""
-        self._count(job.id, await self._measure(job))
+        async with self.uploads.turn(job.account):
+            self._count(job.id, await self._measure(job))
         job.save(self.folder(job))
         self._enter(job)
 
