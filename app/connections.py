@@ -43,7 +43,7 @@ class Connections:
         self._clients = clients
         # connections that wait for a head: since when, and what ends it; the longest wait first
         self._waiting: dict[Connection, tuple[float, asyncio.TimerHandle]] = {}
-        # what waits for a turn, by address, the next one first; and when that is
+        # what waits for a turn, by its sender, the next one first; and when that is
         self._work, self._next_turn = dict[str, deque[tuple[Connection, Callable[[], None]]]](), 0.0
 
     def protocol(self, *args: Any, **kwargs: Any) -> Connection:
@@ -77,21 +77,21 @@ class Connections:
         if connection in self._waiting:
             self._waiting.pop(connection)[1].cancel()
 
-    def in_turn(self, connection: Connection, work: Callable[[], None]) -> None:
-        """Does it later: for one connection in each pass of the loop, for the addresses in turn, whatever their number.
+    def in_turn(self, connection: Connection, work: Callable[[], None], sender: str = "") -> None:
+        """Does it later: for one connection in each pass of the loop, for the senders in turn, whatever their number.
 
         What costs much has half of the loop's time, and more is read in small pieces.
         """
         if not self._work:
             asyncio.get_running_loop().call_at(self._next_turn, self._do_next)
-        self._work.setdefault(connection.address, deque()).append((connection, work))
+        self._work.setdefault(sender or connection.address, deque()).append((connection, work))
 
     def _do_next(self) -> None:
-        loop, address = asyncio.get_running_loop(), next(iter(self._work))
-        works = self._work.pop(address)
+        loop, sender = asyncio.get_running_loop(), next(iter(self._work))
+        works = self._work.pop(sender)
         connection, work = works.popleft()
         if works:
-            self._work[address] = works
+            self._work[sender] = works
         start = time.thread_time()
         try:
             work()
@@ -182,10 +182,10 @@ class Connection(asyncio.BufferedProtocol):
         self.http.connection_lost(None)
         current_connection.set(None)
 
-    async def turn(self) -> None:
-        """Waits for a turn at beginning a request: of those that come behind each other, uvicorn reads each after an answer."""
+    async def turn(self, sender: str) -> None:
+        """Waits for a turn of the sender at work of at most some milliseconds, such as to begin a request."""
         has_come = asyncio.Event()
-        self._connections.in_turn(self, has_come.set)
+        self._connections.in_turn(self, has_come.set, sender)
         await has_come.wait()
 
     def begin(self, exchange: Exchange) -> None:
@@ -319,7 +319,7 @@ class ConnectionMiddleware:
         connection.begin(exchange)
         try:
             with self.clients.registered(exchange.client):
-                await connection.turn()
+                await connection.turn(str((scope.get("client") or ("",))[0]))
                 if not connection.tcp.is_closing():
                     await self.app(scope, exchange.receive, exchange.send)
                 while connection.tcp.is_closing() and (await receive())["type"] != "http.disconnect":

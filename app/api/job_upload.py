@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, closing
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
@@ -29,7 +29,6 @@ from app.api.forms import (
     unreadable,
 )
 from app.serving.jobs.job import upload_path
-from imaging.formats.signatures import format_of
 from model.inference.scenes.request import EXTENT_BYTES
 from model.printable import VALUE_LENGTH, printable
 
@@ -38,19 +37,16 @@ TOO_MANY = f"the form has more than {MOST_FILES} files, which is the limit; send
 WRITE_BYTES = 1 << 20  # that are written at once
 FORM_BYTES = 1 << 16  # of a form that are read in a turn: some hundred files
 MEMORY_BYTES = 4 << 20  # of an upload, whatever its size
-SIGNATURE_BYTES = 256
 MOST_S = 86_400.0  # that an upload may take; its rate has a limit besides
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""A client's turn at writing, one upload at a time."""
 
 
 class JobUpload(NamedTuple):
-    """What came: the names of the files, which lie in the folder by their numbers, the form's fields, and the body's bytes.
-
-    formats: of the files that are not empty, by their first bytes.
-    """
+    """What came: the names of the files, which lie in the folder by their numbers, the form's fields, and the body's bytes."""
 
     names: list[str]
     fields: list[tuple[str, str]]
-    formats: set[str]
     bytes: int = 0
 
 
@@ -58,7 +54,7 @@ async def receive_upload(
     body: RequestBody,
     folder: Path,
     check_room: Callable[[int, int], Awaitable[None]],
-    turn: Callable[[], AbstractAsyncContextManager[None]],
+    turn: Turn,
 ) -> JobUpload:
     """Writes the files of the body below the job's folder, as `upload_path` names them.
 
@@ -67,10 +63,10 @@ async def receive_upload(
     `RequestBody`; `BadRequest` for a broken form, `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what
     `check_room` raises.
     """
-    upload = JobUpload([], [], set())
+    upload = JobUpload([], [])
     chunks, pieces, delimiter = body.chunks(lambda _: MEMORY_BYTES), bytearray(), b""
     count = 0
-    writer: _Form | _File
+    writer: _Form | BinaryIO
 
     async def write() -> None:
         nonlocal count
@@ -95,7 +91,7 @@ async def receive_upload(
             writer = _Form(boundary, folder, upload)
         else:
             upload.names.append(DEFAULT_NAME)
-            writer = _File(upload_path(folder, 0), upload.formats)
+            writer = upload_path(folder, 0).open("wb")
         with closing(writer):
             async for chunk in chunks:
                 pieces += chunk
@@ -106,25 +102,11 @@ async def receive_upload(
                 raise FormParserError(CUT_OFF)
     except FormParserError as error:
         raise unreadable(str(error)) from error
-    if not upload.formats:
+    async with turn():
+        sizes = await asyncio.to_thread(lambda: [upload_path(folder, i).stat().st_size for i in range(len(upload.names))])
+    if not any(sizes):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
     return upload._replace(bytes=count)
-
-
-class _File:
-    """A file of an upload. formats: gets its format once it is closed, unless it is empty."""
-
-    def __init__(self, path: Path, formats: set[str]) -> None:
-        self._file, self._start, self._formats = path.open("wb"), b"", formats
-
-    def write(self, data: bytes) -> None:
-        self._start += data[: SIGNATURE_BYTES - len(self._start)]
-        self._file.write(data)
-
-    def close(self) -> None:
-        self._file.close()
-        if self._start:
-            self._formats.add(format_of(self._start))
 
 
 class _Form:
@@ -136,7 +118,7 @@ class _Form:
     def __init__(self, boundary: bytes, folder: Path, upload: JobUpload) -> None:
         self._folder, self._upload, self.has_ended = folder, upload, False
         self._header, self._options, self._name = b"", dict[bytes, bytes](), ""
-        self._part: _File | BytesIO = BytesIO()
+        self._part: BinaryIO = BytesIO()
         self._parser = MultipartParser(boundary, {
             "on_header_value": self._add_header, "on_header_end": self._end_header, "on_headers_finished": self._begin_part,
             "on_part_data": self._add_data, "on_part_end": self._end_part, "on_end": self._end,
@@ -169,7 +151,7 @@ class _Form:
         if self._name in FIELDS and name is not None:
             if len(names) >= MOST_FILES:
                 raise TooLarge(TOO_MANY)
-            self._part = _File(upload_path(self._folder, len(names)), self._upload.formats)
+            self._part = upload_path(self._folder, len(names)).open("wb")
             names.append(file_name(name.decode(errors="replace")))
         else:
             self._part = BytesIO()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ from app.api.job_schemas import (
     JobStatus,
     Link,
 )
-from app.api.job_upload import MOST_S, JobUpload, receive_upload
+from app.api.job_upload import MOST_S, Turn, receive_upload
 from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, with_values
 from app.api.result_response import ResultResponse
 from app.api.security import check_key
@@ -45,7 +46,7 @@ from app.api.segment import Ready, join_values, while_connected
 from app.serving.admission import Reservation
 from app.serving.errors import NotServing, ResultMissing
 from app.serving.job_photos import write_names
-from app.serving.jobs.job import AREA, MEDIA_TYPES, SCENE_OUTPUTS, WORK, Job, available_outputs, now
+from app.serving.jobs.job import AREA, MEDIA_TYPES, SCENE_OUTPUTS, WORK, Job, available_outputs, now, upload_path
 from app.serving.jobs.runner import JobRunner
 from app.serving.jobs.scenes import plan_scene, scene_request
 from app.serving.jobs.store import GONE
@@ -56,7 +57,7 @@ from app.serving.webhook import parse_address
 from app.settings import Settings
 from imaging.classes import class_id
 from imaging.decoding import IMAGE_FORMATS
-from imaging.formats.signatures import UNKNOWN
+from imaging.formats.signatures import UNKNOWN, format_of
 from imaging.georeferenced import BOX
 from imaging.rendering import parse_classes
 from model.inference.plan import MODEL
@@ -68,6 +69,7 @@ ANY = {MODEL.name, OUTPUT.name} | CALLBACKS
 FORMATS = {"zip": "png", "coco": "coco", "jsonl": "json"}
 """The format of a photo's answer by the job's output, unless the request names one."""
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
+SIGNATURE_BYTES = 256
 router = APIRouter(tags=["jobs"])
 off_router = APIRouter(include_in_schema=False)
 
@@ -121,9 +123,9 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
     count = int(length) if length.isdecimal() else 0
     async with jobs.store.upload(owner or client, count, request.state.client) as (id, folder):
         turn = partial(jobs.store.uploads.turn, owner or client)
-        upload = await receive_upload(body, folder, partial(jobs.store.check_room, id), turn)
+        names, fields, size = await receive_upload(body, folder, partial(jobs.store.check_room, id), turn)
         body.set_memory(0)  # it is on the disk
-        query = form_values(query, upload.fields, NAMES, JOB_MODEL)
+        query = form_values(query, fields, NAMES, JOB_MODEL)
         _check(query, service)
         with service.registry.using(query.get("model")) as model:
             parameters = {name: value for name, value in query.items() if name not in ANY}
@@ -133,12 +135,12 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
             sha256 = model.segmenter.runtime.identity.sha256
             job = Job(id, owner, client, query["output"], parameters, model.name, sha256, created=now())
             job.success_uri, job.failed_uri = (query.get(each.name, "") for each in (SUCCESS, FAILED))
-            scene = job.is_scene and _check_scene(job, folder, upload, jobs, service.settings, model)
-            await while_connected(request, scene or _check_photos(job, folder, upload, model))
+            scene = job.is_scene and _check_scene(job, folder, names, jobs, service.settings, model)
+            await while_connected(request, scene or _check_photos(job, folder, names, model, turn))
         await jobs.submit(job)
-    request.state.answer_fields = {"job": job.id, "output": job.output, "files": len(upload.names), "bytes": upload.bytes}
+    request.state.answer_fields = {"job": job.id, "output": job.output, "files": len(names), "bytes": size}
     response.headers["Location"] = f"{_address(request)}/{job.id}"
-    return _status(request, job)
+    return _status(_address(request), job)
 
 
 @router.get("/jobs", summary="Your jobs, the newest first", responses=UNKNOWN_JOB, openapi_extra=PAGE)
@@ -155,12 +157,12 @@ async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> JobPage:
     links = [_link(_address(request), "self")]
     if end < count:
         links.append(_link(f"{_address(request)}?limit={page['limit']}&offset={end}", "next"))
-    return JobPage(jobs=[_status(request, job) for job in own], links=links)
+    return JobPage(jobs=[_status(_address(request), job) for job in own], links=links)
 
 
 @router.get("/jobs/{id}", summary="The state of a job", responses=UNKNOWN_JOB)
 async def job_status(request: Request, job: OwnJob) -> JobStatus:
-    return _status(request, job)
+    return _status(_address(request), job)
 
 
 @router.get("/jobs/{id}/results", summary="The result of a job", response_class=FileResponse, responses=RESULT)
@@ -189,7 +191,7 @@ async def delete_job(request: Request, job: OwnJob, jobs: Jobs) -> Response | Jo
     """Ends a job that is accepted or running, and answers its last state; or removes one that has ended (204). It is gone."""
     was_open = job.is_open
     await jobs.remove(job)
-    return _status(request, job) if was_open else Response(status_code=204)
+    return _status(_address(request), job) if was_open else Response(status_code=204)
 
 
 def _check(query: Query, service: Service) -> None:
@@ -234,11 +236,11 @@ def photo_task(service: Service, job: Job) -> PhotoTask:
     return PhotoTask(options, job.model, {"job": job.id}, partial(explain, service, job.id), is_background=True)
 
 
-async def _check_scene(job: Job, folder: Path, upload: JobUpload, jobs: JobRunner, settings: Settings, model: Model) -> None:
+async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRunner, settings: Settings, model: Model) -> None:
     """Raises a problem for files that are not one scene, and as `plan_scene`."""
-    if (count := len(upload.names)) > 1:
-        raise BadRequest(f"output={job.output} takes one scene, got {count} files; send them in several jobs")
-    for form in upload.formats - {"TIFF", UNKNOWN}:
+    if len(names) > 1:
+        raise BadRequest(f"output={job.output} takes one scene, got {len(names)} files; send them in several jobs")
+    if (form := await asyncio.to_thread(_format, folder, 0)) not in ("TIFF", UNKNOWN):
         advice = "send a GeoTIFF, or photos with output=zip, coco or jsonl"
         raise UnsupportedType(f"the file is not read as a scene, for output={job.output}: it is {form}; {advice}")
     try:
@@ -248,25 +250,27 @@ async def _check_scene(job: Job, folder: Path, upload: JobUpload, jobs: JobRunne
         raise Undecodable("the scene is damaged, or needs too much memory or time to be opened; write it again") from error
 
 
-async def _check_photos(job: Job, folder: Path, upload: JobUpload, model: Model) -> None:
+async def _check_photos(job: Job, folder: Path, names: Sequence[str], model: Model, turn: Turn) -> None:
     """Keeps the photos' names. Raises a problem for a class that the model lacks, and for files of which none is a photo."""
     for name in parse_classes(job.parameters.get("classes", "")):
         class_id(name, model.segmenter.labels.classes)
-    if upload.formats == {UNKNOWN}:
-        raise UnsupportedType(f"none of the files is an image that is read: {', '.join(IMAGE_FORMATS)}")
-    await asyncio.to_thread(write_names, folder, upload.names)
+    async with turn():
+        if not await asyncio.to_thread(lambda: any(_format(folder, index) != UNKNOWN for index in range(len(names)))):
+            raise UnsupportedType(f"none of the files is an image that is read: {', '.join(IMAGE_FORMATS)}")
+    await asyncio.to_thread(write_names, folder, names)
+
+
+def _format(folder: Path, index: int) -> str:
+    with upload_path(folder, index).open("rb") as file:
+        return format_of(file.read(SIGNATURE_BYTES))
 
 
 def document(root_path: str, job: Job) -> bytes:
     """A job's state as JSON, as its route answers it. root_path: under which a proxy serves the service."""
-    return _status_at(f"{root_path}/jobs", job).model_dump_json(by_alias=True).encode()
+    return _status(f"{root_path}/jobs", job).model_dump_json(by_alias=True).encode()
 
 
-def _status(request: Request, job: Job) -> JobStatus:
-    return _status_at(_address(request), job)
-
-
-def _status_at(jobs: str, job: Job) -> JobStatus:
+def _status(jobs: str, job: Job) -> JobStatus:
     """jobs: the path of `/jobs`."""
     address = f"{jobs}/{job.id}"
     links = [_link(address, "self")]

@@ -48,7 +48,7 @@ def test_the_time_to_write_outcomes_grows_with_their_number(output: str) -> None
 
 
 def form(folder: Path, name: bytes) -> list[str]:
-    upload = JobUpload([], [], set())
+    upload = JobUpload([], [])
     parts = b'--B\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n\r\na\r\n--B--\r\n' % name
     _Form(b"B", folder, upload).write(parts)
     return upload.names
