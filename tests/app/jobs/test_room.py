@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -117,24 +116,15 @@ def test_only_the_names_of_an_upload_are_written_by_a_thread_outside_of_a_turn(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many uploads may end at once, and would look through their files in all threads."""
-    in_turns, outside, to_thread = list[str](), set[str](), asyncio.to_thread
+    outside, to_thread = set[str](), asyncio.to_thread
 
     async def noted(work: Callable[..., object], *arguments: object) -> object:
-        outside.update([work.__name__] if not in_turns else [])
+        outside.update([] if jobs.uploads.counts or jobs.removals.counts else [work.__name__])
         return await to_thread(work, *arguments)
 
     with serve(jobs_dir=tmp_path) as client:
+        jobs: JobStore = service_of(client).jobs  # type: ignore[assignment]
         service_of(client).ending = True  # no job begins
-        for turns in (service_of(client).jobs.uploads, service_of(client).jobs.removals):  # type: ignore[union-attr]
-
-            @asynccontextmanager
-            async def counted(account: str, turn: Callable[..., Any] = turns.turn) -> AsyncIterator[None]:
-                async with turn(account):
-                    in_turns.append(account)
-                    yield
-                    in_turns.remove(account)
-
-            monkeypatch.setattr(turns, "turn", counted)
         monkeypatch.setattr("asyncio.to_thread", noted)
         for content, status in ((b"x", 415), (PHOTO, 201)):
             files = [("file", ("a", each)) for each in (b"x", content)]
