@@ -1,4 +1,4 @@
-"""Our `Segmenter` behind BentoML: the image as the request's body, the mask as PNG."""
+"""A worker behind BentoML: the image as the request's body, the mask as PNG."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Annotated
 import bentoml  # type: ignore[import-not-found]
 from bentoml.validators import ContentType  # type: ignore[import-not-found]
 
-from benchmarks.peers.worker import Worker, port
+from benchmarks.peers.worker import WORKERS, port, worker
 
 
-# docs, "Parallelize requests handling": workers="cpu_count" for CPU-bound work
+# docs, "Parallelize requests handling": workers=WORKERS for CPU-bound work
 # docs, "Define input and output types": a single positional argument is the whole body
-@bentoml.service(workers="cpu_count", traffic={"timeout": 120}, logging={"access": {"enabled": False}})
+@bentoml.service(workers=WORKERS, traffic={"timeout": 120}, logging={"access": {"enabled": False}})
 class Segmentation:
     """One worker's segmenter: POST /segment."""
 
     def __init__(self) -> None:
-        self.worker = Worker()
+        self.worker = worker()
 
     @bentoml.api  # type: ignore[untyped-decorator]
     def segment(self, image: Annotated[bytes, ContentType("image/jpeg")], /) -> Annotated[bytes, ContentType("image/png")]:

@@ -1,4 +1,4 @@
-"""Our `Segmenter` behind LitServe: the image as the request's body, the mask as PNG.
+"""A worker behind LitServe: the image as the request's body, the mask as PNG.
 
 LitServe's own request handling takes only JSON and forms. It passes the type hint of `decode_request` to FastAPI, however
 (docs, "Request, response format"), and FastAPI takes bodies as bytes.
@@ -15,15 +15,14 @@ from typing import Annotated
 import litserve as ls  # type: ignore[import-not-found]
 from fastapi import Body, Response
 
-from benchmarks.peers.worker import Worker, port
-from model.inference.cores import available_cores
+from benchmarks.peers.worker import WORKERS, port, worker
 
 
 class Segmentation(ls.LitAPI):  # type: ignore[misc]
     """One worker's segmenter; LitServe calls these methods in order."""
 
     def setup(self, device: str) -> None:
-        self.worker = Worker()
+        self.worker = worker()
 
     def decode_request(self, request: Annotated[bytes, Body(media_type="image/*")]) -> bytes:
         return request
@@ -40,9 +39,7 @@ def main() -> None:
     number, parent = port(), os.getpid()
     # LitServer's reference on workers_per_device: "for CPU, set to the number of cores". fast_queue stays off: the same page
     # says that it is for more than 100 requests a second. timeout: requests may wait longer than the default of 30 s.
-    server = ls.LitServer(
-        Segmentation(api_path="/segment"), accelerator="cpu", workers_per_device=available_cores(), timeout=120
-    )
+    server = ls.LitServer(Segmentation(api_path="/segment"), accelerator="cpu", workers_per_device=WORKERS, timeout=120)
 
     def end(signum: int, frame: FrameType | None) -> None:
         # LitServe ends cleanly on SIGINT; its child processes inherit this handler

@@ -1,4 +1,4 @@
-"""Our `Segmenter` behind Ray Serve: the image as the request's body, the mask as PNG."""
+"""A worker behind Ray Serve: the image as the request's body, the mask as PNG."""
 
 # no `from __future__ import annotations`: Ray sends this class to its actors without names that only type hints use
 
@@ -18,7 +18,7 @@ import ray
 from fastapi import FastAPI, Request, Response
 from ray import serve
 
-from benchmarks.peers.worker import Worker, port
+from benchmarks.peers.worker import WORKERS, port, worker
 from model.inference.cores import available_cores
 
 app = FastAPI()
@@ -27,7 +27,7 @@ app = FastAPI()
 # docs, "Resource Allocation": one replica for each core. Each replica gets one request more than it works on, so that the
 # next one is there when the first ends.
 @serve.deployment(
-    num_replicas=available_cores(),
+    num_replicas=WORKERS,
     ray_actor_options={"num_cpus": 1},
     max_ongoing_requests=2,
     logging_config={"enable_access_log": False},
@@ -37,7 +37,7 @@ class Segmentation:
     """One replica's segmenter. Docs, "Asyncio and Concurrency best practices": computation runs outside the event loop."""
 
     def __init__(self) -> None:
-        self.worker = Worker()
+        self.worker = worker()
 
     @app.get("/health")
     async def health(self) -> str:

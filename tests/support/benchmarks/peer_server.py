@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http.server import ThreadingHTTPServer
 
-from benchmarks.peers.worker import Worker, port
+from benchmarks.peers.worker import SegmenterWorker, port
 from tests.support import http_servers
 
 
@@ -20,5 +20,5 @@ class Handler(http_servers.Handler):
 
 
 if __name__ == "__main__":
-    Handler.worker = Worker()
+    Handler.worker = SegmenterWorker()
     ThreadingHTTPServer(("127.0.0.1", port()), Handler).serve_forever()
