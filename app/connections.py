@@ -153,10 +153,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def parse(self, data: bytes) -> None:
         """Parses what has arrived. From then on more is read, unless uvicorn has enough."""
-        if self.tcp.is_closing():
-            return
         self.tcp.resume_reading()
-        if self.exchange and self.exchange.is_last:
+        if self.tcp.is_closing() or (self.exchange and self.exchange.is_last):
             return  # to what follows the connection's last request, `http` would answer 400
         self.request_bytes += len(data)
         current_connection.set(self)

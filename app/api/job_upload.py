@@ -38,8 +38,6 @@ WRITE_BYTES = 1 << 20  # that are written at once
 FORM_BYTES = 1 << 16  # of a form that are read in a turn: some hundred files
 MEMORY_BYTES = 4 << 20  # of an upload, whatever its size
 MOST_S = 86_400.0  # that an upload may take; its rate has a limit besides
-Turn = Callable[[], AbstractAsyncContextManager[None]]
-"""A client's turn at writing, one upload at a time."""
 
 
 class JobUpload(NamedTuple):
@@ -54,7 +52,7 @@ async def receive_upload(
     body: RequestBody,
     folder: Path,
     check_room: Callable[[int, int], Awaitable[None]],
-    turn: Turn,
+    turn: Callable[[], AbstractAsyncContextManager[None]],
 ) -> JobUpload:
     """Writes the files of the body below the job's folder, as `upload_path` names them.
 

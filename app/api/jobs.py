@@ -38,7 +38,7 @@ from app.api.job_schemas import (
     JobStatus,
     Link,
 )
-from app.api.job_upload import MOST_S, Turn, receive_upload
+from app.api.job_upload import MOST_S, receive_upload
 from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, with_values
 from app.api.result_response import ResultResponse
 from app.api.security import check_key
@@ -136,7 +136,7 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
             job = Job(id, owner, client, query["output"], parameters, model.name, sha256, created=now())
             job.success_uri, job.failed_uri = (query.get(each.name, "") for each in (SUCCESS, FAILED))
             scene = job.is_scene and _check_scene(job, folder, names, jobs, service.settings, model)
-            await while_connected(request, scene or _check_photos(job, folder, names, model, turn))
+            await while_connected(request, scene or _check_photos(job, folder, names, jobs, model))
         await jobs.submit(job)
     request.state.answer_fields = {"job": job.id, "output": job.output, "files": len(names), "bytes": size}
     response.headers["Location"] = f"{_address(request)}/{job.id}"
@@ -250,11 +250,11 @@ async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRu
         raise Undecodable("the scene is damaged, or needs too much memory or time to be opened; write it again") from error
 
 
-async def _check_photos(job: Job, folder: Path, names: Sequence[str], model: Model, turn: Turn) -> None:
+async def _check_photos(job: Job, folder: Path, names: Sequence[str], jobs: JobRunner, model: Model) -> None:
     """Keeps the photos' names. Raises a problem for a class that the model lacks, and for files of which none is a photo."""
     for name in parse_classes(job.parameters.get("classes", "")):
         class_id(name, model.segmenter.labels.classes)
-    async with turn():
+    async with jobs.store.uploads.turn(job.account):
         if not await asyncio.to_thread(lambda: any(_format(folder, index) != UNKNOWN for index in range(len(names)))):
             raise UnsupportedType(f"none of the files is an image that is read: {', '.join(IMAGE_FORMATS)}")
     await asyncio.to_thread(write_names, folder, names)
