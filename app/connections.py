@@ -215,10 +215,13 @@ current_connection: ContextVar[Connection | None] = ContextVar("connection", def
 class Exchange:
     """A request and its answer on a connection (None outside of a server). Only for the event loop.
 
-    An answer that closes the connection is sent at once; then the rest of the body is discarded for up to `DISCARD_S` seconds,
-    since the system resets a connection with unread data, and a client that still sends might not see the answer.
-    An answer that begins before all of the body has come does: its client may send the rest, or leave it out.
+    An answer closes the connection if the request or `complete` says so, or if it begins before all of the body has come: the
+    client may still send the rest, or leave it out, so what comes next may be the rest or another request.
+    Such an answer is sent at once. Then the rest of the body is discarded for up to `DISCARD_S` seconds, because the system
+    resets a connection with unread data, and a client that still sends might not see the answer.
+
     complete: adds headers to an answer's first message, and returns whether the answer closes the connection.
+    body_length: the header's text. body_complete: whether all of the body has come.
     answers_half_closed: whether to answer a client that has stopped sending.
     """
 
@@ -230,14 +233,12 @@ class Exchange:
         self.body_length = headers.get("content-length", "")
         self.body_complete = not int(self.body_length or 0) and "transfer-encoding" not in headers
         self.answers_half_closed = scope["method"] != "POST"
-        # a client that waits for "100 Continue" has not sent its body, so there is nothing to discard
-        self._more_to_come = "expect" not in headers and not self.body_complete
+        self._waits_for_100 = "expect" in headers  # so the client has sent nothing of its body yet
         tokens = ",".join(headers.getlist("connection")).lower().split(",")
         self._closing = scope.get("http_version") == "1.0" or "close" in map(str.strip, tokens)
-        self._has_begun = False  # the answer
         self._sent_bytes = 0
         self.client = scope.setdefault("state", {})["client"] = Client(self._moved_bytes, self._close)
-        self.client.uploading = not self.body_complete
+        self.client.uploading = not self.body_complete  # until its answer begins
 
     @property
     def is_last(self) -> bool:
@@ -250,29 +251,29 @@ class Exchange:
             return await self._receive()
         with self.client.waiting():
             message = await self._receive()
-        self._more_to_come = message["type"] == "http.request" and message.get("more_body", False)
-        self.body_complete = not self._more_to_come
-        self.client.uploading = self._more_to_come and not self._has_begun
+        self._waits_for_100 = False
+        self.body_complete = message["type"] != "http.request" or not message.get("more_body", False)
+        self.client.uploading &= not self.body_complete
         return message
 
     async def send(self, message: Message) -> None:
         """Sends a part of the answer, in pieces of `PIECE_BYTES`."""
         if message["type"] == "http.response.start":
-            if not self.body_complete:  # its rest must not be taken for the next request, nor the next request for its rest
+            if not self.body_complete:
                 MutableHeaders(scope=message)["Connection"] = "close"
             self._closing |= self._complete(message)
-            self._has_begun, self.client.uploading = True, False
+            self.client.uploading = False
             await self._send_piece(message)
             return
         body, more_body = memoryview(message.get("body", b"")), message.get("more_body", False)
-        must_discard = self._closing and self._more_to_come and not more_body
+        must_discard = self._closing and not more_body and not self.body_complete and not self._waits_for_100
         for start in range(0, max(len(body), 1), PIECE_BYTES):
             more = more_body or must_discard or start + PIECE_BYTES < len(body)
             await self._send_piece({"type": message["type"], "body": body[start : start + PIECE_BYTES], "more_body": more})
         if must_discard:
             with suppress(TimeoutError, asyncio.CancelledError):  # the answer must end in any case
                 async with asyncio.timeout(DISCARD_S):
-                    while self._more_to_come:
+                    while not self.body_complete:
                         await self.receive()
             await self._send_piece({"type": message["type"], "body": b"", "more_body": False})
 

@@ -138,9 +138,9 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging(settings.log_format, settings.log_level)
     if not has_room:
         log.warning("TMPDIR %s is full: requests that need it get 503", os.environ["TMPDIR"])
-    if ignored := kubernetes_variables(os.environ):
+    if names := kubernetes_variables(os.environ):
         advice = "set `enableServiceLinks: false` in the pod"
-        log.warning("ignored Kubernetes' variables %s; the port is %d; %s", ", ".join(ignored), settings.port, advice)
+        log.warning("ignored Kubernetes' variables %s; the port is %d; %s", ", ".join(names), settings.port, advice)
     try:
         app = create_app(settings)
     except OSError as error:

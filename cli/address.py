@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import httpx
@@ -63,14 +63,11 @@ def origin(url: httpx.URL) -> str:
 def is_this_machine(host: str) -> bool:
     """Whether requests to this host stay on this machine: localhost, 127.0.0.0/8, ::1 and the unspecified addresses."""
     name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
+    with suppress(ValueError):  # a name
         address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or address.is_unspecified
+        address = getattr(address, "ipv4_mapped", None) or address
+        return address.is_loopback or address.is_unspecified
+    return f".{name}".endswith(".localhost")
 
 
 def _address(server: str) -> httpx.URL:

@@ -28,19 +28,19 @@ class LineFile:
     def __init__(self, name: str, *, fresh: bool = False) -> None:
         self._name, self._fresh = name, fresh
         self._file: BinaryIO | None = None
-        self._pending: list[bytes] = []
+        self._lines: list[bytes] = []
         self._part, self._since = 0, time.monotonic()
         self._run = secrets.token_hex(4)
 
     def append(self, line: str) -> None:
         """Adds a line, or several with line feeds between."""
-        self._pending.append(line.encode() + b"\n")
-        if not is_url(self._name) or len(self._pending) >= PART_LINES or time.monotonic() - self._since > PART_S:
+        self._lines.append(line.encode() + b"\n")
+        if not is_url(self._name) or len(self._lines) >= PART_LINES or time.monotonic() - self._since > PART_S:
             self.flush()
 
     def flush(self) -> None:
         """Writes the pending lines."""
-        data, self._since = b"".join(self._pending), time.monotonic()
+        data, self._since = b"".join(self._lines), time.monotonic()
         if data and is_url(self._name):
             stem, ending = os.path.splitext(self._name)
             write_whole(f"{stem}/part-{self._run}-{self._part:05}{ending}", data)
@@ -49,7 +49,7 @@ class LineFile:
             self._file = self._file or self._open()
             self._file.write(data)
             self._file.flush()
-        self._pending.clear()
+        self._lines.clear()
 
     def close(self) -> None:
         try:

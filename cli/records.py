@@ -33,15 +33,15 @@ class Records:
 
     def __init__(self, answers: Answers, table: Table | None, journal: Journal | None) -> None:
         self._answers, self._table, self._journal = answers, table, journal
-        self._pending: list[Outcome] = []
+        self._outcomes: list[Outcome] = []
         self._since = time.monotonic()
 
     def add(self, outcome: Outcome) -> None:
         """Records an outcome. A skipped image gets a row only if the table has none with its key."""
         if outcome.status == "skipped" and not (outcome.key and self._table and not self._table.has(outcome.key)):
             return
-        self._pending.append(outcome)
-        if not self._table or len(self._pending) >= self._table.at_once or time.monotonic() - self._since > LONGEST_S:
+        self._outcomes.append(outcome)
+        if not self._table or len(self._outcomes) >= self._table.at_once or time.monotonic() - self._since > LONGEST_S:
             self._write()
 
     def close(self) -> None:
@@ -53,10 +53,10 @@ class Records:
             self._journal.close()
 
     def _write(self) -> None:
-        pending, self._pending, self._since = self._pending, [], time.monotonic()
-        if self._table and pending:
-            self._table.write([outcome.row() for outcome in pending])
-        for outcome in pending:
+        outcomes, self._outcomes, self._since = self._outcomes, [], time.monotonic()
+        if self._table and outcomes:
+            self._table.write([outcome.row() for outcome in outcomes])
+        for outcome in outcomes:
             # a file that has changed is in the journal already, and one that was kept without an answer's result is such
             if self._journal and outcome.status in ("done", "kept") and outcome.result:
                 self._journal.append(self._answers.relative(outcome.image), outcome.key, outcome.marks)

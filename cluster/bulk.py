@@ -12,7 +12,7 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -123,7 +123,8 @@ def _segment(ray: Any, args: argparse.Namespace, listing: Listing, answers: Answ
     own_options = replace(options(args), mean_confidence=args.results is not None)
     load = partial(Local.load, options=own_options, megapixels=args.max_megapixels, deadline_s=args.deadline)
     resources = {"num_cpus": args.cpus, "num_gpus": args.gpus}
-    if not any(_fits(node["Resources"], args.cpus, args.gpus) for node in ray.nodes() if node["Alive"]):
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(node.get("CPU", 0) >= args.cpus and node.get("GPU", 0) >= args.gpus for node in nodes):
         tell(f"no node has {args.cpus} CPUs and {args.gpus:g} GPUs; waiting until the cluster gets one", COMMAND)
     digest, cpu_isa = ray.get(ray.remote(**resources)(network_digest).remote(load, network))
     load_same = partial(load, replace(network, cpu_isa=cpu_isa))
@@ -155,11 +156,6 @@ def _check_address(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
     except OSError as error:
         raise OSError(f"nothing answers at {address} ({error}); see that the head of the cluster runs there") from error
-
-
-def _fits(node: Mapping[str, float], cpus: float, gpus: float) -> bool:
-    """Whether an actor fits on a node with these resources."""
-    return node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus
 
 
 def _outcomes(

@@ -133,13 +133,13 @@ class OpenImage:
         The bound depends on format and mode. In measurements with one image in the process it was 16 to 64 MiB above the real
         use; for a TIFF, the file's length more.
         """
-        whole, target, shown = self.stored_size, self._stored(working_size), self._stored(answer)
+        whole, target, photo_size = self.stored_size, self._stored(working_size), self._stored(answer)
         size = self._reduced_size(target)
         most = self._costs.most_bytes(size, target)
-        if with_photo and (target or whole) != (shown or whole):
-            pixels, again = 3 * prod(target or whole), whole if size == whole else self._reduced_size(shown)
-            scaled = pixels + self._costs.most_bytes(again, shown)
-            most = most + 3 * prod(whole) if size == whole and shown in (None, whole) else max(most, scaled)
+        if with_photo and (target or whole) != (photo_size or whole):
+            pixels, again = 3 * prod(target or whole), whole if size == whole else self._reduced_size(photo_size)
+            again_bytes = pixels + self._costs.most_bytes(again, photo_size)
+            most = most + 3 * prod(whole) if size == whole and photo_size in (None, whole) else max(most, again_bytes)
         return FIXED_BYTES + most
 
     def decode(self, working_size: Size | None = None, answer: Size | None = None, *, with_photo: bool = False) -> DecodedPhoto:
@@ -151,7 +151,7 @@ class OpenImage:
         large, to no less than that size; this takes a fraction of the time. libjpeg decodes at one size only: such a JPEG is
         opened again for its photo, as is any file that is decoded again. Raises `UnknownImageType` or `DamagedImage`.
         """
-        target, shown = self._stored(working_size), self._stored(answer) or self.stored_size
+        target, photo_size = self._stored(working_size), self._stored(answer) or self.stored_size
         with decoder_errors(self.data), self._image or self._open() as image:
             self._image = None
             # if libjpeg cannot divide a side evenly, its last pixel reaches beyond the photo: box is the photo's extent
@@ -164,11 +164,11 @@ class OpenImage:
             else:
                 rgb = rgb_image(image, frame)
                 pixels = upright_array(rgb.resize(target, scaling, box), self.orientation)
-                if with_photo and shown != target and not is_reduced:
-                    photo = upright_array(rgb if rgb.size == shown else rgb.resize(shown, scaling), self.orientation)
+                if with_photo and photo_size != target and not is_reduced:
+                    photo = upright_array(rgb if rgb.size == photo_size else rgb.resize(photo_size, scaling), self.orientation)
                 del rgb
         if with_photo and photo is None:
-            photo = pixels if shown == (target or self.stored_size) else self.decode(answer).pixels
+            photo = pixels if photo_size == (target or self.stored_size) else self.decode(answer).pixels
         return DecodedPhoto(pixels, photo if with_photo else None, profile, remark=self.remark)
 
     def load(self) -> Image.Image:

@@ -20,11 +20,9 @@ from imaging.arrays import Floats, Ids, Integers
 from imaging.regions import component_roots
 
 OUTSIDE = 256  # the class of what is beyond the edges
-LEFT, RIGHT, UP, DOWN, NONE = 0, 1, 0, 1, 2
-QUADRANTS = (((0, 0), LEFT, UP), ((0, 1), RIGHT, UP), ((1, 0), LEFT, DOWN), ((1, 1), RIGHT, DOWN))
-"""The pixels around a corner: the place (row, column) of each, and where its two sides lead from the corner."""
 ROW, COLUMN, HORIZONTAL, VERTICAL, REGION = range(5)
-"""Columns of an array of corners: the place, where the border leads from it (left or right, up or down), and whose it is."""
+"""Columns of an array of corners: the place, where the border leads (0 left, 1 right; 0 up, 1 down), and whose it is."""
+NONE = 2  # where the border does not lead in a direction, as from each half of a node
 OBJECTS_AT_ONCE = 100  # that become polygons
 DIGITS = 4  # of areas and confidence in properties
 STEP_PIXELS = 1 << 20  # that are looked at in one step
@@ -183,39 +181,39 @@ class ObjectFinder:
         places = np.flatnonzero((around[0] != around[1]) | (around[0] != around[2]) | (around[0] != around[3]))
         rows, columns = np.divmod(places, self._width + 1)
         values = [each.reshape(-1)[places] if each.flags.c_contiguous else each[rows, columns] for each in around]
-        corners: list[Integers] = []
-        owners: list[Integers] = []
-
-        def append(mask: npt.NDArray[np.bool_], pixel: tuple[int, int], horizontal: int, vertical: int) -> None:
-            """Adds corners of the region that has the pixel at this place around them."""
-            at = np.flatnonzero(mask)
-            if len(at):
-                row, column = rows[at], columns[at]
-                corner = np.empty((len(at), 4), np.int64)
-                corner[:, ROW], corner[:, COLUMN] = row + self._row, column
-                corner[:, HORIZONTAL], corner[:, VERTICAL] = horizontal, vertical
-                corners.append(corner)
-                owners.append(regions[_run_of(starts, (row + pixel[0]) * self._width + column - 1 + pixel[1])])
-
-        for index, ((down, right), horizontal, vertical) in enumerate(QUADRANTS):
-            own, beside, across = values[index], values[index ^ 1], values[index ^ 2]
-            opposite = values[index ^ 3]
-            append((own != beside) & (own != across) & self._is_object[own], (down, right), horizontal, vertical)
-            append(
-                (own != beside) & (beside == across) & (beside == opposite) & self._is_object[beside],
-                (down, 1 - right), horizontal, vertical,
-            )  # fmt: skip
-            if self._with_nodes and index in (0, 3):
-                # a straight border: this pixel and the one beside it (across) are of one region, the two others are not
-                is_row = (own == beside) & (across != opposite) & (across != own) & (opposite != own) & self._is_object[own]
-                is_column = (own == across) & (beside != opposite) & (beside != own) & (opposite != own) & self._is_object[own]
-                for side in (0, 1):
-                    append(is_row, (down, right), side, NONE)
-                    append(is_column, (down, right), NONE, side)
-        owner = np.concatenate([np.zeros(0, np.int64), *owners])
+        corners, owners = [np.zeros((0, 4), np.int64)], [np.zeros(0, np.int64)]
+        for is_corner, pixel, horizontal, vertical in _turns(values, with_nodes=self._with_nodes):
+            at = np.flatnonzero(is_corner & self._is_object[values[pixel]])
+            corner = np.empty((len(at), 4), np.int64)
+            corner[:, ROW], corner[:, COLUMN] = rows[at] + self._row, columns[at]
+            corner[:, HORIZONTAL], corner[:, VERTICAL] = horizontal, vertical
+            corners.append(corner)
+            down, right = divmod(pixel, 2)
+            owners.append(regions[_run_of(starts, (rows[at] + down) * self._width + columns[at] - 1 + right)])
+        owner = np.concatenate(owners)
         order = np.argsort(owner, kind="stable")
-        corner = np.concatenate([np.zeros((0, 4), np.int64), *corners])[order]
-        return corner, np.searchsorted(owner[order], np.arange(count + 1))
+        return np.concatenate(corners)[order], np.searchsorted(owner[order], np.arange(count + 1))
+
+
+def _turns(
+    values: Sequence[npt.NDArray[np.int16]], *, with_nodes: bool
+) -> Iterator[tuple[npt.NDArray[np.bool_], int, int, int]]:
+    """Yields at which places a border turns or has a node, which pixel's region it goes around, and where it leads from there.
+
+    values: the classes of the pixels around each place: 0 upper left, 1 upper right, 2 lower left, 3 lower right.
+    """
+    for pixel, own in enumerate(values):
+        beside, across, opposite = values[pixel ^ 1], values[pixel ^ 2], values[pixel ^ 3]
+        vertical, horizontal = divmod(pixel, 2)  # the border leads along two sides of this pixel
+        yield (own != beside) & (own != across), pixel, horizontal, vertical  # around the pixel
+        yield (own != beside) & (beside == across) & (beside == opposite), pixel ^ 1, horizontal, vertical  # around the others
+        if with_nodes and pixel in (0, 3):
+            # a straight border: this pixel and the one beside it (across) are of one class, the other two of two more classes
+            is_row = (own == beside) & (across != own) & (opposite != own) & (across != opposite)
+            is_column = (own == across) & (beside != own) & (opposite != own) & (beside != opposite)
+            for side in (0, 1):
+                yield is_row, pixel, side, NONE
+                yield is_column, pixel, NONE, side
 
 
 def outlines(regions: Sequence[Integers], *, valid: bool) -> npt.NDArray[np.object_]:

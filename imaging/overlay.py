@@ -51,7 +51,9 @@ def overlay_picture(
     height, width = class_map.shape
     overlay, colors = Image.new("RGB", (width, height)), palette_bytes(palette)
     opacities = [round(255 * alpha) if id in class_ids else 0 for id in range(COLORS)]
-    replacements = _replacements(class_ids)
+    # for each id, the one that replaces it: its own if it is shown; the others get one common id
+    common_id = next((id for id in range(COLORS) if id not in class_ids), 0)
+    replacements = [id if id in class_ids else common_id for id in range(COLORS)]
     radius = min(MOST_RADIUS, round(max(height, width) / PIXELS_PER_RADIUS))
     rows, margin = max(LEAST_ROWS, BAND_PIXELS // width), 2 * radius + 2
     for top in range(0, height, rows):
@@ -66,12 +68,6 @@ def overlay_picture(
     for name in place_names(class_map, replacements, class_names):
         _write(overlay, name, palette[name.id])
     return picture_file(overlay, image_format, profile)
-
-
-def _replacements(class_ids: Collection[int]) -> list[int]:
-    """For each of 256 ids, the id that replaces it: its own if it is shown; the others get one common id."""
-    common_id = next((id for id in range(COLORS) if id not in class_ids), 0)
-    return [id if id in class_ids else common_id for id in range(COLORS)]
 
 
 def _borders(ids: Pixels) -> Flags:

@@ -70,9 +70,9 @@ def _traced_alone(polygons: npt.NDArray[np.object_], tolerance: float, *, is_sha
         corners, of_ring = shapely.get_coordinates(shapely.segmentize(rings, 1), return_index=True)
         is_side = of_ring[1:] == of_ring[:-1]
         middles = np.rint(corners[1:] + corners[:-1])[is_side] / 2
-        closed, of_ring = shapely.get_coordinates(shapely.linearrings(middles, indices=of_ring[1:][is_side]), return_index=True)
+        points, of_ring = shapely.get_coordinates(shapely.linearrings(middles, indices=of_ring[1:][is_side]), return_index=True)
         lengths = shapely.length(shapely.get_exterior_ring(some)) if is_share else np.ones(len(some))
-        yield from simplify(shapely.linestrings(closed, indices=of_ring), owners, tolerance * lengths)
+        yield from simplify(shapely.linestrings(points, indices=of_ring), owners, tolerance * lengths)
 
 
 def faces(class_map: Ids) -> npt.NDArray[np.object_]:

@@ -19,9 +19,9 @@ def prefetch(items: Generator[Item, Any, Any], count: int, name: str, end: Event
     """
     thread = ThreadPoolExecutor(1, name)
     try:
-        pending = deque(thread.submit(next, items, None) for _ in range(count))
-        while (item := pending.popleft().result()) is not None:
-            pending.append(thread.submit(next, items, None))
+        futures = deque(thread.submit(next, items, None) for _ in range(count))
+        while (item := futures.popleft().result()) is not None:
+            futures.append(thread.submit(next, items, None))
             yield item
             del item  # so that it takes no memory while the next one is awaited
     finally:

@@ -39,14 +39,14 @@ def choose_regions(
         stays = regions.totals(confidence) / (255 * regions.pixels) >= least
     if largest and stays.any():
         stays &= np.arange(len(regions)) == np.argmax(regions.pixels * stays)
-    shown = regions.to_map(stays.view(np.uint8)) > 0
+    visible = regions.to_map(stays.view(np.uint8)) > 0
     if foreground is not None:
-        foreground = _without(foreground, inside & ~shown, shown, cell)
-    return np.where(inside & ~shown, np.uint8(VOID), class_map), foreground
+        foreground = _without(foreground, inside & ~visible, visible, cell)
+    return np.where(inside & ~visible, np.uint8(VOID), class_map), foreground
 
 
-def _without(foreground: Pixels, hidden: Mask, shown: Mask, cell: float) -> Pixels:
+def _without(foreground: Pixels, others: Mask, visible: Mask, cell: float) -> Pixels:
     """The foreground without what hidden regions have of it: a pixel outside of all belongs to those of which more is near."""
     blur = ImageFilter.BoxBlur(2 * cell)
-    near_hidden, near_shown = (np.asarray(Image.fromarray(mask * np.uint8(255)).filter(blur)) for mask in (hidden, shown))
-    return np.where(hidden | (~shown & (near_hidden > near_shown)), np.uint8(0), foreground)
+    near_others, near_visible = (np.asarray(Image.fromarray(mask * np.uint8(255)).filter(blur)) for mask in (others, visible))
+    return np.where(others | (~visible & (near_others > near_visible)), np.uint8(0), foreground)

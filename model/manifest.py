@@ -98,8 +98,8 @@ class Manifest:
         """
         if precision == "float32" or self.exports.get(precision) == network_sha256:
             return self
-        remaining = self.without(precision)
-        return replace(remaining, exports={**remaining.exports, precision: network_sha256})
+        others = self.without(precision)
+        return replace(others, exports={**others.exports, precision: network_sha256})
 
     def temperature(self, precision: str = "float32") -> float | None:
         """The calibration temperature in this precision, else the one in float32; None if neither was fitted."""
@@ -155,7 +155,7 @@ class Manifest:
                 preprocessing=_preprocessing(document["preprocessing"]),
                 license=document["license"],
                 training=_facts("training", document["training"]),
-                scores=_scores(document["scores"]),
+                scores={name: _facts(f"the score {name!r}", one) for name, one in _facts("scores", document["scores"]).items()},
                 temperatures=_temperatures(document.get("calibration", {})),
                 exports={str(name): str(digest) for name, digest in document.get("exports", {}).items()},
             )
@@ -187,10 +187,6 @@ def _facts(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise WeightsError(f"the header is wrong: {name} must be an object, got {str(value)[:60]}")
     return value
-
-
-def _scores(document: Any) -> dict[str, Any]:
-    return {name: _facts(f"the score {name!r}", values) for name, values in _facts("scores", document).items()}
 
 
 def _preprocessing(values: Mapping[str, Any]) -> Preprocessing:

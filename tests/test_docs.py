@@ -43,6 +43,7 @@ ELSEWHERE = {
     "models.md": (".venv/bin/fcn-train --data DATA --backbone timm/", GRID_COMMAND),
     "accuracy.md": ("fcn-evaluate --data data/",),
     "train-your-own.md": (),  # tests/test_train_your_own.py
+    "training-reference.md": (".venv/bin/fcn-import --raster",),  # tests/test_maps_page.py runs those of the page about maps
     "your-own-network.md": (),  # tests/test_your_own_network.py
     "maps.md": (),  # tests/test_maps_page.py
     "jobs.md": (),  # tests/app/jobs/test_senders.py

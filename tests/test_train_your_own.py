@@ -23,7 +23,7 @@ from tests.support.polling import HANG_S
 from tests.support.training.label_tools import write_labelme
 from training.data.demo import write_demo_data
 
-TUTORIAL = (ROOT / "docs" / "train-your-own.md").read_text()
+TUTORIAL, REFERENCE = ((ROOT / "docs" / name).read_text() for name in ("train-your-own.md", "training-reference.md"))
 PHOTO = "train_003"  # a generated image, in place of the tutorial's leaf-001
 # the tutorial's recipe, cut to what a test can wait for
 QUICK = "training/recipes/finetune.toml --epochs 1 --batch 4 --set 'crop=[96,96]' --set 'side=[96,96]' --device cpu"
@@ -45,8 +45,7 @@ def folder(checkout: Path) -> Path:
 
 @pytest.mark.long
 def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
-    convert, look, learn, serve, ask, of_maps, evaluate, quantise, on_avx2, segment = blocks(TUTORIAL)
-    assert "--raster" in of_maps  # the tests of the page about maps run these
+    convert, look, learn, evaluate, quantise, on_avx2, serve, ask, segment = blocks(TUTORIAL)
     run(convert, folder)
     run(look, folder)
     assert "data:image/jpeg" in (folder / "check.html").read_text()
@@ -54,11 +53,8 @@ def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
     weights = load_weights(folder / "runs/leaves/leaves.safetensors")
     assert weights.manifest.labels.names == ["background", "leaf", "stem", "soil"]
     assert weights.manifest.labels.classes[1].hex_color == "#3ca951"
-    splits = weights.manifest.training["splits"]
-    assert splits["train"]["frames"] + splits["val"]["frames"] == 20
-    assert_answers(folder, serve.strip(), ask.replace("leaf-001", PHOTO))
+    assert sum(split["frames"] for split in weights.manifest.training["splits"].values()) == 20
     run(evaluate, folder)
-    assert load_weights(folder / "runs/leaves/leaves.safetensors").manifest.temperatures
     run(quantise, folder)
     manifest = load_weights(folder / "runs/leaves/leaves.safetensors").manifest
     assert {"my leaves, val", scored_in("my leaves, val", INT8_SCORES[int8_sums() or "vnni"])} <= set(manifest.scores)
@@ -66,6 +62,7 @@ def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
     run(on_avx2, folder)
     if int8_sums():
         assert "my leaves, val, int8 on AVX2" in load_weights(folder / "runs/leaves/leaves.safetensors").manifest.scores
+    assert_answers(folder, serve.strip(), ask.replace("leaf-001", PHOTO))
     run(segment, folder)
     with Image.open(folder / "out" / f"{PHOTO}.png") as overlay:
         assert (overlay.mode, overlay.size) == ("RGB", (96, 96))
@@ -74,8 +71,7 @@ def test_the_tutorial_leads_to_a_served_mask(folder: Path) -> None:
 
 def assert_answers(folder: Path, service: str, ask: str) -> None:
     port, command = free_port(), ["bash", "-c", without_setup(service.replace("make serve", "exec make serve"))]
-    variables = {"SEGMENT_PORT": str(port)}
-    with start_server(command, port, "/health/ready", variables, folder, folder / "log") as server:
+    with start_server(command, port, "/health/ready", {"SEGMENT_PORT": str(port)}, folder, folder / "log") as server:
         subprocess.check_call(["bash", "-c", ask.replace("http://127.0.0.1:8000", server.url)], cwd=folder)
         classes = yaml.safe_load(blocks(TUTORIAL, "yaml")[0])["classes"]
         shown = httpx.get(f"{server.url}/classes", timeout=HANG_S).json()
@@ -86,14 +82,14 @@ def assert_answers(folder: Path, service: str, ask: str) -> None:
 
 
 def test_what_the_tutorial_names_is_there() -> None:
-    for name in re.findall(r"training/recipes/[\w.-]+\.toml", TUTORIAL):
+    for name in re.findall(r"training/recipes/[\w.-]+\.toml", TUTORIAL + REFERENCE):
         assert (ROOT / name).is_file(), name
 
 
 def test_each_change_that_it_advises_is_a_recipe_s() -> None:
     from training.learning.recipe import make_recipe, parse_changes
 
-    changes = re.findall(r"--set (?:'([^']+)'|(\S+?)[`,;:\s])", TUTORIAL)
+    changes = re.findall(r"--set (?:'([^']+)'|(\S+?)[`,;:\s])", TUTORIAL + REFERENCE)
     assert len(changes) >= 6
     for quoted, plain in changes:
         make_recipe(ROOT / "training/recipes/finetune.toml", parse_changes([quoted or plain]))

@@ -232,8 +232,8 @@ class JsonBody:
         while start < end:
             await self.body.turn()
             piece = content.read(min(PIECE, end - start), start)
-            if start + len(piece) < end and (cut := piece.find(b"\\", 1 - ESCAPE)) > 0:  # it may go on
-                piece = piece[:cut]
+            if start + len(piece) < end and (length := piece.find(b"\\", 1 - ESCAPE)) > 0:  # it may go on
+                piece = piece[:length]
             start += len(piece)
             text = from_json(b'"%b"' % piece).encode() if b"\\" in piece else piece
             rest += text.translate(ALPHABET)

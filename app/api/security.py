@@ -117,10 +117,10 @@ def listens_on_loopback(host: str) -> bool:
     return False
 
 
-def is_foreign(headers: Headers, allowed: set[str]) -> bool:
+def is_foreign(headers: Headers, cors_origins: set[str]) -> bool:
     """Whether a browser sends this for a page of an origin that is neither the service's own nor allowed."""
     origins, sites, host = headers.getlist("origin"), {*headers.getlist("sec-fetch-site")}, headers.get("host", "")
-    if "*" in allowed or (origins and allowed.issuperset(origins)) or (sites and sites <= {"same-origin", "none"}):
+    if "*" in cors_origins or (origins and cors_origins.issuperset(origins)) or (sites and sites <= {"same-origin", "none"}):
         return False
     any_port = "x-forwarded-for" in headers or "x-forwarded-proto" in headers  # nginx's $host has none
     is_own = all(is_same_origin(origin, host, any_port=any_port) for origin in origins)

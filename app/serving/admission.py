@@ -30,8 +30,8 @@ class Reservation(ExitStack):
 
     A request has one from its head on, before its image is known. The end of its `with` gives everything back. It is an
     `ExitStack`: that end, or an earlier `close`, also calls what `callback` got, which closes those bytes. A client may take
-    long to read, so some is given back earlier: the file once a worker has it (`admit`), all but the answer once the image is
-    done (`release`), and everything before a problem is sent (`close`, by `app.middleware`).
+    long to read, so some is given back earlier: the file once a worker has it (`set_plan`), all but the answer once the image
+    is done (`release`), and everything before a problem is sent (`close`, by `app.middleware`).
     Only for the event loop. sender: who sent the request, for fair turns. client: is closed if it is slow while others wait;
     None for work that outlives its request.
     """
@@ -109,11 +109,11 @@ class Reservation(ExitStack):
         self.check_queue(deadline)
         self._join(self._admission.small, 1, 1.0, FIRST_BYTES)
 
-    def admit(self, plan: WorkerPlan) -> bool:
-        """Says whether the planned image may begin now; if not, it is planned again after `wait`.
+    def set_plan(self, plan: WorkerPlan) -> None:
+        """Sets what the planned image needs: it keeps its turn, or waits for another one, as `is_in_work` then says.
 
-        If it may, its file is closed, since the worker has it, and from then on the turn's bytes include it.
-        Raises `NeverFits` or `QueueFull`.
+        The file of an image in work is closed, since the worker has it; the turn's bytes include it. One that waits is planned
+        again. Raises `NeverFits` or `QueueFull`.
         """
         assert self.turn
         admission, (network_bytes, seconds) = self._admission, plan.network
@@ -130,10 +130,9 @@ class Reservation(ExitStack):
         else:
             self.turn.lane.leave(self.turn, is_done=False)
             self._join(lane, plan.tile_count, work, count)
-        if may_begin := self.is_in_work:
+        admission.bodies[self] = 0 if self.is_in_work else self._file.length
+        if self.is_in_work:
             self._file.close()
-        admission.bodies[self] = 0 if may_begin else self._file.length
-        return may_begin
 
     def _join(self, lane: Lane, tiles: int, work: float, count: int) -> None:
         """Joins the lane, for a turn with `count` bytes. It may come at once."""

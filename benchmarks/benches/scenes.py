@@ -182,10 +182,10 @@ def run_network(runtime: Runtime, sample: list[Tile], count: int) -> None:
     from model.inference.scenes.work import running
 
     with running(runtime) as (submit, ahead):
-        pending = deque[Any]()
+        futures = deque[Any]()
         for index in range(count):
-            pending.append(submit(sample[index % len(sample)]))
-            if len(pending) > ahead:
-                pending.popleft().result()
-        while pending:
-            pending.popleft().result()
+            futures.append(submit(sample[index % len(sample)]))
+            if len(futures) > ahead:
+                futures.popleft().result()
+        while futures:
+            futures.popleft().result()

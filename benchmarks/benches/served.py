@@ -168,11 +168,11 @@ def measure_alone(seconds: float, threads: int, processes: int = 1) -> dict[str,
     threads: of the network; 0 for one per core. Raises `RuntimeError` if a process fails.
     """
     command = [sys.executable, "-m", "benchmarks.benches.served", str(seconds), str(threads)]
-    running = [
+    children = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(processes)
     ]
     costs: list[dict[str, float]] = []
-    for process in running:
+    for process in children:
         output, errors = process.communicate()
         if process.returncode:
             raise RuntimeError(f"Segmenter in one process failed: {errors.strip()[-300:]}")
@@ -194,14 +194,14 @@ def main() -> None:
     for data in itertools.islice(images, WARM_UP):
         segmenter.segment(data, segmenter.plan(data, options))
     walls: list[float] = []
-    spent = dict.fromkeys(("network", "decode", "encode"), 0.0)
+    step_seconds = dict.fromkeys(("network", "decode", "encode"), 0.0)
 
     def run(tiles: Iterator[Tile]) -> Iterator[Logits]:
         logits = segmenter.run(tiles)
         while True:
             start = time.process_time()
             item = next(logits, None)
-            spent["network"] += time.process_time() - start
+            step_seconds["network"] += time.process_time() - start
             if item is None:
                 return
             yield item
@@ -212,10 +212,10 @@ def main() -> None:
         output = segmenter.segment(data, segmenter.plan(data, options), run)
         walls.append(1000 * (time.perf_counter() - start))
         for stage in ("decode", "encode"):
-            spent[stage] += output.seconds[stage]
-    spent["cpu"] = time.process_time() - cpu
-    spent["rest"] = spent["cpu"] - spent["network"] - spent["decode"] - spent["encode"]
-    costs = {f"{step}_ms": 1000 * spent[step] / len(walls) for step in ("cpu", *STEPS)}
+            step_seconds[stage] += output.seconds[stage]
+    step_seconds["cpu"] = time.process_time() - cpu
+    step_seconds["rest"] = step_seconds["cpu"] - step_seconds["network"] - step_seconds["decode"] - step_seconds["encode"]
+    costs = {f"{step}_ms": 1000 * step_seconds[step] / len(walls) for step in ("cpu", *STEPS)}
     print(json.dumps(costs | {"wall_ms": statistics.median(walls)}))
 
 

@@ -75,10 +75,10 @@ class Difference(NamedTuple):
 
 @dataclass
 class Report:
-    """Counts comparisons and keeps differences. rules: for what differs by nature. expected: for what differs on purpose."""
+    """Counts comparisons and keeps differences. rules: for what differs by nature. changes: what differs on purpose."""
 
     rules: Sequence[Rule] = RULES
-    expected: Sequence[Expected] = EXPECTED
+    changes: Sequence[Expected] = EXPECTED
     counts: Counter[str] = field(default_factory=Counter)
     differences: list[Difference] = field(default_factory=list)
     problems: set[str] = field(default_factory=set)
@@ -105,23 +105,23 @@ class Report:
     def unexpected(self) -> list[Difference]:
         """The differences that no expected one covers. A length is judged as the body that it is of."""
         places = [(each, each.place.replace(LENGTH, "body")) for each in self.differences]
-        return [each for each, place in places if not any(re.search(rule.where, place) for rule in self.expected)]
+        return [each for each, place in places if not any(re.search(rule.where, place) for rule in self.changes)]
 
     def lines(self) -> Iterator[str]:
         """What was compared, what differs, which expected difference did not occur, and which problem types nothing reached."""
         yield "compared: " + ", ".join(f"{kind} {count}" for kind, count in self.counts.items())
-        shown: Counter[tuple[str, str]] = Counter()
+        counts: Counter[tuple[str, str]] = Counter()
         for each in self.unexpected():
-            shown[each.kind, each.part] += 1
-            if shown[each.kind, each.part] <= SHOWN:
+            counts[each.kind, each.part] += 1
+            if counts[each.kind, each.part] <= SHOWN:
                 yield f"differs: {each}"
-        yield from (f"differs as well: {kind}, {part}, {n - SHOWN} times" for (kind, part), n in shown.items() if n > SHOWN)
-        for rule in self.expected:
+        yield from (f"differs as well: {kind}, {part}, {n - SHOWN} times" for (kind, part), n in counts.items() if n > SHOWN)
+        for rule in self.changes:
             count = sum(bool(re.search(rule.where, each.place)) for each in self.differences)
             yield f"expected, {count} times: {rule.where}: {rule.reason}" if count else f"expected, did not occur: {rule.where}"
         kinds: list[type[Problem]] = [Problem, *Problem.__subclasses__()]
-        missing = sorted({kind.name for kind in kinds} - self.problems)
-        yield f"problem types that nothing reached: {', '.join(missing) or 'none'}"
+        names = sorted({kind.name for kind in kinds} - self.problems)
+        yield f"problem types that nothing reached: {', '.join(names) or 'none'}"
         yield f"{len(self.unexpected())} unexpected differences in {self.counts.total()} comparisons"
 
 
@@ -136,8 +136,8 @@ def excerpt(former: bytes | None, this: bytes | None) -> str:
     if documents[0] != documents[1]:
         return json_path(*documents)
     start = next((i for i, (a, b) in enumerate(zip(former, this, strict=False)) if a != b), min(len(former), len(this)))
-    cut = slice(max(0, start - AROUND), start + AROUND)
-    return f"byte {start} of {len(former)} and {len(this)}: {former[cut]!r} / {this[cut]!r}"
+    part = slice(max(0, start - AROUND), start + AROUND)
+    return f"byte {start} of {len(former)} and {len(this)}: {former[part]!r} / {this[part]!r}"
 
 
 def json_path(former: Any, this: Any, path: str = "$") -> str:

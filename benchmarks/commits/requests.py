@@ -108,9 +108,9 @@ def image_cases(_: Facts) -> Iterator[Case]:
             files |= {f"{name}, orientation {orientation}": file_of(image, name, exif=exif) for name in ("JPEG", "PNG", "WEBP")}
     files |= {"scene": SCENE, "empty": b"", "text": b"nothing", "large": photo(PHOTOS[2], (2000, 1500))}
     queries = ("format=png&side=native", "format=overlay", "format=json", "format=geotiff")
-    sent = [(name, data, query) for name, data in files.items() for query in queries]
-    sent += [(f"photo {i}", data, query) for i, data in enumerate(encoded_photos(quick=True)) for query in QUERIES]
-    yield from (case("images", "POST", f"/segment?{query}", name, content=data) for name, data, query in sent)
+    images = [(name, data, query) for name, data in files.items() for query in queries]
+    images += [(f"photo {i}", data, query) for i, data in enumerate(encoded_photos(quick=True)) for query in QUERIES]
+    yield from (case("images", "POST", f"/segment?{query}", name, content=data) for name, data, query in images)
     for kind in sorted(HOSTILE.keys() - AT_THE_LIMIT):
         yield case("hostile files", "POST", "/segment", kind, content=hostile(kind))
 
@@ -119,7 +119,7 @@ def body_cases(facts: Facts) -> Iterator[Case]:
     """Forms, JSON and other bodies, whole and broken, to each route that takes images; batches in their three forms."""
     photos = [("file", (name, data)) for name, data in (("a.jpg", SMALL), ("b.tif", SCENE), ("a.jpg", b""), ("ü/c", b"text"))]
     whole = httpx.Request("POST", "http://x", files=photos[:1], headers=FORM).read()
-    broken = {"cut": whole[:-9], "no end": whole[:200], "none": b"", "text": b"abc", "wrong start": whole[3:]}
+    damage = {"cut": whole[:-9], "no end": whole[:200], "none": b"", "text": b"abc", "wrong start": whole[3:]}
     for path in [path for path, methods in facts.paths.items() if "post" in methods]:
         for query in TABLES["bodies"]["queries"]:
             for count in (1, len(photos)):
@@ -131,7 +131,7 @@ def body_cases(facts: Facts) -> Iterator[Case]:
         for text in TABLES["bodies"]["json"]:
             content = text.replace("IMAGE", base64.b64encode(SMALL).decode())
             yield case("JSON", "POST", path, text, content=content, headers={"Content-Type": "application/json"})
-        yield from (case("forms", "POST", path, name, content=content, headers=FORM) for name, content in broken.items())
+        yield from (case("forms", "POST", path, name, content=content, headers=FORM) for name, content in damage.items())
         for kind in TABLES["bodies"]["types"]:
             yield case("forms", "POST", path, kind, content=SMALL, headers={"Content-Type": kind})
 

@@ -37,13 +37,13 @@ class Client:
 
     def ask(self, case: Case) -> Parts:
         """Sends the request on a connection of its own; gives the parts of all answers to it."""
-        received = self._exchange([piece.replace(LAST_TAG, self.tag) for piece in case.pieces], case.ends)
-        parts = parts_of(received, case.pieces[0].startswith(b"HEAD "))
+        stream_bytes = self._exchange([piece.replace(LAST_TAG, self.tag) for piece in case.pieces], case.ends)
+        parts = parts_of(stream_bytes, case.pieces[0].startswith(b"HEAD "))
         self.tag = parts.get("header etag", self.tag).removeprefix(b"W/").strip(b'"')
         return parts
 
     def _exchange(self, pieces: list[bytes], ends: bool) -> bytes:
-        received = bytearray()
+        stream_bytes = bytearray()
         with socket.create_connection(self.address, PATIENCE_S) as connection, suppress(ConnectionError):
             with suppress(ConnectionError):
                 for piece in pieces:
@@ -56,21 +56,21 @@ class Client:
             connection.settimeout(PATIENCE_S if ends else QUIET_S)
             with suppress(TimeoutError):
                 while data := connection.recv(PIECE):
-                    received += data
-        return bytes(received)
+                    stream_bytes += data
+        return bytes(stream_bytes)
 
 
-def parts_of(received: bytes, is_head: bool = False) -> Parts:
+def parts_of(stream_bytes: bytes, is_head: bool = False) -> Parts:
     """The status line, headers and body of each answer; those behind the first one have their number before their names."""
-    stream, parts, number = _Stream(received), dict[str, bytes](), 0
-    while (start := stream.tell()) < len(received):
+    stream, parts, number = _Stream(stream_bytes), dict[str, bytes](), 0
+    while (start := stream.tell()) < len(stream_bytes):
         before = f"{number} " if number else ""
         answer = HTTPResponse(stream, method="HEAD" if is_head else None)  # type: ignore[arg-type]
         try:
             answer.begin()
             parts[f"{before}body"] = answer.read()
         except (HTTPException, OSError, ValueError):
-            return parts | {f"{before}bytes": received[start:]}
+            return parts | {f"{before}bytes": stream_bytes[start:]}
         if b".problem.json" in parts[f"{before}body"]:  # in a zip, where the id of the request changes a checksum
             with ZipFile(io.BytesIO(parts.pop(f"{before}body"))) as file:
                 parts |= {f"{before}member {name}": file.read(name) for name in file.namelist()}

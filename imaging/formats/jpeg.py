@@ -130,8 +130,8 @@ def close_scans(header: JPEGHeader, data: bytes) -> bytes:
     Some cameras write none, and then data of their own, in which libjpeg would go on reading. Arithmetic codes do not tell
     where they end, so that such a file stays as it is.
     """
-    missing, end = _walk_scans(header, data)
-    is_closed = missing or header.process in ARITHMETIC or data.startswith(END_MARKER, end)
+    gaps, end = _walk_scans(header, data)
+    is_closed = gaps or header.process in ARITHMETIC or data.startswith(END_MARKER, end)
     if is_closed:
         return data
     file = io.BytesIO(data)  # which copies the bytes once
@@ -201,11 +201,10 @@ def check_scans(header: JPEGHeader, image: Image.Image, data: bytes) -> None:
     """
     if header.process in LOSSLESS:
         return
-    missing, end = _walk_scans(header, data)
-    if missing:
+    gaps, end = _walk_scans(header, data)
+    if gaps:
         raise DamagedImage(
-            f"the image is damaged: its scans lack coefficients of {missing} of its {len(header.components)} components; "
-            f"{REPAIR}"
+            f"the image is damaged: its scans lack coefficients of {gaps} of its {len(header.components)} components; {REPAIR}"
         )
     may_lack_units = header.process in SEQUENTIAL and (not header.interleaved or _is_middle_grey(image))
     is_doubtful = header.process not in ARITHMETIC and data[end - DOUBTFUL : end].isascii()  # such as text or zeros
@@ -232,9 +231,9 @@ def _latest_end(header: JPEGHeader, data: bytes, end: int) -> int:
     if end - begin <= 2 * DOUBTFUL:
         return end
     values, coded_end = np.frombuffer(data, np.uint8), max(begin, min(start + DOUBTFUL, (start + end) // 2))
-    coded = np.bincount(values[max(start, coded_end - SAMPLE) : coded_end], minlength=256) + 0.5
+    code = np.bincount(values[max(start, coded_end - SAMPLE) : coded_end], minlength=256) + 0.5
     other = np.bincount(values[max(begin, end - SAMPLE) : end], minlength=256) + 0.5
-    odds = np.log(other / other.sum()) - np.log(coded / coded.sum())
+    odds = np.log(other / other.sum()) - np.log(code / code.sum())
     sums = odds[values[begin : min(end, begin + WINDOW)]][::-1].cumsum()[::-1]
     return begin + int(np.flatnonzero(sums >= sums.max() - DOUBT)[-1])
 
@@ -246,13 +245,13 @@ def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:
     """
     # for each component and coefficient, the lowest bit that the scans so far have sent; 0 means complete
     lowest = {identifier: [1] * COEFFICIENTS for identifier, _, _ in header.components}
-    missing = len(lowest)
+    gaps = len(lowest)
     for marker, start, after in _segments(data, header.scan_header):
         segment = data[start + 4 : after]
         identifiers = segment[1 : 1 + 2 * segment[0] : 2] if marker == SCAN and segment else b""
         is_scan = lowest.keys() >= {*identifiers} and len(segment) >= 4 + 2 * len(identifiers) > 4
-        if marker == END or not (missing or is_scan):
-            return missing, start
+        if marker == END or not (gaps or is_scan):
+            return gaps, start
         if is_scan:
             first, last, bits = segment[1 + 2 * len(identifiers) :][:3]
             if header.process not in PROGRESSIVE:
@@ -260,8 +259,8 @@ def _walk_scans(header: JPEGHeader, data: bytes) -> tuple[int, int]:
             if first <= last < COEFFICIENTS:
                 for identifier in identifiers:
                     lowest[identifier][first : last + 1] = [bits & 15] * (last + 1 - first)
-            missing = sum(any(bits) for bits in lowest.values())
-    return missing, len(data)
+            gaps = sum(any(bits) for bits in lowest.values())
+    return gaps, len(data)
 
 
 def _is_middle_grey(image: Image.Image) -> bool:

@@ -46,8 +46,8 @@ def head_of(data: bytes) -> tuple[bytes, bool]:
             head += data[start:end]
         elif kind in (b"iCCP", b"eXIf") or (kind in TEXTS and data.startswith(EXIF_KEYWORDS, start + 8)):
             others.setdefault(b"text" if kind in TEXTS else kind, data[start:end])
-    read = [kind for kind, chunk in others.items() if _is_readable(data[:33] + chunk)]
-    return b"".join([head, *(others[kind] for kind in read)]), not {b"iCCP", *read} >= others.keys()
+    kinds = [kind for kind, chunk in others.items() if _is_readable(data[:33] + chunk)]
+    return b"".join([head, *(others[kind] for kind in kinds)]), not {b"iCCP", *kinds} >= others.keys()
 
 
 def with_pixels(head: bytes, data: bytes) -> bytes:

@@ -122,33 +122,53 @@ def _longest_straight(place: Place) -> float:
     lines += [np.column_stack([np.full(SAMPLED, width * share), height * steps]) for share in LINES]
     degrees = np.split(place.to_degrees(np.concatenate(lines)), len(lines))  # some lines may be beyond the projection
     for line, points in zip(lines, degrees, strict=True):
-        length = float(np.hypot(*(line[2] - line[0])))
-        latitudes = points[np.isfinite(points[:, 1]), 1]
-        parts = np.diff(points, axis=0)
-        parts[:, 0] = (parts[:, 0] + 180) % 360 - 180
-        turn = np.abs(parts[np.isfinite(parts[:, 0]), 0]).max(initial=1e-9)
-        parts[:, 0] *= np.cos(np.radians(latitudes.mean())) if len(latitudes) else 1
-        chords, bends = parts[1:] + parts[:-1], (parts[:-1] - parts[1:]) / 2
-        across = np.abs(chords[:, 0] * bends[:, 1] - chords[:, 1] * bends[:, 0]) / np.maximum((chords**2).sum(1), 1e-18)
-        bend = float(across[np.isfinite(across)].max(initial=1e-9)) * length
-        longest = min(longest, length / 2 * MOST_TURN / turn, length * math.sqrt(MOST_BEND / bend))
+        pixels = float(np.hypot(*(line[2] - line[0])))  # of two steps
+        turn, bend = _turn_and_bend(points)
+        # a turn grows with the length of a line, the distance of its middle from a straight one with the length's square
+        longest = min(longest, pixels / 2 * MOST_TURN / turn, pixels * math.sqrt(MOST_BEND / (bend * pixels)))
     return max(1.0, longest)
+
+
+def _turn_and_bend(points: Floats) -> tuple[float, float]:
+    """How far a line of points in degrees turns and bends at most; points that are not finite do not count.
+
+    Turn: degrees of longitude from a point to the next. Bend: how far a point is from the straight line between its neighbours,
+    as a share of that line.
+    """
+    steps = np.diff(points, axis=0)
+    steps[:, 0] = (steps[:, 0] + 180) % 360 - 180
+    turn = np.abs(steps[np.isfinite(steps[:, 0]), 0]).max(initial=1e-9)
+    latitudes = points[np.isfinite(points[:, 1]), 1]
+    steps[:, 0] *= np.cos(np.radians(latitudes.mean())) if len(latitudes) else 1
+    chords, sides = steps[1:] + steps[:-1], (steps[:-1] - steps[1:]) / 2
+    bends = np.abs(chords[:, 0] * sides[:, 1] - chords[:, 1] * sides[:, 0]) / np.maximum((chords**2).sum(1), 1e-18)
+    return float(turn), float(bends[np.isfinite(bends)].max(initial=1e-9))
 
 
 def _cut_apart(polygons: Polygons) -> tuple[Polygons, Integers]:
     """The parts of polygons that may cross the antimeridian or go round a pole; and the index of each one's polygon."""
     rings, owners, goes_round = _unrolled(polygons)
-    at_pole = np.isin(owners, owners[goes_round])
-    (plain, of_plain), (polar, of_polar) = (np.unique(owners[each], return_inverse=True) for each in (~at_pole, at_pole))
-    parts, of_parts = _cut(shapely.polygons(rings[~at_pole], indices=of_plain))
-    areas, of_areas = _cut(shapely.polygons(rings[at_pole]))
-    areas = _united(areas, of_areas, len(of_polar))  # joins what the shift by a turn has rounded apart
-    is_hole = np.diff(of_polar, prepend=-1) == 0
+    is_polar = np.isin(owners, owners[goes_round])  # of a polygon with such a ring
+    indices, of_rings = np.unique(owners[~is_polar], return_inverse=True)
+    parts, of_parts = _cut(shapely.polygons(rings[~is_polar], indices=of_rings))
+    polar_parts, of_polar_parts = _cut_polar(rings[is_polar], owners[is_polar])
+    return np.append(parts, polar_parts), np.append(indices[of_parts], of_polar_parts)
+
+
+def _cut_polar(rings: Polygons, owners: Integers) -> tuple[Polygons, Integers]:
+    """The parts of polygons at a pole, and the index of each one's polygon: what its first ring holds and its others do not.
+
+    rings: of `_unrolled`, each with its polygon (`owners`). A hole that holds the pole may reach out of the first ring.
+    """
+    indices, of_rings = np.unique(owners, return_inverse=True)
+    areas, of_areas = _cut(shapely.polygons(rings))
+    areas = _united(areas, of_areas, len(rings))  # joins what the shift by a turn has rounded apart
+    is_hole = np.diff(of_rings, prepend=-1) == 0
     pieces, of_pieces = _polygons(areas[is_hole])
-    holes = np.full(len(polar), shapely.MultiPolygon(), np.object_)
-    shapely.multipolygons(pieces, indices=of_polar[is_hole][of_pieces], out=holes)
-    rest, of_rest = _polygons(shapely.difference(areas[~is_hole], holes))  # what the first ring holds, without the others
-    return np.append(parts, rest), np.append(plain[of_parts], polar[of_rest])
+    holes = np.full(len(indices), shapely.MultiPolygon(), np.object_)
+    shapely.multipolygons(pieces, indices=of_rings[is_hole][of_pieces], out=holes)
+    parts, of_parts = _polygons(shapely.difference(areas[~is_hole], holes))
+    return parts, indices[of_parts]
 
 
 def _unrolled(polygons: Polygons) -> tuple[Polygons, Integers, npt.NDArray[np.bool_]]:

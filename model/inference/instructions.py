@@ -88,8 +88,8 @@ def limit_instructions(cpu_isa: str) -> None:
     if DECISION.reason:
         return
     if limit := os.environ.get(VARIABLE):
-        ignored = "" if cpu_isa in ("auto", limit.upper()) else f", which overrides the setting {cpu_isa}"
-        DECISION.reason = f"{VARIABLE}={limit} in the environment{ignored}"
+        effect = "" if cpu_isa in ("auto", limit.upper()) else f", which overrides the setting {cpu_isa}"
+        DECISION.reason = f"{VARIABLE}={limit} in the environment{effect}"
     elif cpu_isa != "auto":
         os.environ[VARIABLE] = cpu_isa
         DECISION.reason = f"the setting {cpu_isa}"

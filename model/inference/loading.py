@@ -153,8 +153,8 @@ def unused_gpu() -> str | None:
     """A message for a machine with an NVIDIA GPU that torch cannot use; None if there is no GPU, or torch can use it."""
     if not _has_gpu() or _torch_sees_gpu():
         return None
-    missing = "CUDA of the installed PyTorch does not see it" if _is_installed("torch") else "PyTorch is not installed"
-    return f"there is a GPU, and {missing}; to serve on it: {install_command('torch')}"
+    reason = "CUDA of the installed PyTorch does not see it" if _is_installed("torch") else "PyTorch is not installed"
+    return f"there is a GPU, and {reason}; to serve on it: {install_command('torch')}"
 
 
 def _has_gpu() -> bool:

@@ -151,11 +151,11 @@ class RegionGraph:
             reach[region] = min([reach[region], *(position[n] for n in neighbours[region] if n != parent)])
             reach[parent] = min(reach[parent], reach[region])
             pixels[parent] += pixels[region]
-        filled = set[int]()
+        holes = set[int]()
         for region, parent in [*parents.items()][1:]:
             is_hole = parent != outside and reach[region] >= position[parent] and pixels[region] < most
-            if is_hole or parent in filled:  # what a hole holds has become as the region around the hole
-                filled.add(region)
+            if is_hole or parent in holes:  # what a hole holds has become as the region around the hole
+                holes.add(region)
                 self._ids[region] = self._ids[parent]
 
     def _merge(self, one: int, other: int) -> tuple[int, int]:

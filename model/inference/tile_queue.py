@@ -77,16 +77,21 @@ Batch = Sequence[Item]
 class TileTurns:
     """The waiting tiles of all queues, in the order of their turns. The scheduler's lock guards it.
 
-    A batch has tiles of one shape. It takes one tile of each queue in turn, as far as `max_batch` and the device's memory
-    allow. It begins at once if the device is idle; while another runs, as soon as half as many tiles wait. At most
-    `runtime.concurrency(tiles)` batches run at the same time; `tiles` counts those running and waiting. On a CPU, a request
-    whose tiles have run for `LONG_S` seconds runs one at a time while others come, so that they wait for one tile on all cores.
+    Requests:
 
-    A tile of the background is taken only when no tile of a request waits. Requests come while one of their tiles runs on the
-    device, and for `BUSY_S` seconds after one was announced or has run on any. In this time the background has one tile at a
-    time, on a device that is idle otherwise, and waits after each, so that it has `BACKGROUND_SHARE` of the time. For `QUIET_S`
-    seconds it has one call at a time, so that a rare request waits for one, and mostly while its image is decoded. If tiles of
-    requests wait without an end, it has one of its own every `STARVED_S` seconds.
+    - A batch has tiles of one shape: one of each queue in turn, as many as `max_batch` and the device's memory allow.
+    - It starts at once on an idle device. Beside others, it starts if fewer run than `runtime.concurrency` says for all tiles
+      that wait or run, and if at least half as many tiles wait as the largest of them has.
+    - On a CPU, tiles of long requests run one at a time, on all cores, if tiles of others were here in the last `BUSY_S`
+      seconds: those then wait for one tile.
+
+    The background, whose tiles run only when no tile of a request waits:
+
+    - While requests come, it has one tile at a time, on an idle device, and pauses after each, so that it has
+      `BACKGROUND_SHARE` of the time. Requests come while a tile of one runs on the device, and for `BUSY_S` seconds after one
+      was announced, or has run on any device.
+    - Until `QUIET_S` seconds after that, it has one batch at a time, so that a rare request waits for one.
+    - If tiles of requests wait without an end, it has one tile every `STARVED_S` seconds.
     """
 
     def __init__(self, max_batch: int) -> None:
@@ -190,21 +195,27 @@ class TileTurns:
         return now >= max(device.background_time, self._background_time) + STARVED_S
 
     def _may_start(self, queues: Collection[TileQueue], device: Device, batches: Sequence[Batch], now: float) -> bool:
-        """Whether the device gains from one more batch of these queues at the same time as those that run on it."""
+        """Whether one more batch of these queues may start on the device. batches: those that run on it."""
         is_background = queues is self._background
-        if is_background and batches and self._requests_come(batches, now, QUIET_S):
-            return False
-        if is_background and self._requests_come(batches, now):
-            return now >= device.background_time
+        if is_background and self._requests_come(batches, now, QUIET_S):
+            is_paused = now < device.background_time and self._requests_come(batches, now)
+            return not batches and not is_paused
         # a batch of the background delays requests, but is no reason to wait for more of their tiles
         same = [batch for batch in batches if batch[0].queue.is_background == is_background]
-        running = [item.queue for batch in same for item in batch]
         waiting = sum(len(queue.waiting) for queue in queues)
-        tiles = waiting + len(running)
-        long = sum(len(queue.waiting) for queue in queues if queue.is_long) + sum(queue.is_long for queue in running)
+        most = self._most_batches(queues, same, device, now)
+        # a much smaller batch gains more by waiting for further tiles than by overlapping
+        return len(batches) < most and 2 * waiting >= max(map(len, same), default=0)
+
+    def _most_batches(self, queues: Collection[TileQueue], batches: Sequence[Batch], device: Device, now: float) -> int:
+        """How many batches may run on the device while these tiles wait and run.
+
+        On a CPU, tiles of long requests do not count while tiles of others come, and so run one at a time.
+        """
+        counts = [(queue, len(queue.waiting)) for queue in queues] + [(item.queue, 1) for batch in batches for item in batch]
+        tiles = sum(count for _, count in counts)
+        long = sum(count for queue, count in counts if queue.is_long)
         if 0 < long < tiles:
             self._mixed_time = now
-        # while photos come beside a large image, its tiles take turns on all cores
-        count = tiles - long if device.runtime.max_batch == 1 and now - self._mixed_time < BUSY_S else tiles
-        # a much smaller batch gains more by waiting for further tiles than by overlapping
-        return len(batches) < device.runtime.concurrency(count) and 2 * waiting >= max(map(len, same), default=0)
+        is_mixed = device.runtime.max_batch == 1 and now - self._mixed_time < BUSY_S
+        return device.runtime.concurrency(tiles - long if is_mixed else tiles)

@@ -104,17 +104,15 @@ class Rows(NamedTuple):
         an approximation is faster: the log-odds of that class, one value per cell, are interpolated. It differs from the
         softmax by less than 1/255 nearly everywhere; interpolating probabilities instead would give ten times the error.
         """
-        winners = self.cells.argmax(2)
+        winners, classes = self.cells.argmax(2), self.cells.shape[2]
         mixed_cells = _mixed(winners)
         ids: Ids = self._spread(winners.astype(np.uint8))
+        # the approximation, of all pixels; those of mixed cells do not count
         sums_of_cells = self._sums(log_odds(self.cells, temperature), confidence)
-        pixels_of_cells = np.outer(
-            *(np.bincount(axis.before, minlength=count) for axis, count in zip(self[2:], mixed_cells.shape, strict=True))
-        )
-        sums_of_cells[mixed_cells] = pixels_of_cells[mixed_cells] = 0
-        classes = self.cells.shape[2]
-        counts = np.bincount(winners.reshape(-1), pixels_of_cells.reshape(-1), classes).astype(np.intp)
-        sums = np.bincount(winners.reshape(-1), sums_of_cells.reshape(-1), classes).astype(np.float64)
+        pixels_of_cells = self._pixels_of_cells()
+        counts = np.bincount(winners[~mixed_cells], pixels_of_cells[~mixed_cells], classes).astype(np.intp)
+        sums = np.bincount(winners[~mixed_cells], sums_of_cells[~mixed_cells], classes).astype(np.float64)
+        # the softmax, of the pixels of mixed cells
         for positions, logits in self.logits_at(np.flatnonzero(self._spread(mixed_cells))):
             winning = logits.argmax(1)
             probability = probability_of_ids(logits, winning, temperature)
@@ -178,6 +176,12 @@ class Rows(NamedTuple):
             after *= self.horizontal.fraction
             after += before
             yield rows, after
+
+    def _pixels_of_cells(self) -> Indices:
+        """For each cell (rows, columns), the number of the pixels whose `before` cell it is."""
+        rows, columns, _ = self.cells.shape
+        pixel_rows = np.bincount(self.vertical.before, minlength=rows)
+        return np.outer(pixel_rows, np.bincount(self.horizontal.before, minlength=columns))
 
     def _sums(self, log_odds: npt.NDArray[np.float32], confidence: Ids | None) -> npt.NDArray[np.float64]:
         """For each cell (rows, columns), the sum of the probabilities of the pixels whose `before` cell it is.

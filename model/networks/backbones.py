@@ -45,7 +45,7 @@ class MobileNetV2Backbone(Backbone):
     def __init__(self, output_stride: int, width: float) -> None:
         super().__init__()
         self.features = mobilenet_v2(weights=None, width_mult=width).features[:18]
-        self.channels = (_expansion(self, 7), _expansion(self, 14), _projection(self, 17))
+        self.channels = (_channels(self, 7)[0], _channels(self, 14)[0], _channels(self, 17)[-1])
         if output_stride == 16:
             _dilate(self.features[14], 1)
             for index in (15, 16, 17):
@@ -120,12 +120,6 @@ def _dilate(block: nn.Module, dilation: int) -> None:
                 layer.dilation = layer.padding = (dilation, dilation)
 
 
-def _expansion(net: MobileNetV2Backbone, index: int) -> int:
-    """The number of channels of a block's expanded map."""
-    convolution = next(layer for layer in net.features[index].modules() if isinstance(layer, nn.Conv2d))
-    return convolution.out_channels
-
-
-def _projection(net: MobileNetV2Backbone, index: int) -> int:
-    """The number of channels of a block's output."""
-    return [layer for layer in net.features[index].modules() if isinstance(layer, nn.Conv2d)][-1].out_channels
+def _channels(net: MobileNetV2Backbone, index: int) -> list[int]:
+    """The numbers of channels that the convolutions of a block give: first of its expanded map, last of its output."""
+    return [layer.out_channels for layer in net.features[index].modules() if isinstance(layer, nn.Conv2d)]

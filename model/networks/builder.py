@@ -93,9 +93,9 @@ def _load_common(module: nn.Module, state: Mapping[str, Tensor], common_name: Ca
     """
     by_name = {common_name(name): tensor for name, tensor in state.items()}
     tensors = module.state_dict()
-    missing = [name for name in tensors if common_name(name) not in by_name and not name.endswith("num_batches_tracked")]
-    if missing:
-        raise ValueError(f"the file lacks {len(missing)} tensors of a {owner}, {missing[0]} first")
+    gaps = [name for name in tensors if common_name(name) not in by_name and not name.endswith("num_batches_tracked")]
+    if gaps:
+        raise ValueError(f"the file lacks {len(gaps)} tensors of a {owner}, {gaps[0]} first")
     values = {name: by_name.get(common_name(name), tensor) for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
         if values[name].shape != tensor.shape:
@@ -106,8 +106,8 @@ def _load_common(module: nn.Module, state: Mapping[str, Tensor], common_name: Ca
 def _fully_convolutional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """VGG16's two fully connected layers as convolutions (Long et al. 2015, section 3.1)."""
     names = [f"classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias")]
-    if missing := [name for name in names if name not in state]:
-        raise ValueError(f"the file lacks {missing[0]}, which becomes part of the head; give a file of the whole classifier")
+    if gaps := [name for name in names if name not in state]:
+        raise ValueError(f"the file lacks {gaps[0]}, which becomes part of the head; give a file of the whole classifier")
     return {
         "fc6.weight": state["classifier.0.weight"].view(4096, 512, 7, 7),
         "fc6.bias": state["classifier.0.bias"],

@@ -21,7 +21,7 @@ from tests.support.app.exchanges import assert_problem, post
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
 from tests.support.imaging.scenes import north_up, scene_file
-from training.publishing.onnx_files import refresh_facts
+from training.publishing.onnx_files import refresh_documents
 
 SCENE = make_photo(90, 130)
 
@@ -33,7 +33,7 @@ def weights(varied_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     preprocessing = replace(varied.manifest.preprocessing, gsd=0.5)
     save_weights(path, varied.tensors, replace(varied.manifest, preprocessing=preprocessing))
     copy(varied_file.with_suffix(".onnx"), path.with_suffix(".onnx"))
-    refresh_facts(path, varied.sha256)
+    refresh_documents(path, varied.sha256)
     return path
 
 

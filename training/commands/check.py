@@ -111,7 +111,7 @@ def check_data(args: argparse.Namespace, labels: LabelSet, network: Sequence[str
     for name in (args.train_split, args.val_split):
         with collecting(errors):
             splits.append(get_split(args.data, name, labels, mapping, args.masks, args.masks_orientation))
-    surveys, unreadable = survey_readable(splits)
+    surveys, unreadable = survey_readable(splits, details=True)
     errors = list({str(error): error for error in (*errors, *unreadable)}.values())
     notes: list[str] = []
     if len(surveys) == 2:

@@ -21,7 +21,7 @@ from model.whole_file import write_file
 from training.data.masks import open_mask
 from training.data.problems import DataError
 from training.data.split import Split
-from training.survey.inspection import Row, class_rows, columns, facts, grouped, meaning
+from training.survey.inspection import Row, class_table, columns, grouped, meaning, summary
 from training.survey.records import Survey
 
 Picture = tuple[Pixels, str]
@@ -70,15 +70,15 @@ class DataReport:
     unreadable: Sequence[Split] = ()
 
     @property
-    def facts(self) -> list[str]:
+    def summary(self) -> list[str]:
         """What the splits hold, in lines of text."""
-        return [line for survey in self.surveys for line in (*facts(survey), f"  {meaning(survey)}")]
+        return [line for survey in self.surveys for line in (*summary(survey), f"  {meaning(survey)}")]
 
     def lines(self) -> list[str]:
         """The report in text, but for the plan."""
-        lines = self.facts
+        lines = self.summary
         if self.surveys:
-            lines += ["", *columns(class_rows(self.surveys)), ""]
+            lines += ["", *columns(class_table(self.surveys)), ""]
         lines += [f"{len(self.errors)} errors", *(f"  {line}" for line in grouped(self.errors))]
         return [*lines, f"{len(self.notes)} remarks", *(f"  {note}" for note in self.notes)]
 
@@ -96,9 +96,9 @@ def write_report(path: Path, report: DataReport, frames: int, crops: Iterable[Pi
         _list(f"{len(report.errors)} errors", list(map(str, report.errors)), "wrong"),
         _list(f"{len(report.notes)} remarks", report.notes, "notes"),
         "<h2>Classes</h2>",
-        _table(class_rows(surveys), labels),
+        _table(class_table(surveys), labels),
         "<h2>Files</h2>",
-        f"<pre>{escape(chr(10).join(report.facts))}</pre>",
+        f"<pre>{escape(chr(10).join(report.summary))}</pre>",
     ]
     if report.plan:
         parts += ["<h2>Plan</h2>", f"<pre>{escape(chr(10).join(report.plan))}</pre>"]

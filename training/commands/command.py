@@ -29,7 +29,8 @@ def run_command(name: str, work: Callable[[], None], stop_message: Callable[[], 
     It expects errors of files and arguments (`ValueError`, `OSError`), of missing packages, and of memory. Any other error is a
     bug in this program and is raised. stop_message: gives the message after Ctrl-C.
     """
-    _escape_unprintable()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # files and classes may have any name, also in letters that stdout lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         work()
         sys.stdout.flush()
@@ -64,12 +65,6 @@ def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(word in f"{type(error).__name__} {error}" for word in NO_MEMORY)
-
-
-def _escape_unprintable() -> None:
-    """Makes stdout print letters that its encoding lacks as escapes, since files and classes may have any name."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def add_option(group: ArgumentGroup, flag: str, default: Any, text: str, **options: Any) -> None:

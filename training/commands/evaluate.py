@@ -55,7 +55,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     names = [name for segmenter in segmenters for name in segmenter.manifest.labels.names]
     mapping = parse_class_mapping(args.class_map, labels, names) if args.class_map else None
     split = get_split(args.data, args.split, labels, mapping, args.masks, args.masks_orientation)
-    (survey,) = survey_all([split], pixels=False)
+    (survey,) = survey_all([split])
     raise_all(class_errors(survey))
     print_lines([meaning(survey), *notes(survey)], sys.stderr)
     if args.record:
@@ -72,12 +72,12 @@ def _score(args: argparse.Namespace, segmenters: Sequence[Segmenter], split: Spl
     if args.shifts != 1:
         ours = replace(ours, where=f"{ours.where}; shift-and-stitch {args.shifts}x{args.shifts}")
     print(ours.text())
-    facts = ours.facts()
+    entry = ours.to_dict()
     for other in segmenters[1:]:
         other_options = replace(options, quality=args.against_quality or args.quality)
-        facts["against"] = _compare(ours, score_split(other, split, other_options))
+        entry["against"] = _compare(ours, score_split(other, split, other_options))
     if args.json:
-        write_json(args.json, facts, ours.classes.names, ours.counts, split)
+        write_json(args.json, entry, ours.classes.names, ours.counts, split)
     if args.pictures:
         for rank, index in enumerate(worst(ours.counts, split, args.worst or WORST), 1):
             class_map = segmenters[0](split.file(index), options).class_map
@@ -101,7 +101,7 @@ def _advised(args: argparse.Namespace, preprocessing: Preprocessing) -> Preproce
 
 
 def _compare(ours: SplitScore, theirs: SplitScore) -> dict[str, Any]:
-    """Prints the differences from the other weights' scores; gives the other weights' facts with the differences."""
+    """Prints the differences from the other weights' scores; gives the other weights' entry with the differences."""
     names = max(ours.classes.names, theirs.classes.names, key=len)  # one network alone may have `OTHER`
     our_counts, their_counts = (
         np.pad(each.counts, ((0, 0), *[(0, len(names) - len(each.classes.names))] * 2)) for each in (ours, theirs)
@@ -111,7 +111,7 @@ def _compare(ours: SplitScore, theirs: SplitScore) -> dict[str, Any]:
     other = theirs.segmenter.runtime.identity
     print("\n".join(filter(None, [theirs.classes.line, f"against {other.name} {other.sha256[:16]}, {theirs.where}"])))
     ends = {"iou": [each.rounded() for each in change.classes], "mean_iou": change.mean.rounded()}
-    return theirs.facts() | {"difference_95": ends}
+    return theirs.to_dict() | {"difference_95": ends}
 
 
 def _calibrate(segmenter: Segmenter, split: Split, options: Options) -> None:

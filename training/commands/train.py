@@ -24,7 +24,7 @@ from training.commands.command import print_lines, run_command
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_repeat import repeat
 from training.commands.train_setup import TrainingData, make_run, score_mapping, start_network, survey_splits
-from training.commands.train_weights import TrainingWeights, export_weights, save_better, scores
+from training.commands.train_weights import TrainingWeights, export_weights, last_scores, save_result
 from training.data.demo import demo_photo, write_demo_data
 from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress, saved_recipe
@@ -122,7 +122,7 @@ def _train_once(
         print(bar.line())
     folder = args.data.resolve().name
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
-    facts = {  # about the training, for the card
+    training = {  # for the card
         "data": args.data_name or f"folder {folder} (not named)",
         "splits": {each.name: {"frames": len(each.frames), "sha256": each.digest} for each in (split, validation)},
         "start": Path(args.start).name,
@@ -134,8 +134,8 @@ def _train_once(
         "commit": commit(),
         "command": f"{launcher} {shlex.join(arguments)}",
         "notes": args.note,
-    } | ({"start_score": bar.facts()} if bar else {})
-    weights = TrainingWeights(args.out, args.name, replace(manifest, training=facts), scorer, args.data_name or folder, bar)
+    } | ({"start_score": bar.to_dict()} if bar else {})
+    weights = TrainingWeights(args.out, args.name, replace(manifest, training=training), scorer, args.data_name or folder, bar)
     if world.first:
         weights.remove_earlier()
     net, progress = trainer.train(scorer, weights.save)
@@ -164,13 +164,13 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
     if not len(scorer.counts):  # no epoch was left to train
         scorer(net)
     path = weights.path()
-    lines = save_better(
+    lines = save_result(
         net, manifest, weights, partial(start_network, run.recipe, args.start, len(manifest.labels), manifest.fcn.bands)
     )
     copy_file(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)
-    (facts,) = scores(scorer, weights.data_name).values()
-    trust = [interval_line(facts)] if args.folds else trust_lines(facts)
+    (entry,) = last_scores(scorer, weights.data_name).values()
+    trust = [interval_line(entry)] if args.folds else trust_lines(entry)
     score_lines = table(scorer.matrix, scorer.names).split("\n")
     print_lines([*score_lines, *trust, *lines, f"wrote {path} and {path.with_suffix('.md')}"])
     export_weights(path)

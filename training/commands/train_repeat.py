@@ -23,7 +23,7 @@ from training.learning.distributed import World
 from training.publishing.card_sections import literal, table_row
 from training.scoring.evaluate import table
 from training.scoring.frame_report import frame_scores
-from training.scoring.intervals import interval_line, score_facts
+from training.scoring.intervals import interval_line, score_entry
 from training.scoring.metrics import ConfusionMatrix, Counts
 from training.survey.folds import belonging, divide, part
 from training.survey.inspection import pair_errors
@@ -107,7 +107,7 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
     """
     counts = out_of_fold([training.scorer.counts for training in trainings], fold_of)
     names = scored_names(pool.split)
-    facts = score_facts(counts, names)
+    entry = score_entry(counts, names)
     rows = [
         {
             "weights": str(training.path().relative_to(folder)),
@@ -118,14 +118,14 @@ def write_fold_files(trainings: Sequence[TrainingWeights], pool: Survey, fold_of
     ]
     name = trainings[0].name
     report = folder / f"{name}-folds.md"
-    text = fold_report(name, counts, facts, rows, names)
+    text = fold_report(name, counts, entry, rows, names)
     write_file(report, text, follow=False)
     keys = {
         str(frame.image): {"image_sha256": record.image_sha256, "fold": int(fold) + 1}
         for frame, record, fold in zip(pool.split.frames, pool.records, fold_of, strict=True)
     }
     frames = [row | keys[row["image"]] for row in frame_scores(counts, pool.split)]
-    document = facts | {"folds": rows, "frames_by_class": facts["frames"], "frames": frames}
+    document = entry | {"folds": rows, "frames_by_class": entry["frames"], "frames": frames}
     write_file(report.with_suffix(".json"), json.dumps(document, indent=1) + "\n", follow=False)
     return text, [report, report.with_suffix(".json")]
 
@@ -139,7 +139,7 @@ def out_of_fold(counts: Sequence[Counts], fold_of: Folds) -> Counts:
     return result
 
 
-def fold_report(name: str, counts: Counts, facts: dict[str, Any], folds: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+def fold_report(name: str, counts: Counts, entry: dict[str, Any], folds: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     """The scores as Markdown: of all frames with their interval, and of each fold."""
     heading = f"{len(counts)} frames, each scored by the one of {len(folds)} networks that was trained without it"
     rows = [table_row("fold", "frames", "mean IoU", "file"), "|---|---|---|---|"]
@@ -152,7 +152,7 @@ def fold_report(name: str, counts: Counts, facts: dict[str, Any], folds: Sequenc
             "",
             "```text",
             table(ConfusionMatrix(counts.sum(0)), names),
-            interval_line(facts),
+            interval_line(entry),
             "```",
             "",
             *rows,

@@ -20,8 +20,9 @@ from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress
 from training.learning.validation import Scorer, StartScore, comparison_line
 from training.publishing.export_files import export_float32, missing_packages, remove_stale
+from training.scoring.changes import Change
 from training.scoring.evaluate import conditions
-from training.scoring.intervals import score_facts
+from training.scoring.intervals import score_entry
 
 Kind = Literal["", "-last", "-best", "-trained"]
 """`-trained`: the trained network, where the start's weights are kept as the file that the training ends with."""
@@ -56,13 +57,13 @@ class TrainingWeights:
 
     def manifest_at(self, progress: Progress) -> Manifest:
         """The manifest with this progress, without scores."""
-        return replace(self.manifest, training={**self.manifest.training, **progress.facts()})
+        return replace(self.manifest, training={**self.manifest.training, **progress.to_dict()})
 
     def save(self, net: FCN, progress: Progress, is_best: bool | None) -> None:
         """Writes the network after an epoch. is_best: whether its score is the best so far; None for an epoch without one."""
         manifest, tensors = self.manifest_at(progress), half_tensors(net)
         if is_best is not None:
-            manifest = replace(manifest, scores=scores(self.scorer, self.data_name))
+            manifest = replace(manifest, scores=last_scores(self.scorer, self.data_name))
         for kind in KEPT if is_best else KEPT[:1]:
             save_weights(self.path(kind), tensors, manifest)
 
@@ -73,49 +74,65 @@ class TrainingWeights:
                 self.path(kind).unlink(missing_ok=True)
 
 
-def scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
+def last_scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
     """The last scores of a scorer, as a manifest holds them."""
     name = scored_in(f"{data_name}, {scorer.validation.name}", scorer.segmenter.runtime.identity.precision)
-    facts = score_facts(scorer.counts, scorer.names)
-    return {name: facts | {"conditions": conditions(scorer.segmenter, Options())}}
+    entry = score_entry(scorer.counts, scorer.names)
+    return {name: entry | {"conditions": conditions(scorer.segmenter, Options())}}
 
 
-def save_better(
-    net: FCN, manifest: Manifest, weights: TrainingWeights, start_network: Callable[[], tuple[FCN, list[str]]]
-) -> list[str]:
-    """Saves the network that `weights.scorer` has scored last, or the start's if it scores more; gives lines of text.
+StartNetwork = Callable[[], tuple[FCN, list[str]]]
+"""Gives the network before training, and the names of its new tensors."""
 
-    The start's weights are kept only if the start knows all classes by name, if the trained network is below it on val, and if
-    its rows of these classes score more than the trained network. The trained one is then saved as `-trained`; the
-    scorer then holds the start's scores. start_network: gives the network before training.
+
+def save_result(net: FCN, manifest: Manifest, weights: TrainingWeights, start_network: StartNetwork) -> list[str]:
+    """Saves the network that `weights.scorer` has scored last, or a better start, and beside it the trained one as `-trained`.
+
+    Gives lines of text. The scorer then holds the scores of the final file.
     """
-    scorer, bar = weights.scorer, weights.bar
-    weights.path("-trained").unlink(missing_ok=True)
-    lines: list[str] = []
-    is_below = False
-    if bar:
-        change = bar.against(scorer.counts)
-        against = {**change.facts(bar.names), "frames": len(scorer.counts)}
+    bar, scorer, frames = weights.bar, weights.scorer, len(weights.scorer.counts)
+    change = bar.against(scorer.counts) if bar else None
+    if bar and change:
+        against = change.to_dict(bar.names) | {"frames": frames}
         manifest = replace(manifest, training={**manifest.training, "against_start": against})
-        lines.append(comparison_line("the trained network", change, len(scorer.counts), bar.names))
-        is_below = change.mean.value < 0
-    trained_manifest = replace(manifest, scores=scores(scorer, weights.data_name))
-    if bar and is_below and bar.is_complete:
-        score, counts = scorer.matrix.mean_iou, scorer.counts
-        start, _ = start_network()
-        scorer(start)
-        if (start_score := scorer.matrix.mean_iou) > score:
-            save_weights(weights.path("-trained"), half_tensors(net), trained_manifest)
-            save_weights(weights.path(), half_tensors(start), _of_the_start(weights, bar.start, score))
-            text = f"{weights.path()} holds the weights of the start, {start_score:.4f} on val with the classes of the data, "
-            text += f"{bar.interval.value:.4f} with its own; the trained network, {score:.4f}, is {weights.path('-trained')}"
-            return [*lines, f"{text}; {ADVICE}"]
-        scorer.counts = counts
-        lines.append(f"{bar.start} scores more by the classes that the data lacks, which count as background; {ADVICE}")
-    elif is_below:
-        lines.append(f"this is over the classes that the start knows; {ADVICE}")
-    save_weights(weights.path(), half_tensors(net), trained_manifest)
-    return lines
+    manifest, trained_score = replace(manifest, scores=last_scores(scorer, weights.data_name)), scorer.matrix.mean_iou
+    start = better_start(weights, change, start_network)
+    weights.path("-trained").unlink(missing_ok=True)
+    save_weights(weights.path("-trained" if start else ""), half_tensors(net), manifest)
+    if bar and start:
+        save_weights(weights.path(), half_tensors(start), _of_the_start(weights, bar.start, trained_score))
+    if not bar or not change:
+        return []
+    line = comparison_line("the trained network", change, frames, bar.names)
+    return [line, *_below_lines(weights, bar, trained_score if start else None)] if change.mean.value < 0 else [line]
+
+
+def better_start(weights: TrainingWeights, change: Change | None, start_network: StartNetwork) -> FCN | None:
+    """The start with the rows of the data's classes, if it scores more than the trained network; the scorer then has scored it.
+
+    None also if the start does not know all classes by name, and if the trained network is not below it by `change`.
+    """
+    scorer = weights.scorer
+    if not weights.bar or not weights.bar.is_complete or not change or change.mean.value >= 0:
+        return None
+    score, counts = scorer.matrix.mean_iou, scorer.counts
+    start, _ = start_network()
+    scorer(start)
+    if scorer.matrix.mean_iou > score:
+        return start
+    scorer.counts = counts
+    return None
+
+
+def _below_lines(weights: TrainingWeights, bar: StartScore, trained_score: float | None) -> list[str]:
+    """What follows for a network below its start. trained_score: of one that the start replaces."""
+    if trained_score is not None:
+        text = f"{weights.path()} holds the weights of the start, {weights.scorer.matrix.mean_iou:.4f} on val with the classes "
+        text += f"of the data, {bar.interval.value:.4f} with its own; the trained network, {trained_score:.4f}, is "
+        return [f"{text}{weights.path('-trained')}; {ADVICE}"]
+    if bar.is_complete:
+        return [f"{bar.start} scores more by the classes that the data lacks, which count as background; {ADVICE}"]
+    return [f"this is over the classes that the start knows; {ADVICE}"]
 
 
 def _of_the_start(weights: TrainingWeights, start: str, trained_score: float) -> Manifest:
@@ -123,7 +140,7 @@ def _of_the_start(weights: TrainingWeights, start: str, trained_score: float) ->
     manifest = weights.manifest_at(Progress())
     note = f"The weights are those of {start}, untrained: after training, the mean IoU on val was {trained_score:.4f}, less."
     training = {**manifest.training, "notes": [*manifest.training["notes"], note]}
-    return replace(manifest, training=training, scores=scores(weights.scorer, weights.data_name))
+    return replace(manifest, training=training, scores=last_scores(weights.scorer, weights.data_name))
 
 
 def export_weights(path: Path) -> None:

@@ -26,8 +26,9 @@ from training.converting.graph import LONGEST_NAME, ConversionError, RunError, i
 from training.converting.inputs import NetworkInput, find_input
 from training.converting.outputs import NetworkOutput
 from training.converting.pixels import QUESTION, Normalisation, read_class_names, read_normalisation, refuse_other_tasks
-from training.converting.proof import LEAST_AGREEMENT, Original, Proof, photographs, prove
+from training.converting.proof import LEAST_AGREEMENT, Proof, prove
 from training.converting.request import ConversionRequest
+from training.converting.samples import Original, photographs
 from training.converting.whole_pictures import compare_whole
 from training.converting.wrapping import UNIT, wrap
 from training.data.label_files import class_name

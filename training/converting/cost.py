@@ -19,8 +19,7 @@ from model.inference.runtimes.openvino_runtime import OpenVINORuntime
 from model.inference.tiling import Size
 from training.converting.graph import ConversionError
 from training.converting.outputs import NetworkOutput
-from training.converting.proof import Original
-from training.converting.samples import MULTIPLES, SEED, Sample, noise
+from training.converting.samples import MULTIPLES, SEED, Original, Sample, noise
 
 CHILD = "from training.converting.cost import child; child()"
 SMALL_MULTIPLES = (1, 2, 4, 7, 8, 12, 14, 16, 20, 24, 28)

@@ -14,10 +14,9 @@ from model.inference.tiling import WHOLE
 from training.converting.graph import ORDERING, TRANSFORM, ConversionError, before_resize, ends_in_resize, origin, trace
 from training.converting.outputs import NetworkOutput, channels_first, probe
 from training.converting.pixels import model_type
-from training.converting.proof import Original
 from training.converting.queries import find_queries
 from training.converting.request import ConversionRequest
-from training.converting.samples import Array, Sample, sample
+from training.converting.samples import Array, Original, Sample, sample
 from training.converting.wrapping import UNIT, Nodes
 
 KEEPING = ("Cast", "Identity", "Squeeze", "Unsqueeze", "Transpose", "Reshape")

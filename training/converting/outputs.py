@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy as np
 from model.architecture import Grid
 from model.imported_network import OutputKind
 from training.converting.graph import ConversionError
-from training.converting.samples import SEED, Array, OutputLayout, Run, Sample, is_auxiliary, misfit, noise, shapes
-from training.converting.scores import Interval, Scores, find_scores
+from training.converting.samples import SEED, Array, Original, OutputLayout, Sample, is_auxiliary, misfit, noise, shapes
+from training.converting.value_bounds import Interval, ValueBounds, find_bounds
 
 SUM_TOLERANCE = 1e-3  # of probabilities, whose sum is 1
 OVERSHOOT = 0.25  # of shares beyond their bounds, as bicubic resizes make them
@@ -60,7 +59,7 @@ class NetworkOutput:
         return values if self.scale == (0, 1) else (values.astype(np.float32) - self.scale[0]) / (self.scale[1] - self.scale[0])
 
 
-def probe(run: Run, first: Sample, *, name: str | None, kind: OutputKind | None, grid: Grid) -> NetworkOutput:
+def probe(original: Original, first: Sample, *, name: str | None, kind: OutputKind | None, grid: Grid) -> NetworkOutput:
     """The output to serve, by running the network on pictures of noise.
 
     first: what it gives for the first one. name, kind: what the user says; None to find it out. grid: of cells of several
@@ -68,7 +67,7 @@ def probe(run: Run, first: Sample, *, name: str | None, kind: OutputKind | None,
 
     Raises `ConversionError`, which says what is open and how to answer.
     """
-    runs = [first.values, *(run(noise(first.size, SEED + index)) for index in (1, 2))]
+    runs = [first.values, *(original(noise(first.size, SEED + index)) for index in (1, 2))]
     output = _choose(first, name)
     layout, stride = first.maps[output]
     arrays = [values[output] for values in runs]
@@ -78,12 +77,12 @@ def probe(run: Run, first: Sample, *, name: str | None, kind: OutputKind | None,
     result = NetworkOutput(output, kind or "masks", layout, channels, stride, grid, first.multiple)
     if kind == "masks":
         return result
-    scores, is_floating = find_scores(run, first, output), np.issubdtype(arrays[0].dtype, np.floating)
-    values = [channels_first(array, layout).astype(np.float32) for array in arrays]
-    if kind and (problem := _problem(kind, values, scores)):
+    bounds, is_floating = find_bounds(original, first, output), np.issubdtype(arrays[0].dtype, np.floating)
+    values = np.stack([channels_first(array, layout).astype(np.float32) for array in arrays])
+    if kind and (problem := _problem(kind, values, bounds)):
         raise ConversionError(f"the output {output} holds {problem}: give another --kind, or leave it out")
-    kind = kind or (_kind_of_one if channels == 1 else _kind_of_several)(output, values, scores, is_floating)
-    return replace(result, kind=kind, scale=_scale(kind, values, scores))
+    kind = kind or (_kind_of_one if channels == 1 else _kind_of_several)(output, values, bounds, is_floating)
+    return replace(result, kind=kind, scale=_scale(kind, values, bounds))
 
 
 def _choose(first: Sample, name: str | None) -> str:
@@ -105,96 +104,92 @@ def _choose(first: Sample, name: str | None) -> str:
     return likely[0]
 
 
-def _kind_of_one(output: str, arrays: Sequence[Array], scores: Scores, is_floating: bool) -> OutputKind:
-    """What one channel (1, rows, columns) holds, by what made it. Raises `ConversionError` where it may be several things."""
-    are_shares = scores.are_bounded and not scores.are_ids
-    is_rounded = (scores.is_rounded or not is_floating) and not scores.are_logits
-    steps = (0, scores.high) if are_shares else _scale("class_ids", arrays, scores)
-    if (scores.are_ids or is_rounded) and _is_whole(arrays, steps):
+def _kind_of_one(output: str, values: Array, bounds: ValueBounds, is_floating: bool) -> OutputKind:
+    """What one channel (pictures, 1, rows, columns) holds, by what made it. Raises `ConversionError` where that is open."""
+    are_shares = bounds.are_bounded and not bounds.are_ids
+    is_rounded = (bounds.is_rounded or not is_floating) and not bounds.are_logits
+    steps = (0, bounds.high) if are_shares else _scale("class_ids", values, bounds)
+    if (bounds.are_ids or is_rounded) and _is_whole(values, steps):
         return "class_ids"
     if are_shares:
         return "binary_probabilities"
-    if is_floating and scores.are_logits and _least(arrays) < 0:
+    if is_floating and bounds.are_logits and values.min() < 0:
         return "binary_logits"
-    most, middle = _most(arrays), sum(_scale("binary_probabilities", arrays, scores)) / 2
+    most, middle = float(values.max()), sum(_scale("binary_probabilities", values, bounds)) / 2
     answers = [f"binary_probabilities (above {middle:.3g})", *["binary_logits (above 0)"] * (most > 0), "class_ids"]
-    answers = [each for each in answers if not (scores.are_ids or _problem(each.split()[0], arrays, scores))]
+    answers = [each for each in answers if not (bounds.are_ids or _problem(each.split()[0], values, bounds))]
     raise ConversionError(
-        f"the output {output} holds one channel of values from {_least(arrays):.3g} to {most:.3g}, made by {scores.operators}: "
+        f"the output {output} holds one channel of values {_ends(values)}, made by {bounds.operators}: "
         + (f"say what they are: --kind {' or '.join(answers)}" if answers else "export the scores that they are made of")
     )
 
 
-def _kind_of_several(output: str, arrays: Sequence[Array], scores: Scores, is_floating: bool) -> OutputKind:
-    """What channels (channels, rows, columns) hold, by what made them. Raises `ConversionError` for independent sigmoids."""
+def _kind_of_several(output: str, values: Array, bounds: ValueBounds, is_floating: bool) -> OutputKind:
+    """What (pictures, channels, rows, columns) hold, by what made them. Raises `ConversionError` for independent sigmoids."""
     if not is_floating:
-        raise ConversionError(f"the output {output} holds whole numbers in {len(arrays[0])} channels: export floating point")
-    if scores.are_logits:
+        raise ConversionError(f"the output {output} holds whole numbers in {values.shape[1]} channels: export floating point")
+    if bounds.are_logits:
         return "logits"
-    if _are_shares(arrays, _scale("probabilities", arrays, scores)):
+    if _are_shares(values, _scale("probabilities", values, bounds)):
         return "probabilities"
-    if not scores.are_bounded and not _is_within(arrays, (0, 1), SUM_TOLERANCE):
+    if not bounds.are_bounded and not _is_within(values, (0, 1), SUM_TOLERANCE):
         return "logits"
     raise ConversionError(
-        f"the output {output} holds values from {_least(arrays):.3g} to {_most(arrays):.3g}, made by {scores.operators}, "
-        f"whose sum over the {len(arrays[0])} classes is no constant: independent sigmoids, where a pixel may have several "
+        f"the output {output} holds values {_ends(values)}, made by {bounds.operators}, "
+        f"whose sum over the {values.shape[1]} classes is no constant: independent sigmoids, where a pixel may have several "
         "classes, are not served; if they are scores of one class for each pixel: --kind logits"
     )
 
 
-def _problem(kind: str, arrays: Sequence[Array], scores: Scores) -> str:
+def _problem(kind: str, values: Array, bounds: ValueBounds) -> str:
     """Why the values cannot be of this kind; empty if they can."""
-    channels = len(arrays[0])
+    channels = values.shape[1]
     if channels != 1 and kind in ("binary_logits", "binary_probabilities", "class_ids"):
         return f"{channels} channels, and {kind} has one"
     if channels == 1 and kind in ("logits", "probabilities"):
         return f"one channel, and {kind} has one for each class"
-    if "probabilities" in kind and not _is_within(arrays, _scale(kind, arrays, scores), OVERSHOOT):
-        return f"values from {_least(arrays):.3g} to {_most(arrays):.3g}, and {kind} are from 0 to 1, or to 100 or 255"
-    if kind == "class_ids" and not _is_whole(arrays, _scale(kind, arrays, scores)):
+    if "probabilities" in kind and not _is_within(values, _scale(kind, values, bounds), OVERSHOOT):
+        return f"values {_ends(values)}, and {kind} are from 0 to 1, or to 100 or 255"
+    if kind == "class_ids" and not _is_whole(values, _scale(kind, values, bounds)):
         return "values that are no whole numbers, and class ids are"
     return ""
 
 
-def _scale(kind: str, arrays: Sequence[Array], scores: Scores) -> Interval:
+def _scale(kind: str, values: Array, bounds: ValueBounds) -> Interval:
     """The values of the shares, or of the ids, 0 and 1: as the graph says them; else by the values on pictures of noise."""
     if kind == "class_ids":
-        steps = (0, scores.high)
-        return steps if scores.are_bounded and scores.low == 0 and _is_whole(arrays, steps) else (0, 1)
+        steps = (0, bounds.high)
+        return steps if bounds.are_bounded and bounds.low == 0 and _is_whole(values, steps) else (0, 1)
     if "probabilities" not in kind:
         return 0, 1
-    if scores.are_bounded:
-        return scores.low, scores.high
+    if bounds.are_bounded:
+        return bounds.low, bounds.high
     if kind == "probabilities":
-        total = float(np.mean([array.sum(0).mean() for array in arrays]))
-        return (0, total) if total > 0 and _are_shares(arrays, (0, total)) else (0, 1)
-    most = _most(arrays)
+        total = float(np.mean([each.sum(0).mean() for each in values]))
+        return (0, total) if total > 0 and _are_shares(values, (0, total)) else (0, 1)
+    most = float(values.max())
     return 0, next((each for each in MOSTS if each / 3 < max(most, 1) <= each * (1 + OVERSHOOT)), max(most, 1))
 
 
-def _are_shares(arrays: Sequence[Array], scale: Interval) -> bool:
+def _are_shares(values: Array, scale: Interval) -> bool:
     """Whether the channels' shares have the sum 1 at each pixel."""
     low, high = scale
-    errors = [((array - low) / (high - low)).sum(0) - 1 for array in arrays]
-    return _is_within(arrays, scale, OVERSHOOT) and all(np.abs(error).max() <= SUM_TOLERANCE for error in errors)
+    errors = ((values - low) / (high - low)).sum(1) - 1
+    return _is_within(values, scale, OVERSHOOT) and bool(np.abs(errors).max() <= SUM_TOLERANCE)
 
 
-def _is_whole(arrays: Sequence[Array], scale: Interval) -> bool:
-    return all((array / scale[1] == np.round(array / scale[1])).all() for array in arrays)
+def _is_whole(values: Array, scale: Interval) -> bool:
+    return bool((values / scale[1] == np.round(values / scale[1])).all())
 
 
-def _is_within(arrays: Sequence[Array], scale: Interval, tolerance: float) -> bool:
+def _is_within(values: Array, scale: Interval, tolerance: float) -> bool:
     """Whether all values lie on a scale, or beyond it by at most this share of it."""
-    low, high = scale
-    return _least(arrays) >= low - tolerance * (high - low) and _most(arrays) <= high + tolerance * (high - low)
+    (low, high), least, most = scale, float(values.min()), float(values.max())
+    return least >= low - tolerance * (high - low) and most <= high + tolerance * (high - low)
 
 
-def _least(arrays: Sequence[Array]) -> float:
-    return min(float(array.min()) for array in arrays)
-
-
-def _most(arrays: Sequence[Array]) -> float:
-    return max(float(array.max()) for array in arrays)
+def _ends(values: Array) -> str:
+    return f"from {values.min():.3g} to {values.max():.3g}"
 
 
 def channels_first(values: Array, layout: OutputLayout) -> Array:

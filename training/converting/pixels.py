@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx
 import yaml
 
+from imaging.arrays import Pixels
 from model.printable import printable
 from training.converting.graph import ConversionError
 from training.data.files import read_text
@@ -81,7 +82,7 @@ class Normalisation:
     def rgb_std(self) -> Triple:
         return self.std[::-1] if self.bgr else self.std
 
-    def apply(self, tile: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def apply(self, tile: Pixels) -> npt.NDArray[np.float32]:
         """The network's values (height, width, 3) of a tile's RGB pixels (height, width, 3)."""
         pixels = tile[..., ::-1] if self.bgr else tile
         values = (pixels.astype(np.float64) * self.scale - self.mean) / self.std

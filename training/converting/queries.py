@@ -7,7 +7,7 @@ sigmoid of its mask, summed over the queries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,8 @@ MASK_MODELS = ("maskformer", "mask2former", "oneformer", "eomt")  # in `transfor
 ENLARGING_SUMS = ("maskformer", "oneformer", "pixel_level_module")  # types, and a part of their tensors' names
 PART_OF_MASKS = "mask_predictor"  # of the names of Mask2Former's tensors, which have `pixel_level_module` as well
 EXPECTED = f"semantic segmentation is a map (1, classes, rows, columns), or {SHAPES}"
+Pair = tuple[str, str]
+"""The names of the outputs with the scores and with the masks of the same queries."""
 LEAST_SUM = 1e-30  # so that logarithms are finite; where no mask is, sums are small, and still say the class
 
 
@@ -97,54 +99,60 @@ def find_queries(
     Raises `ConversionError` where several outputs may be meant, for another number of classes, and for a network that finds
     objects.
     """
-    names = () if output is None or output in first.values else tuple(output.split(","))
-    is_map = kind is not None or output in first.values
-    candidates = [] if is_map else [pair for pair in _pairs(first) if pair == names or not (names or is_auxiliary(*pair))]
-    columns = {pair: first.values[pair[0]].shape[2] for pair in candidates}
-    fitting = [pair for pair in candidates if classes in (None, columns[pair] - 1)]
-    maps = [name for name in first.maps if first.channels(name) == classes and not is_auxiliary(name)]
-    maps = [name for name in maps if not names and name not in [masks for _, masks in fitting]]
-    if not candidates or (maps and not fitting):
+    pairs = _candidates(first, output, kind)
+    fitting = [pair for pair, number in pairs.items() if classes in (None, number)]
+    maps = [] if output else _maps_of_classes(first, classes, fitting)
+    if not pairs or (maps and not fitting):
         if output is None and any(name in model_type for name in MASK_MODELS):
             raise ConversionError(f"{printable(model_type, 40)} gives {SHAPES}; the outputs are {shapes(first.values)}")
         _refuse_objects(first, None, output)
         return None
     if not fitting:
-        scores, number = candidates[0][0], columns[candidates[0]]
-        advice = "leave out a name of the last, which is no object" if number == classes else "each needs one name"
-        raise ConversionError(f"{scores} has {number - 1} classes and none for each query, and {classes} are named: {advice}")
+        (scores, _), number = next(iter(pairs.items()))
+        advice = "leave out a name of the last, which is no object" if classes == number + 1 else "each needs one name"
+        raise ConversionError(f"{scores} has {number} classes and none for each query, and {classes} are named: {advice}")
     if len(fitting) > 1 or maps:
         raise ConversionError(
             f"several outputs may be scores and masks of queries, or maps of classes: {shapes(first.values)}; say which: "
             f"--output {','.join(fitting[0])}" + (f" or --output {first.finest(maps)}" if maps else "")
         )
-    scores, masks = fitting[0]
-    queries = Queries(scores, masks, columns[fitting[0]] - 1, first.maps[masks][1], _enlarges_sums(model_type, model))
+    scores, masks = pair = fitting[0]
+    names_of_type = model_type or " ".join(all_names(model.graph))  # that `transformers` gives to tensors
+    enlarges_sums = any(name in names_of_type for name in ENLARGING_SUMS) and PART_OF_MASKS not in names_of_type
+    queries = Queries(scores, masks, pairs[pair], first.maps[masks][1], enlarges_sums)
     _refuse_objects(first, queries, output)
-    for name in fitting[0]:
+    for name in pair:
         if ((first.values[name] >= 0) & (first.values[name] <= 1)).all():
             raise ConversionError(f"{name} holds values from 0 to 1: export scores before softmax, masks before their sigmoid")
     return queries
 
 
-def _pairs(first: Sample) -> list[tuple[str, str]]:
-    """The outputs that may be the scores and the masks of the same queries, by their shapes.
+def _candidates(first: Sample, output: str | None, kind: OutputKind | None) -> dict[Pair, int]:
+    """The pairs that may be meant; none if the user names a single output, or says what kind of map it is."""
+    if kind is not None or output in first.values:
+        return {}
+    names = None if output is None else tuple(output.split(","))
+    return {pair: number for pair, number in _pairs(first).items() if pair == names or not (names or is_auxiliary(*pair))}
+
+
+def _maps_of_classes(first: Sample, classes: int | None, pairs: Sequence[Pair]) -> list[str]:
+    """The maps with a channel for each named class, without the masks of these pairs."""
+    masks = [masks for _, masks in pairs]
+    return [name for name in first.maps if first.channels(name) == classes and not is_auxiliary(name) and name not in masks]
+
+
+def _pairs(first: Sample) -> dict[Pair, int]:
+    """The outputs that may be the scores and the masks of the same queries, by their shapes, with the number of classes.
 
     Scores may be negative; the sides of boxes are not.
     """
-    return [
-        (scores, masks)
+    return {
+        (scores, masks): array.shape[2] - 1
         for scores, array in first.values.items()
         for masks, (layout, _) in first.maps.items()
         if layout == "NCHW" and array.ndim == 3 and array.shape[:2] == first.values[masks].shape[:2]
         if np.issubdtype(array.dtype, np.floating) and ((array < 0).any() or array.shape[2] not in ROWS)
-    ]
-
-
-def _enlarges_sums(model_type: str, model: onnx.ModelProto) -> bool:
-    """Whether the sums are enlarged: by the type in `config.json`, else by names that `transformers` gives to tensors."""
-    names = model_type or " ".join(all_names(model.graph))
-    return any(name in names for name in ENLARGING_SUMS) and PART_OF_MASKS not in names
+    }
 
 
 def _refuse_objects(first: Sample, queries: Queries | None, output: str | None) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from training.converting.proof import Original
-from training.converting.samples import SEED, noise
+from training.converting.samples import SEED, Original, noise
 
 NORMALISING = {
     "InstanceNormalization": 2, "GroupNormalization": 2, "MeanVarianceNormalization": 2,

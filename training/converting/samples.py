@@ -1,44 +1,100 @@
-"""What a network gives for pictures of noise, and which of its outputs are maps of the picture."""
+"""A network of another program in ONNX Runtime: what it gives for pictures of noise, and which outputs are maps of these."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 
-from training.converting.graph import ConversionError
+from imaging.arrays import Pixels
+from imaging.decoding import Limits, decode, read_size
+from imaging.errors import ImageError
+from model.imported_network import Pad
+from model.inference.scaling import working_size
+from model.inference.tiling import Size
+from model.regular_file import read_regular_file
+from training.converting.graph import ConversionError, RunError, reason, with_output
+from training.converting.inputs import NetworkInput
+from training.converting.pixels import Normalisation
+from training.data.files import images_below
 
 Array = npt.NDArray[Any]
 OutputLayout = Literal["NCHW", "NHWC", "NHW"]
-Tile = npt.NDArray[np.uint8]
 MULTIPLES = (32, 64, 128, 96, 160, 192, 224)  # of sides that a network may want; of patches of 12, 20, 24, 14 and 28 pixels
 AXES: dict[int, tuple[tuple[OutputLayout, int, int], ...]] = {3: (("NHW", 1, 2),), 4: (("NCHW", 2, 3), ("NHWC", 1, 2))}
 """Layouts of a map, with the axes of its rows and columns, by its number of axes."""
 LARGEST_STRIDE = 32
 LEAST_CELLS, MOST_SKEW = 4, 0.15  # on a side of what is nearly a map; between the shapes of a map and of its picture
+PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "app" / "static" / "samples"
+"""The photographs of the service's page, which each installation has."""
+MOST_PHOTOGRAPHS = 4
 NOISE_STEPS = 8  # of the probes' pictures: colours of a cell of so many pixels
 SEED = 0
 AUXILIARY = ("aux", "auxiliary")  # in names of outputs that exist for training alone
 MOST_SHOWN = 6  # outputs in a message
+NUMBERS = {
+    f"tensor({name})"
+    for name in ("float", "float16", "double", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+}
+"""Types of outputs, as ONNX Runtime names them."""
 
 
-class Run(Protocol):
-    """Runs a network on RGB pixels (height, width, 3), and gives all outputs by name. Raises `ConversionError`."""
+class Original:
+    """The network as it came, in ONNX Runtime on one thread, with the pixels that it wants.
 
-    model: onnx.ModelProto
+    data: the file's bytes, as they came (default: those of `model`). `derive` makes other outputs of the network's own.
+    """
 
-    def __call__(self, tile: Tile) -> Mapping[str, Array]: ...
+    def __init__(
+        self, model: onnx.ModelProto, network_input: NetworkInput, normalisation: Normalisation, data: bytes = b""
+    ) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = 1
+        self.model, self.input, self.normalisation = model, network_input, normalisation
+        self.derive: Callable[[dict[str, Array]], dict[str, Array]] = dict
+        try:
+            data = data or model.SerializeToString()
+            self._session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own classes have no common base below it
+            raise RunError(f"ONNX Runtime cannot load the network: {reason(error)}") from error
+        self._names = [output.name for output in self._session.get_outputs() if output.type in NUMBERS]
+        if not self._names:
+            raise ConversionError("the network gives no array of numbers")
 
-    def of(self, model: onnx.ModelProto) -> Run:
+    def __call__(self, tile: Pixels, size: Size | None = None, pad: Pad = "zero") -> dict[str, Array]:
+        """The outputs that are arrays of numbers, by name, for RGB pixels (height, width, 3).
+
+        size: (height, width), to which they are extended below and at the right. pad: by what; zeros are the network's own, as
+        of its convolutions.
+        Raises `ConversionError` if the network fails.
+        """
+        values: Array = self.normalisation.apply(tile).astype(self.input.dtype)
+        if size:
+            missing = (0, size[0] - tile.shape[0]), (0, size[1] - tile.shape[1]), (0, 0)
+            values = np.pad(values, missing, mode="edge" if pad == "edge" else "constant")
+        batch = values[None] if self.input.layout == "NHWC" else np.ascontiguousarray(values.transpose(2, 0, 1))[None]
+        try:
+            outputs = dict(zip(self._names, self._session.run(self._names, {self.input.name: batch}), strict=True))
+        except Exception as error:
+            raise RunError(f"the network fails on {tile.shape[1]}x{tile.shape[0]} pixels: {reason(error)}") from error
+        return self.derive(outputs)
+
+    def of(self, model: onnx.ModelProto) -> Original:
         """Another network with the same input."""
+        return Original(model, self.input, self.normalisation)
 
-    def giving(self, *names: str) -> Run:
+    def giving(self, *names: str) -> Original:
         """The same network, which also gives these tensors of its graph."""
+        return self.of(with_output(self.model, *names))
 
 
 @dataclass(frozen=True)
@@ -58,9 +114,9 @@ class Sample:
         """The layout and the stride of each output that is a map of the picture."""
         return {name: each for name, array in self.values.items() if (each := _place(array, self.size))}
 
-    def of(self, run: Run) -> Sample:
+    def of(self, original: Original) -> Sample:
         """What another network of the same sides gives for the same picture."""
-        return replace(self, values=run(noise(self.size, SEED)))
+        return replace(self, values=original(noise(self.size, SEED)))
 
     def finest(self, names: Sequence[str]) -> str:
         """The first of these maps with the most cells."""
@@ -72,20 +128,20 @@ class Sample:
         return 1 if layout == "NHW" else int(self.values[name].shape[1 if layout == "NCHW" else 3])
 
 
-def sample(run: Run, sides: tuple[int | None, int | None]) -> Sample:
+def sample(original: Original, sides: tuple[int | None, int | None]) -> Sample:
     """What the network gives for a picture whose sides differ. sides: its fixed (height, width), None for one that may vary.
 
     Raises `ConversionError` for a network that takes none of the sizes that are tried.
     """
     height, width = sides
     if height and width:
-        return Sample((height, width), 1, run(noise((height, width), SEED)))
+        return Sample((height, width), 1, original(noise((height, width), SEED)))
     problems: list[ConversionError] = []
     for multiple in MULTIPLES:
         rows, columns = (3, 5) if multiple <= 128 else (1, 2)
         size = height or rows * multiple, width or columns * multiple
         try:
-            result = Sample(size, multiple, run(noise(size, SEED)))
+            result = Sample(size, multiple, original(noise(size, SEED)))
         except ConversionError as error:
             problems.append(error)
             continue
@@ -129,11 +185,25 @@ def misfit(name: str, values: Array, size: tuple[int, int]) -> str:
     return ""
 
 
-def noise(size: tuple[int, int], seed: int) -> Tile:
+def noise(size: tuple[int, int], seed: int) -> Pixels:
     """A picture (height, width, 3) of coloured squares of `NOISE_STEPS` pixels."""
     rows, columns = (-(-side // NOISE_STEPS) for side in size)
     small = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), np.uint8)
     return np.ascontiguousarray(small.repeat(NOISE_STEPS, 0).repeat(NOISE_STEPS, 1)[: size[0], : size[1]])
+
+
+def photographs(folder: Path | None) -> Iterator[Pixels]:
+    """The first `MOST_PHOTOGRAPHS` photographs (height, width, 3) of a folder, by default of `PHOTOGRAPHS`.
+
+    Their longer side is at most 1024 pixels. Raises `ConversionError` for one that cannot be decoded.
+    """
+    for path in islice(images_below(folder or PHOTOGRAPHS), MOST_PHOTOGRAPHS):
+        data = read_regular_file(path)
+        try:
+            size = working_size(read_size(data, Limits()), "auto", (32, 1024))
+            yield decode(data, Limits(), size)
+        except ImageError as error:
+            raise ConversionError(f"{path}: {error}") from error
 
 
 def shapes(values: Mapping[str, Array]) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from imaging.arrays import Pixels
 from imaging.decoding import scale
 from model.imported_network import Whole
 from model.inference.merging import Band
@@ -18,8 +19,9 @@ from training.converting.cost import whole_sides
 from training.converting.endings import Ending
 from training.converting.graph import ConversionError, RunError, reason
 from training.converting.outputs import NetworkOutput
-from training.converting.proof import LEAST_AGREEMENT, Original, Pixels, original_logits
+from training.converting.proof import LEAST_AGREEMENT, original_logits
 from training.converting.reach import describe_reach
+from training.converting.samples import Original
 
 SHAPES: tuple[Size, ...] = ((333, 500), (483, 648), (960, 1280))
 """(height, width) of the pictures beside tiles of `TILE`: smaller than a tile, of odd sides, larger than a tile."""
@@ -37,8 +39,11 @@ def compare_whole(
     extended to the least that it takes, cut afterwards. What is served is what `segmenter` gives with default options.
     as_whole: gives the same network converted with `--tile whole`.
     """
-    original, output, facts = ending.original, ending.whole or ending.output, segmenter.manifest.whole
-    whole, longer = whole_sides(original, output, facts.pad if facts else "zero"), max(segmenter.manifest.preprocessing.tile)
+    original, output, how = ending.original, ending.whole or ending.output, segmenter.manifest.whole
+    whole, longer = (
+        whole_sides(original, output, how.pad if how else "zero"),
+        max(segmenter.manifest.preprocessing.tile),
+    )
     lowest = 1.0
     for index, shape in enumerate(SHAPES):
         height, width = (side * longer // TILE | side % 2 for side in shape)
@@ -52,7 +57,7 @@ def compare_whole(
             continue
         lowest = min(lowest, agreement)
         tell(f"photos  {agreement:.4f} of the network's own classes on a photo of {width}x{height} (worst: {worst}){advice}")
-    if lowest < LEAST_AGREEMENT and not facts and (reach := describe_reach(original, whole.multiple)):
+    if lowest < LEAST_AGREEMENT and not how and (reach := describe_reach(original, whole.multiple)):
         tell(f"        the network looks at the whole image ({reach}), and a tile is a part of it")
 
 

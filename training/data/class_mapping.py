@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Ids
 from model.labels import LabelClass, LabelSet, voc_color
 from training.data.label_files import near_name
 
@@ -22,11 +22,11 @@ class ClassMapping:
     others of them.
     """
 
-    table: npt.NDArray[np.uint8]
+    table: Ids
     labels: LabelSet
     further: Mapping[str, int] = field(default_factory=dict)
 
-    def __call__(self, class_map: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def __call__(self, class_map: Ids) -> Ids:
         return self.table[class_map]
 
     def require_complete(self, classes: Iterable[LabelClass]) -> ClassMapping:

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging.decoding import IMAGE_ENDINGS, Limits, read_size
+from imaging.decoding import IMAGE_ENDINGS, Limits, OpenImage
 from imaging.errors import ImageError
 from model.regular_file import read_regular_file
 from training.data.problems import DataError
@@ -105,10 +105,10 @@ def read_file(path: Path) -> bytes:
         raise DataError(f"{path}: {error.strerror}") from error
 
 
-def photo_size(path: Path, data: bytes) -> tuple[int, int]:
-    """The (height, width) of an upright photo, from its file's bytes; raises `DataError` naming a file that is not read."""
+def open_photo(path: Path, data: bytes) -> OpenImage:
+    """A photo, of whose bytes the header is read; raises `DataError` naming a file that is not read."""
     try:
-        return read_size(data, Limits())
+        return OpenImage(data, Limits())
     except ImageError as error:
         raise DataError(f"{path}: {error}") from error
 

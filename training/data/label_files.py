@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from imaging.classes import VOID, is_background
-from model.labels import LabelError, LabelSet, camvid_labels, voc_color, voc_labels
+from model.labels import LabelClass, LabelError, LabelSet, camvid_labels, parse_color, voc_color, voc_labels
 from model.printable import printable
 from training.data.files import read_text
 from training.data.layouts import PIXEL_CLASSES, repeated
@@ -92,7 +92,7 @@ def read_labels(name: str) -> LabelSet:
                 f"ignore_index {content.ignore_index} is a class's id: leave it out, and make that class void by "
                 f"--class-map {others}, which names all others"
             )
-        labels = LabelSet.from_list([entry.to_dict() for entry in content.classes], content.ignore_index)
+        labels = LabelSet(tuple(entry.label() for entry in content.classes), content.ignore_index)
     except ValidationError as error:
         raise LabelError(f"{name}: {'; '.join(map(_problem, error.errors()[:MOST_PROBLEMS]))}") from error
     except LabelError as error:
@@ -186,10 +186,11 @@ class _ClassEntry(BaseModel):
     name: Annotated[str, AfterValidator(class_name)]
     color: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Its id, name and colour."""
-        color = self.color if "color" in self.model_fields_set else "#{:02x}{:02x}{:02x}".format(*voc_color(self.id))
-        return {"id": self.id, "name": self.name, "color": color}
+    def label(self) -> LabelClass:
+        """Raises `LabelError` for a colour that is none."""
+        return LabelClass(
+            self.id, self.name, parse_color(self.color) if "color" in self.model_fields_set else voc_color(self.id)
+        )
 
 
 class _ClassFile(BaseModel):

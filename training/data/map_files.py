@@ -54,8 +54,8 @@ def read_blocks(root: Path) -> dict[str, str]:
 
     Raises `DataError` for a file that is no JSON.
     """
-    facts = [tile.get("properties") if isinstance(tile, dict) else None for tile in _members(root, "features")]
-    return {str(each.get("name")): str(each.get("block") or each.get("name")) for each in facts if isinstance(each, dict)}
+    properties = [tile.get("properties") if isinstance(tile, dict) else None for tile in _members(root, "features")]
+    return {str(each.get("name")): str(each.get("block") or each.get("name")) for each in properties if isinstance(each, dict)}
 
 
 def _members(root: Path, name: str) -> list[Any]:

@@ -5,8 +5,6 @@ EXIF turns photos: masks that were drawn on a photo's stored pixels are turned a
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -15,14 +13,12 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from imaging.arrays import Ids
-from imaging.conversion import ORIENTATION, STORED_LAYOUTS, SWAPPING, UPRIGHT, XMP
+from imaging.arrays import Ids, Pixels
+from imaging.conversion import STORED_LAYOUTS, SWAPPING, UPRIGHT
 from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
-from imaging.formats.png import EMPTY_PIXELS, head_of
-from imaging.formats.signatures import format_of, ignore_pillow_warnings
+from imaging.formats.signatures import format_of
 from model.labels import Color, LabelSet
 from training.data.files import read_file
 from training.data.problems import DataError
@@ -49,7 +45,7 @@ class MaskFile:
 
     path: Path
     pixels: npt.NDArray[np.generic]
-    palette: npt.NDArray[np.uint8] | None = None
+    palette: Pixels | None = None
     white: int = 255
 
     @property
@@ -191,22 +187,6 @@ def decode_mask(path: Path, data: bytes, image_size: tuple[int, ...] = ()) -> Ma
         pixels = pixels // (255 // white)
     palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3) if mode == "P" else None
     return MaskFile(path, pixels, palette, white)
-
-
-def read_orientation(data: bytes) -> int:
-    """The EXIF orientation, 1 (not turned) to 8, by which `imaging.decoding.decode` turns an image file."""
-    if not re.search(rb"exif|II\*\0|MM\0\*", data, re.IGNORECASE):
-        return 1
-    ignore_pillow_warnings()
-    try:
-        start = head_of(data)[0] + EMPTY_PIXELS if format_of(data) == "PNG" else data
-        with Image.open(io.BytesIO(start)) as image:
-            for name in XMP:  # Pillow would read the orientation from it; the service does not
-                image.info.pop(name, None)
-            value = Image.Image.getexif(image).get(ORIENTATION, 1)  # the method of a PNG decodes the pixels
-    except Exception:  # unreadable EXIF does not turn the image
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def turn_upright(mask: Ids, orientation: int) -> Ids:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Ids
 from training.data.label_files import name_key, near_name
 from training.data.problems import DataError, first_names
 from training.data.split import Split
@@ -27,11 +27,11 @@ class NetworkClasses:
     the network has the split's classes, or those of its masks.
     """
 
-    table: npt.NDArray[np.uint8]
+    table: Ids
     names: list[str]
     line: str = ""
 
-    def __call__(self, class_map: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def __call__(self, class_map: Ids) -> Ids:
         return self.table[class_map]
 
 

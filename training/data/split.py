@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from imaging.conversion import SWAPPING
-from imaging.decoding import Limits, decode
+from imaging.arrays import Mask, Pixels
+from imaging.conversion import SWAPPING, UPRIGHT
+from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 from imaging.georeferenced import load
 from model.labels import LabelSet, camvid_labels
@@ -20,7 +20,7 @@ from model.preprocessing import RGB
 from model.regular_file import read_regular_file
 from training.data import camvid, masks
 from training.data.class_mapping import ClassMapping, identity_mapping
-from training.data.files import NAME_ENCODING
+from training.data.files import NAME_ENCODING, open_photo
 from training.data.layouts import Frame, FrameSet, list_frames
 from training.data.map_files import read_bands, read_blocks, read_gsd
 from training.data.problems import DataError
@@ -75,7 +75,7 @@ class Split:
         """The id that is no class and not void: of pixels with none of the classes that their set labels."""
         return len(self.labels) + (self.labels.ignore_index == len(self.labels))
 
-    def labelled(self, frames: FrameSet) -> npt.NDArray[np.bool_]:
+    def labelled(self, frames: FrameSet) -> Mask:
         """For each class (n,), whether the set labels all of the masks' classes that count as it."""
         is_labelled = np.ones(len(self.labels), np.bool_)
         if frames.labelled is not None:
@@ -92,26 +92,35 @@ class Split:
         """The image file's bytes."""
         return read_regular_file(self.frames[index].image)
 
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
+    def image(self, index: int) -> Pixels:
         """The image as uint8 (H, W, bands); raises `DataError` naming a file that cannot be decoded."""
         return self.decode(index, self.file(index))
 
-    def decode(self, index: int, data: bytes, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+    def decode(self, index: int, data: bytes, size: tuple[int, int] | None = None) -> Pixels:
         """Decodes the bytes of a frame's image file to uint8 (H, W, bands), as the service does.
 
         size: (height, width) to scale to, if any. Raises `DataError` naming the file.
         """
         try:
-            if len(self.bands) != len(RGB):
-                load()
-                from imaging.georeferenced.whole import OpenScene
+            if photo := self.photo(index, data):
+                return photo.decode(size).pixels
+            load()
+            from imaging.georeferenced.whole import OpenScene
 
-                return OpenScene(data, Limits(), len(self.bands)).decode(size).pixels
-            return decode(data, Limits(), size)
+            return OpenScene(data, Limits(), len(self.bands)).decode(size).pixels
         except ImageError as error:
             raise DataError(f"{self.frames[index].image}: {error}") from error
 
-    def mask(self, index: int) -> npt.NDArray[np.uint8]:
+    def photo(self, index: int, data: bytes) -> OpenImage | None:
+        """The photo of a frame's image file, as `open_photo`; None for a scene of other bands, which EXIF does not turn."""
+        return open_photo(self.frames[index].image, data) if len(self.bands) == len(RGB) else None
+
+    def orientation(self, index: int) -> int:
+        """The orientation by which EXIF turns a frame's image, 1 (not turned) to 8."""
+        photo = self.photo(index, self.file(index))
+        return photo.turn if photo else UPRIGHT
+
+    def mask(self, index: int) -> Pixels:
         """The mask as uint8 ids (H, W) of the upright image, after the mapping; `rest_id` where it shows no labelled class.
 
         Raises `DataError` naming a wrong file.
@@ -120,14 +129,14 @@ class Split:
         ids = self.mapping(masks.interpret(mask, self.source_labels, self.colors, self.meaning))
         if not (is_labelled := self.labelled(self.frames[index].set)).all():
             ids[np.isin(ids, np.flatnonzero(~is_labelled))] = self.rest_id
-        return ids if self.drawn_on == "upright" else masks.turn_upright(ids, masks.read_orientation(self.file(index)))
+        return ids if self.drawn_on == "upright" else masks.turn_upright(ids, self.orientation(index))
 
-    def require_one_size(self, index: int, mask: npt.NDArray[np.uint8], size: tuple[int, ...]) -> None:
+    def require_one_size(self, index: int, mask: Pixels, size: tuple[int, ...]) -> None:
         """Raises `DataError`, naming the file, if a frame's mask does not have its image's size (height, width)."""
         if mask.shape == size:
             return
         hint = ""
-        if mask.shape == size[::-1] and masks.read_orientation(self.file(index)) in SWAPPING:
+        if mask.shape == size[::-1] and self.orientation(index) in SWAPPING:
             hint = "; EXIF turns the image: --masks-orientation says whether masks were drawn on the upright or the stored one"
         raise DataError(f"{self.frames[index].mask}: the mask is {mask.shape}, its image {size}; both need one size{hint}")
 

@@ -41,7 +41,11 @@ def unpack(path: Path, folder: Path) -> Path:
                     raise DataError(f"{path}: its member {member.orig_filename} {reason}")
             folder.mkdir()
             for member in tqdm(members, desc="unpacking", unit="file", leave=False, disable=None):
-                _extract(path, archive, member, folder)
+                name, member.filename = member.orig_filename, member.orig_filename.replace("\\", "/")
+                try:
+                    archive.extract(member, folder)
+                except DAMAGES as error:
+                    raise DataError(f"{path}: its member {name} is damaged: {error}; export or download it again") from error
             entries = [entry for entry in folder.iterdir() if entry.name != "__MACOSX"]
             return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
     except DataError:
@@ -86,12 +90,3 @@ def _refusal(member: ZipInfo, counts: Counter[PureWindowsPath]) -> str | None:
         "is a zip in the zip: unpack both, or give each alone": path.suffix.lower() == ".zip",
     }
     return next((reason for reason, is_so in reasons.items() if is_so), None)
-
-
-def _extract(path: Path, archive: ZipFile, member: ZipInfo, folder: Path) -> None:
-    name = member.orig_filename
-    member.filename = name.replace("\\", "/")
-    try:
-        archive.extract(member, folder)
-    except DAMAGES as error:
-        raise DataError(f"{path}: its member {name} is damaged: {error}; export or download it again") from error

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from imaging.arrays import Ids
 from imaging.classes import VOID, is_background
 from model.labels import LabelError, numbered_labels
 from model.whole_file import write_file
@@ -98,7 +97,7 @@ def _classes_file(out: Path) -> Path | None:
     return next((out / name for name in FILES if (out / name).is_file()), None)
 
 
-def save_mask(path: Path, mask: npt.NDArray[np.uint8], palette: bytes) -> None:
+def save_mask(path: Path, mask: Ids, palette: bytes) -> None:
     """Writes class ids (H, W) as a PNG that viewers show in the classes' colours. palette: as of `mask_palette`."""
     image = Image.fromarray(mask)
     image.putpalette(palette)

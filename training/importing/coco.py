@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ LONGEST_NAME = 1000  # letters of a file name that a message shows
 MOST_KEYS, SHOWN = 5, 80  # keys of an object, and letters of a value, that a message shows
 Key = int | float | str
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # as trainings name them
+NUMBERS = ("id", "image_id", "category_id", "width", "height")  # ids may be texts, too
 NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # a whole number, written as text
 UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio's prefix of the names of uploaded files
@@ -60,7 +60,8 @@ def make_document(path: Path, document: Any) -> Document:
     for part, required_keys in NEEDED.items():
         problems = [(entry, _problem(part, entry, required_keys)) for entry in document[part]]
         errors += [DataError(f"{path}: {problem} {str(entry)[:SHOWN]}") for entry, problem in problems if problem]
-        parts[part] = [_with_keys(entry) for entry, problem in problems if not problem]
+        sound = [entry for entry, problem in problems if not problem]
+        parts[part] = [entry | {name: as_key(entry[name]) for name in NUMBERS if name in entry} for entry in sound]
     images, categories = (_distinct(path, part, parts[part], errors) for part in ("images", "categories"))
     raise_all(errors)
     return Document(path, images, parts["annotations"], categories)
@@ -88,11 +89,6 @@ def _distinct(path: Path, part: str, entries: list[dict[str, Any]], errors: list
             values = " and ".join(printable(repr(item[different[0]]), LONGEST_NAME) for item in (first, entry))
             errors.append(DataError(f"{path}: two {part} have the id {entry['id']!r}, {values}: give each an id of its own"))
     return list(by_id.values())
-
-
-def _with_keys(entry: Mapping[str, Any]) -> dict[str, Any]:
-    keys = {name: as_key(entry[name]) for name in ("id", "image_id", "category_id", "width", "height") if name in entry}
-    return dict(entry) | keys
 
 
 def is_key(value: Any) -> bool:

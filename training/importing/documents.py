@@ -13,8 +13,8 @@ from tqdm import tqdm
 from imaging.classes import VOID
 from imaging.conversion import SWAPPING
 from model.printable import excerpt, printable
-from training.data.files import normal_name, photo_size, read_file
-from training.data.masks import DrawnOn, read_orientation, turn_upright
+from training.data.files import normal_name, open_photo, read_file
+from training.data.masks import DrawnOn, turn_upright
 from training.data.problems import DataError, collecting, first_names
 from training.importing.classes import save_mask
 from training.importing.coco import LONGEST_NAME, Document, ImageFinder, Key, is_key
@@ -78,9 +78,9 @@ class DocumentMasks:
             with collecting(self.errors):
                 self._draw_image(entry, objects[entry["id"]])
         if not self._class_masks and not any((self.errors, omissions.errors(), omissions.object_errors)):
-            facts = "; ".join([f"{len(document.annotations)} objects", *omissions.notes()])
+            notes = "; ".join([f"{len(document.annotations)} objects", *omissions.notes()])
             images = len(document.images)
-            self.errors.append(DataError(f"{document.path}: no pixel of its {images} images is of a class: {facts}"))
+            self.errors.append(DataError(f"{document.path}: no pixel of its {images} images is of a class: {notes}"))
         if (error := outside_error(document, self._drawing.outside)) is not None:
             self.errors.insert(0, error)
         else:
@@ -134,8 +134,8 @@ def _size(source: Path, entry: Mapping[str, Any], drawn_on: DrawnOn, *, has_obje
 
     Raises `DataError` if the JSON has another size, or none of an image with objects, and if the image cannot be read.
     """
-    data = read_file(source)
-    size, orientation = photo_size(source, data), read_orientation(data)
+    photo = open_photo(source, read_file(source))
+    size, orientation = photo.size, photo.turn
     if drawn_on == "stored" and orientation in SWAPPING:
         size = size[::-1]
     json_size: tuple[Any, Any] = (entry.get("height"), entry.get("width"))

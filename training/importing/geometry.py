@@ -12,7 +12,7 @@ from model.printable import excerpt, printable
 from training.data.problems import DataError, first_names
 from training.importing.coco import Document
 from training.importing.omissions import ANGLES, NO_AREA, Omissions, may_hold_outline, outline_keys
-from training.importing.outlines import box_corners
+from training.importing.outlines import LONGEST, box_corners
 
 Outline = list[list[float]] | Mapping[str, Any]
 """Polygons of three or more points, x and y in turn; or run lengths."""
@@ -22,12 +22,11 @@ FARTHEST = 10  # image sides from the origin; points beyond are no pixels of the
 SHARE_SLACK = 0.05  # by which shares of the image may lie outside of 0 to 1
 ROUNDING = 0.01  # pixels by which a polygon's corners may differ from those of its box
 FEWEST_NUMBERS = 4  # of a key's value that may be an outline
-SHOWN = 60  # letters of an id that a message shows
 
 
 def name_of(entry: Mapping[str, Any]) -> str:
     """Names an object in error messages."""
-    id_, image_id = (printable(str(entry.get(key, "(without id)")), SHOWN) for key in ("id", "image_id"))
+    id_, image_id = (printable(str(entry.get(key, "(without id)")), LONGEST) for key in ("id", "image_id"))
     return f"the object {id_} of image {image_id}"
 
 

@@ -17,7 +17,7 @@ from training.data.strict_text import require_json
 from training.importing import outlines
 from training.importing.coco import Document
 from training.importing.omissions import Omissions, may_hold_outline, outline_keys, void_object
-from training.importing.outlines import Extent, Point, Size, read_point
+from training.importing.outlines import LONGEST, Extent, Point, Size, read_point
 from training.importing.shapes import ShapeReader
 
 POINTS = {
@@ -32,7 +32,6 @@ SHAPE_KEYS = (
     "label", "points", "shape_type", "group_id", "flags", "description", "text", "score", "difficult", "attributes",
     "kie_linking", "line_color", "fill_color",
 )  # fmt: skip
-LONGEST = 60  # letters of a text of the file that a message shows
 FILE_KEYS = (
     "version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "lineColor", "fillColor",
     "chat_history",
@@ -90,8 +89,9 @@ class LabelmeReader(ShapeReader):
             image["height"], image["width"] = size = _size(content)
         except ValueError as error:
             raise DataError(f"{path} {error}") from error
-        for key in [key for key in content if key not in FILE_KEYS]:
-            if _may_hold_shapes(content[key]):
+        for key, value in content.items():
+            has_objects = isinstance(value, list) and any(isinstance(part, dict) for part in value)
+            if key not in FILE_KEYS and has_objects and may_hold_outline(value):
                 self._omissions.add_unknown(f"files with the key {key[:LONGEST]!r}", path, "beside its shapes")
                 self.document.annotations.append(void_object({"id": key[:LONGEST], "image_id": image["id"]}, size, []))
         self.add_shapes(image["id"], size, [LabelmeShape(entry, str(at)) for at, entry in enumerate(shapes)], path)
@@ -109,10 +109,6 @@ def _size(content: Mapping[str, Any]) -> Size:
         return outlines.check_size(height, width)
     except ValueError as error:
         raise ValueError(f"needs imageHeight and imageWidth: {error}") from error
-
-
-def _may_hold_shapes(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(part, dict) for part in value) and may_hold_outline(value)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as run_lengths
 
-from imaging.arrays import Integers
+from imaging.arrays import Floats, Ids, Integers
 from imaging.classes import VOID
-from imaging.runs import paint_runs, read_counts
 from model.printable import excerpt
 from training.data.problems import DataError
 from training.importing import geometry
@@ -20,6 +18,7 @@ from training.importing.coco import Key, as_key, is_key
 from training.importing.geometry import Outline, name_of
 from training.importing.omissions import NO_AREA, Omissions
 from training.importing.outlines import Extent, pixel_corners
+from training.importing.run_lengths import paint_runs, read_counts
 
 BACKGROUND = 0
 Crowds = Literal["objects", "void"]
@@ -29,14 +28,13 @@ CROWDS: dict[Crowds, str] = {
     "void": "objects are marked as crowds (iscrowd 1), and become void, which is neither learnt nor scored",
 }
 BOX = "objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
-Points = npt.NDArray[np.float64]
 LONGEST_OUTLINE = 3_000_000  # pixels; pycocotools keeps five points of 16 bytes for each of them in memory
 PARTS = 16  # polygons that are merged at once: merging many one after the other takes time by their square
 MOST_OUTSIDE = 0.1  # share of the box around an object, and of a photo's sides, that may lie outside
 SLACK = 1.0  # pixels around a photo that count as inside
 Region = tuple[Integers, int]
 """The run lengths of an object over the whole image, and the value of its pixels."""
-OutsideObject = tuple[Mapping[str, Any], Points]
+OutsideObject = tuple[Mapping[str, Any], Floats]
 """An entry of a document, and the corners of the box around it, (x, y) twice, in shares of the photo's width and height."""
 
 
@@ -56,7 +54,7 @@ class Drawing:
     of_classes: int = 0
     outside: list[OutsideObject] = field(default_factory=list)
 
-    def mask(self, objects: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    def mask(self, objects: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Ids:
         """The mask (H, W) of the objects of one image with the class ids of their categories, smaller objects over larger ones.
 
         Objects with errors are void: their boxes, or what no other object covers.
@@ -80,7 +78,11 @@ class Drawing:
 
         Raises `DataError` for an object that cannot be drawn.
         """
-        outline, id_, crowd = geometry.read_outline(entry, self.omissions), _class_id(entry, self.ids), geometry.is_crowd(entry)
+        outline = geometry.read_outline(entry, self.omissions)
+        category: Any = entry.get("category_id")
+        if not is_key(category) or category not in self.ids:
+            raise DataError(f"{name_of(entry)} is of the category {excerpt(category)}, which is not listed")
+        id_, crowd = self.ids[category], geometry.is_crowd(entry)
         self.omissions.tell(CROWDS[self.crowds], crowd)
         if outline is None and (kind := geometry.unread_place(entry)):
             self.omissions.add_unknown(kind, self.file, name_of(entry))
@@ -110,7 +112,7 @@ def _area(lengths: Integers) -> int:
     return int(lengths[1::2].sum())
 
 
-def box_outside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Points | None:
+def box_outside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Floats | None:
     """The corners of the box around polygons, as in `OutsideObject`; None if at most a tenth is outside of the image."""
     points = np.concatenate([np.array(polygon, np.float64).reshape(-1, 2) for polygon in polygons])
     sides = np.array(size[::-1], np.float64)
@@ -121,7 +123,7 @@ def box_outside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> P
     return corners if share_outside(corners) > MOST_OUTSIDE else None
 
 
-def share_outside(corners: Points) -> float:
+def share_outside(corners: Floats) -> float:
     """The share of a box's area that lies outside of 0 to 1."""
     area = float(np.diff(corners, axis=0).prod())
     return 1 - float(np.diff(corners.clip(0, 1), axis=0).prod()) / area if area else 1.0
@@ -135,13 +137,6 @@ def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> Region:
     except DataError:
         pass
     return np.array([0, size[0] * size[1]]), VOID
-
-
-def _class_id(entry: Mapping[str, Any], ids: Mapping[Key, int]) -> int:
-    category: Any = entry.get("category_id")
-    if not is_key(category) or category not in ids:
-        raise DataError(f"{name_of(entry)} is of the category {excerpt(category)}, which is not listed")
-    return ids[category]
 
 
 def _runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> Integers:
@@ -160,7 +155,7 @@ def _runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> 
 
 
 def fill(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Integers:
-    """The run lengths of the pixels inside any of the polygons, as `imaging.runs.read_counts` gives them.
+    """The run lengths of the pixels inside any of the polygons, as `read_counts` gives them.
 
     polygons: x and y in turn, of three or more points each. size: (height, width). Raises `ValueError` for an outline that is
     too long to be held in memory.

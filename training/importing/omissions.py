@@ -1,4 +1,4 @@
-"""The rule of all importers for what they do not draw, and the place that counts it with other facts for the user."""
+"""The rule of all importers for what they do not draw, and the place that counts it with notes for the user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.data.problems import DataError, first_names
 from training.importing.outlines import Point, box_around
 
 Policy = Literal["error", "void"]
-FACTS = (
+OTHER_NUMBERS = (
     "id", "track_id", "instance_id", "category_id", "class_id", "confidence", "probability", "area", "color", "z_order",
 )  # fmt: skip
 """Keys that tools and programs add to objects with numbers that are no outline."""
@@ -23,7 +23,7 @@ LONGEST_TEXT = 100  # letters; a longer one may be a path of points, or an encod
 
 
 class Omissions:
-    """Counts what an importer does not draw as an object of its class, and other facts for the user.
+    """Counts what an importer does not draw as an object of its class, and notes for the user.
 
     An importer knows the shapes without area (points, lines): it leaves them out and tells their number. It reads the outline
     of any other shape as a whole. A shape, key or type that it does not know, or an object without a class, ends the import
@@ -36,7 +36,7 @@ class Omissions:
         self._policy = policy
         self.object_errors: list[DataError] = []
         self._unknown: dict[str, dict[str, list[str]]] = {}
-        self._facts: Counter[str] = Counter()
+        self._notes: Counter[str] = Counter()
         self._names: dict[str, list[object]] = {}
 
     def add_unknown(self, what: str, file: object, place: str) -> None:
@@ -56,10 +56,10 @@ class Omissions:
         else:
             self.object_errors.append(DataError(f"{file}: {problem}"))
 
-    def tell(self, fact: str, number: int = 1, names: Sequence[object] = ()) -> None:
-        """Adds to the number of a fact, in the plural, such as `images have no objects`. names: of what it is true."""
-        self._facts[fact] += number
-        self._names.setdefault(fact, []).extend(names)
+    def tell(self, note: str, number: int = 1, names: Sequence[object] = ()) -> None:
+        """Adds to the number of a note, in the plural, such as `images have no objects`. names: of what it is true."""
+        self._notes[note] += number
+        self._names.setdefault(note, []).extend(names)
 
     def errors(self) -> list[DataError]:
         """An error for each kind of object that is not known; none if they become void."""
@@ -67,9 +67,9 @@ class Omissions:
         return [] if self._policy == "void" else [DataError(f"{line}: {advice}") for line in self._unread("cannot be read")]
 
     def notes(self) -> list[str]:
-        """A line for the user about each fact and each kind of omission."""
-        facts = [(f"{number} {fact}", self._names[fact]) for fact, number in self._facts.items() if number]
-        notes = [f"{line}: {first_names(names)}" if names else line for line, names in facts]
+        """A line for the user about each note and each kind of omission."""
+        told = [(f"{number} {note}", self._names[note]) for note, number in self._notes.items() if number]
+        notes = [f"{line}: {first_names(names)}" if names else line for line, names in told]
         return notes + (self._unread("cannot be read and are void") if self._policy == "void" else [])
 
     def _unread(self, words: str) -> list[str]:
@@ -95,7 +95,7 @@ def outline_keys(unknown: Mapping[str, Any], fewest: int = 1) -> list[str]:
 
     fewest: numbers that an outline has at least.
     """
-    values = {key: value for key, value in unknown.items() if key.lower() not in FACTS}
+    values = {key: value for key, value in unknown.items() if key.lower() not in OTHER_NUMBERS}
     angles = [key for key, value in values.items() if key.lower() in ANGLES and value and may_hold_outline(value)]
     return [key for key, value in values.items() if key in angles or may_hold_outline(value, fewest)]
 

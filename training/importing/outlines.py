@@ -32,6 +32,7 @@ Size = tuple[int, int]
 """(height, width)"""
 Point = tuple[float, float]
 LARGEST = 1e6  # pixels, percent or degrees; larger numbers are none
+LONGEST = 60  # letters of a value or key of an export that a message shows
 
 
 class Extent(NamedTuple):
@@ -108,14 +109,14 @@ def read_point(point: Any) -> Point:
     if isinstance(point, dict) and {"x", "y"} <= set(point):
         point = [point["x"], point["y"]]
     if not isinstance(point, list) or len(point) != 2:
-        raise ValueError(f"needs points as [[x, y], ...], got {str(point)[:60]}")
+        raise ValueError(f"needs points as [[x, y], ...], got {str(point)[:LONGEST]}")
     return read_number(point[0], "x"), read_number(point[1], "y")
 
 
 def read_number(value: Any, name: str) -> float:
     """A coordinate, length or angle; raises `ValueError` for other values."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-        raise ValueError(f"needs a number for {name}, got {str(value)[:60]}")
+        raise ValueError(f"needs a number for {name}, got {str(value)[:LONGEST]}")
     return float(value)
 
 
@@ -123,7 +124,7 @@ def check_size(height: object, width: object) -> Size:
     """An image's size in the JSON; raises `ValueError` if it is none, or has more pixels than are read of an image."""
     height, width = as_key(height), as_key(width)  # 60.0 is 60
     if type(height) is not int or type(width) is not int or min(height, width) < 1:
-        raise ValueError(f"needs the height and width of its image in pixels, got {str((height, width))[:60]}")
+        raise ValueError(f"needs the height and width of its image in pixels, got {str((height, width))[:LONGEST]}")
     if height * width > LIMITS.megapixels * 1e6:
         raise ValueError(f"is on an image of {width}x{height} pixels; at most {LIMITS.megapixels:g} megapixels are read")
     return height, width
@@ -134,7 +135,7 @@ def decode_base64(text: object) -> bytes:
     try:
         return base64.b64decode(text if isinstance(text, str) else "?", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ValueError(f"needs a PNG in base64, got {str(text)[:60]}") from error
+        raise ValueError(f"needs a PNG in base64, got {str(text)[:LONGEST]}") from error
 
 
 def decode_painted(url: object, size: Size) -> Mask:
@@ -145,7 +146,7 @@ def decode_painted(url: object, size: Size) -> Mask:
     """
     prefix = DATA_URL.match(url) if isinstance(url, str) else None
     if not isinstance(url, str) or not prefix:
-        raise ValueError(f"needs a PNG as data:image/png;base64, and its bytes, got {str(url)[:60]}")
+        raise ValueError(f"needs a PNG as data:image/png;base64, and its bytes, got {str(url)[:LONGEST]}")
     image = _open_png(decode_base64(url[prefix.end() :]), size)
     if image.has_transparency_data:
         alpha = np.asarray((image if image.mode == "RGBA" else image.convert("RGBA")).getchannel("A"))

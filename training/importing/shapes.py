@@ -8,9 +8,7 @@ from typing import Any, Protocol
 
 from training.importing.coco import Document
 from training.importing.omissions import NO_AREA, Omissions, void_object
-from training.importing.outlines import Point, Size
-
-LONGEST = 60  # letters of a key that a message shows
+from training.importing.outlines import LONGEST, Point, Size
 
 
 class Shape(Protocol):

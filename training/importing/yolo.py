@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model.printable import printable
-from training.data.files import images_below, path_below, photo_size, read_file, read_text
+from training.data.files import images_below, open_photo, path_below, read_file, read_text
 from training.data.problems import DataError, collecting
 from training.data.strict_text import parse_yaml
 from training.importing.coco import SPLITS, Document
@@ -76,7 +76,7 @@ def _read_split(path: Path, content: Mapping[str, Any], key: str, ids: set[int],
             omissions.tell(UNLABELLED, names=[name])
             continue
         with collecting(document.errors):
-            height, width = photo_size(image, read_file(image))
+            height, width = open_photo(image, read_file(image)).size
             entry = {"id": str(name), "file_name": name.as_posix(), "height": height, "width": width}
             document.images.append(entry)
             for number, line in enumerate(filter(str.strip, read_text(labels).splitlines()), 1):

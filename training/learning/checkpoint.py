@@ -46,7 +46,7 @@ class Progress:
             self.best_epoch, self.best_score = self.epoch, score
         return is_best
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The progress as a weights file stores it."""
         return {
             "epochs": self.epoch,
@@ -62,12 +62,12 @@ class Progress:
         return 0 < epochs <= self.scored_epoch - self.best_epoch
 
 
-def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], resume_facts: dict[str, Any]) -> None:
+def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], identity: dict[str, Any]) -> None:
     """Writes the checkpoint atomically: if the process is killed, the previous checkpoint stays. Raises `OSError`.
 
-    resume_facts: facts of the training; it resumes from this checkpoint only if they are the same.
+    identity: what the training is; it resumes from this checkpoint only if they are the same.
     """
-    content = {"progress": vars(progress), "states": states, "identity": resume_facts}
+    content = {"progress": vars(progress), "states": states, "identity": identity}
     with whole_file(folder / FILE) as partial, partial.open("wb") as file:
         try:
             torch.save(content, file)
@@ -77,12 +77,12 @@ def save_checkpoint(folder: Path, progress: Progress, states: dict[str, Any], re
             raise
 
 
-def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progress, dict[str, Any]] | None:
+def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[Progress, dict[str, Any]] | None:
     """Loads the progress and the states from the folder's checkpoint; None if there is no checkpoint.
 
     A checkpoint of a training that differs only in having fewer epochs is accepted, and `went_on_from` notes it. Raises
     `ValueError`, naming the file, for a damaged file, a file of another program, such as a network's state dict, and a
-    checkpoint with other `resume_facts`.
+    checkpoint with other `identity`.
     """
     path = folder / FILE
     if not path.is_file():
@@ -95,8 +95,8 @@ def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progres
         ) from error
     try:
         progress, states = Progress(**content["progress"]), dict(content["states"])
-        saved_facts = dict(content["identity"])
-        epochs, saved_epochs = (int(facts["recipe"]["epochs"]) for facts in (resume_facts, saved_facts))
+        saved_identity = dict(content["identity"])
+        epochs, saved_epochs = (int(each["recipe"]["epochs"]) for each in (identity, saved_identity))
     except (LookupError, TypeError, ValueError) as error:
         names = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(
@@ -105,10 +105,11 @@ def load_checkpoint(folder: Path, resume_facts: dict[str, Any]) -> tuple[Progres
         ) from error
     if epochs > saved_epochs:
         progress.went_on_from.append(progress.epoch)
-        saved_facts = saved_facts | {"recipe": saved_facts["recipe"] | {"epochs": epochs}}
-    if other_names := sorted(name for name in resume_facts if saved_facts.get(name) != resume_facts[name]):
-        recipe_changes = _recipe_changes(saved_facts.get("recipe", {}), resume_facts["recipe"])
-        differences = ", ".join(recipe_changes if name == "recipe" else name for name in other_names)
+        saved_identity = saved_identity | {"recipe": saved_identity["recipe"] | {"epochs": epochs}}
+    if other_names := sorted(name for name in identity if saved_identity.get(name) != identity[name]):
+        before = saved_identity.get("recipe", {})
+        changes = [f"{name} ({before.get(name)}, now {v})" for name, v in identity["recipe"].items() if before.get(name) != v]
+        differences = ", ".join(f"recipe: {', '.join(changes)}" if name == "recipe" else name for name in other_names)
         raise ValueError(f"{path} belongs to a training with another {differences}; give another --out or remove it")
     return progress, states
 
@@ -119,9 +120,3 @@ def saved_recipe(folder: Path) -> Mapping[str, Any]:
         return dict(torch.load(folder / FILE, map_location="cpu", weights_only=True, mmap=True)["identity"]["recipe"])
     except (OSError, *UNREADABLE):
         return {}
-
-
-def _recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The values of a recipe that changed, each with the old and the new value."""
-    changes = [f"{name} ({before.get(name)}, now {value})" for name, value in now.items() if before.get(name) != value]
-    return f"recipe: {', '.join(changes)}"

@@ -31,7 +31,8 @@ class Cropper:
 
         class_id: the crop holds a pixel of this class if the mask does (default: it lies anywhere).
         """
-        turns = self._draw_turns()
+        is_turned = self.recipe.quarter_turns and float(torch.rand(())) < self.recipe.quarter_turns
+        turns = 1 + int(torch.randint(3, ())) if is_turned else 0
         height, width = self.recipe.crop
         size = (width, height) if turns % 2 else (height, width)
         top, left = self._draw_position(mask[0], size, class_id)
@@ -44,11 +45,6 @@ class Cropper:
         if turns:
             image_crop, mask_crop = (torch.rot90(crop, turns, (1, 2)).contiguous() for crop in (image_crop, mask_crop))
         return tv_tensors.Image(image_crop), tv_tensors.Mask(mask_crop)
-
-    def _draw_turns(self) -> int:
-        if not self.recipe.quarter_turns or float(torch.rand(())) >= self.recipe.quarter_turns:
-            return 0
-        return 1 + int(torch.randint(3, ()))
 
     def _draw_position(self, mask: Tensor, size: Size, class_id: int | None) -> tuple[int, int]:
         """The top and left of a crop of this size in a mask (H, W): any, or any that holds a random pixel of the class."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
+from imaging.arrays import Pixels
+
 FILLED_FLAG = b"\1"
 OPEN_FILES = Path("/proc/self/fd")  # Linux has it
 
@@ -50,7 +50,7 @@ class FrameCache:
             self._places.clear()
         weakref.finalize(self, file.close)
 
-    def read(self, index: int) -> Bytes | None:
+    def read(self, index: int) -> Pixels | None:
         """The bytes of a frame, uint8 (n,); None if the cache does not have it."""
         if index not in self._places:
             return None
@@ -65,7 +65,7 @@ class FrameCache:
         except OSError:  # the process that made the file has ended
             return None
 
-    def write(self, index: int, frame: Bytes) -> None:
+    def write(self, index: int, frame: Pixels) -> None:
         """Keeps a frame if it has a place, and the size that its place was made for."""
         if index not in self._places or len(frame) != self._sizes[index]:
             return

@@ -85,32 +85,30 @@ def check_shared_memory(count: int, what: str, folder: Path = SHARED_MEMORY) -> 
         )
 
 
-class BatchLoader:
+class BatchLoader(DataLoader[Batch]):
     """Gives this process its batches of each epoch; worker processes live as long as the loader."""
 
     def __init__(self, data: AugmentedSplit, recipe: Recipe, world: World, device: torch.device, workers: int) -> None:
-        self.batches = EpochBatches(len(data), recipe, world, data.sets)
+        batches = EpochBatches(len(data), recipe, world, data.sets)
         if workers:
             sample_bytes = sum(part.nbytes for part in data[0, 0])
             check_shared_memory(workers * PREFETCHED * -(-recipe.batch // world.size) * sample_bytes, f"--workers {workers}")
-        self._loader: DataLoader[Batch] = DataLoader(
+        super().__init__(
             data,
-            batch_sampler=self.batches,
+            batch_sampler=batches,
             num_workers=workers,
             # a forked worker can deadlock: it inherits locks, but not the library threads that would release them
             multiprocessing_context="spawn" if workers else None,
             persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
         )
-
-    def __len__(self) -> int:
-        return len(self.batches)
+        self.batches = batches
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of this epoch: uint8 images (N, 3, h, w) and int64 masks (N, h, w)."""
         self.batches.epoch = epoch
-        with _block_interrupts() if self._loader.num_workers else nullcontext():
-            return iter(self._loader)
+        with _block_interrupts() if self.num_workers else nullcontext():
+            return iter(self)
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from imaging.arrays import Integers
 
 Maybe = Tensor | None
 UNLABELLED = 256  # this id + k: the pixel shows none of the classes that its set, the k-th, labels
@@ -105,7 +106,7 @@ def distillation(logits: Tensor, teacher: Tensor, where: Tensor | None = None) -
     return (divergence if where is None else divergence * where).mean()
 
 
-def median_frequency_weights(pixels: npt.NDArray[np.int64], power: float) -> Tensor:
+def median_frequency_weights(pixels: Integers, power: float) -> Tensor:
     """(median frequency / frequency) ** power of each class, float32 (classes,).
 
     pixels: the number of pixels of each class, int64 (classes,). A class without pixels gets the weight of the rarest class.

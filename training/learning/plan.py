@@ -24,7 +24,7 @@ from model.weights_file import DEFAULT_WEIGHTS
 from training.learning.augmentation import rare_line, scale_warning
 from training.learning.optimization import warmup_warning
 from training.learning.recipe import Recipe
-from training.learning.start_facts import StartFacts, start_facts, with_rows
+from training.learning.start_description import StartDescription, describe_start, with_rows
 from training.survey.records import Survey
 
 Preset = dict[str, Any]
@@ -53,7 +53,7 @@ PIECE = 128  # pixels; side of the image on which a network's values are counted
 
 
 @dataclass(frozen=True)
-class Facts:
+class PlanInputs:
     """What a plan follows.
 
     memory: bytes of the device that trains; None if unknown. saved_values: the recipe of the checkpoint that the training
@@ -62,7 +62,7 @@ class Facts:
     """
 
     survey: Survey
-    start: StartFacts
+    start: StartDescription
     memory: int | None = None
     saved_values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ class Facts:
         return len(self.survey.split.labels)
 
 
-def plan(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
+def plan(recipe: Recipe, inputs: PlanInputs) -> tuple[Recipe, dict[str, str]]:
     """The recipe with its values of `RULES` that nobody has stated, and the reasons for these values by name.
 
     For recipes that ask for a `plan`. A rule may use the values that come before its own.
@@ -85,7 +85,7 @@ def plan(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
     reasons: dict[str, str] = {}
     for name, rule in RULES.items():
         if name not in recipe.model_fields_set:
-            value, reasons[name] = rule(recipe, facts)
+            value, reasons[name] = rule(recipe, inputs)
             recipe = Recipe.model_validate(recipe.model_dump(exclude_unset=True) | {name: value})
     return recipe, reasons
 
@@ -97,10 +97,10 @@ def plan_training(
 
     saved_values: the recipe of the checkpoint that the training resumes from.
     """
-    facts = start_facts(recipe, start, train.split, str(device), saved_values)
-    recipe, lines = with_rows(recipe, facts), list(facts.lines)
+    description = describe_start(recipe, start, train.split, str(device), saved_values)
+    recipe, lines = with_rows(recipe, description), list(description.lines)
     if recipe.plan:
-        recipe, reasons = plan(recipe, Facts(train, facts, device_memory(device), saved_values))
+        recipe, reasons = plan(recipe, PlanInputs(train, description, device_memory(device), saved_values))
         lines += plan_lines(recipe, reasons)
     if recipe.rare_share:
         lines.append(rare_line(train, recipe.rare_share))
@@ -114,14 +114,14 @@ def plan_without_start(recipe: Recipe, train: Survey, device: torch.device) -> t
     plan_recipe, lines = plan_training(recipe, train, "none", device)
     line = "no --start is given, so this is the plan of random weights; give the --start of the training"
     try:
-        facts = start_facts(recipe, DEFAULT_WEIGHTS, train.split, str(device))
+        description = describe_start(recipe, DEFAULT_WEIGHTS, train.split, str(device))
     except ValueError:  # the weights are not there, or do not fit the recipe
         return plan_recipe, [line, *lines]
-    if recipe.plan and facts.scores:
-        other, _ = plan(with_rows(recipe, facts), Facts(train, facts, device_memory(device)))
+    if recipe.plan and description.scores:
+        other, _ = plan(with_rows(recipe, description), PlanInputs(train, description, device_memory(device)))
         pairs = [(name, getattr(other, name)) for name in RULES if getattr(other, name) != getattr(plan_recipe, name)]
         changes = ", ".join(f"{name} {json.dumps(value)}" for name, value in pairs)
-        line += f". With --start {DEFAULT_WEIGHTS} ({facts.lines[0]}): {changes}"
+        line += f". With --start {DEFAULT_WEIGHTS} ({description.lines[0]}): {changes}"
     return plan_recipe, [line, *lines]
 
 
@@ -140,13 +140,13 @@ def device_memory(device: torch.device) -> int | None:
     return available_memory()
 
 
-def _side(_: Recipe, facts: Facts) -> tuple[tuple[int, int], str]:
+def _side(_: Recipe, inputs: PlanInputs) -> tuple[tuple[int, int], str]:
     """The working side: the start's; larger, up to the files' size, if the smallest class would be lost in it.
 
     Small frames are at most doubled.
     """
-    survey, longer = facts.survey, facts.survey.longer_side
-    base = min(max(working_size((longer, longer), "auto", facts.start.side)), _multiple(2 * longer))
+    survey, longer = inputs.survey, inputs.survey.longer_side
+    base = min(max(working_size((longer, longer), "auto", inputs.start.side)), _multiple(2 * longer))
     smallest = min(_class_extents(survey).items(), key=lambda item: item[1], default=None)
     if smallest is None:
         return (base, base), "the start's"
@@ -170,35 +170,35 @@ def _class_extents(survey: Survey) -> dict[int, float]:
     return {class_id: float(np.median(values)) for class_id, values in extents.items()}
 
 
-def _tile(recipe: Recipe, _: Facts) -> tuple[tuple[int, int], str]:
+def _tile(recipe: Recipe, _: PlanInputs) -> tuple[tuple[int, int], str]:
     tile = min(LARGEST_TILE, _multiple(recipe.side[1]))
     return (tile, tile), "what the network sees at once in the service"
 
 
-def _crop(recipe: Recipe, facts: Facts) -> tuple[tuple[int, int], str]:
+def _crop(recipe: Recipe, inputs: PlanInputs) -> tuple[tuple[int, int], str]:
     """The (height, width) of crops, from the working sizes of nine frames in ten."""
-    sizes = [working_size(record.size, "auto", recipe.side) for record in facts.survey.records]
+    sizes = [working_size(record.size, "auto", recipe.side) for record in inputs.survey.records]
     height, width = (
         min(LARGEST_CROP, _multiple(CROP_SHARE * side)) for side in np.quantile(np.array(sizes), 0.9, axis=0).tolist()
     )
     return (height, width), f"{CROP_SHARE:.0%} of the working size, at most {LARGEST_CROP}"
 
 
-def _batch(_: Recipe, facts: Facts) -> tuple[int, str]:
-    return min(BATCH, facts.frames), "crops of one step"
+def _batch(_: Recipe, inputs: PlanInputs) -> tuple[int, str]:
+    return min(BATCH, inputs.frames), "crops of one step"
 
 
-def _accumulate(recipe: Recipe, facts: Facts) -> tuple[int, str]:
+def _accumulate(recipe: Recipe, inputs: PlanInputs) -> tuple[int, str]:
     """The number of parts of a batch: the saved one for the same batch of crops, else as many as fit into the memory."""
-    saved_values, classes = facts.saved_values, facts.classes
+    saved_values, classes = inputs.saved_values, inputs.classes
     if (saved_values.get("crop"), saved_values.get("batch")) == (recipe.crop, recipe.batch):
         return saved_values["accumulate"], "parts of a batch, as in the checkpoint"
-    if facts.memory is None:
+    if inputs.memory is None:
         return 1, "parts of a batch; the memory is unknown"
     crop_bytes = recipe.crop[0] * recipe.crop[1] * (VALUE_BYTES * _values_of_pixel(recipe, classes) + CLASS_BYTES * classes)
-    crops = max(1, int(MEMORY_SHARE * facts.memory / crop_bytes))
+    crops = max(1, int(MEMORY_SHARE * inputs.memory / crop_bytes))
     parts = min(recipe.batch, ceil(recipe.batch / crops))
-    part_gb, total_gb = crop_bytes * ceil(recipe.batch / parts) / 1e9, facts.memory / 1e9
+    part_gb, total_gb = crop_bytes * ceil(recipe.batch / parts) / 1e9, inputs.memory / 1e9
     return parts, f"parts of a batch; one takes about {part_gb:.1f} of {total_gb:.1f} GB"
 
 
@@ -223,42 +223,42 @@ def _multiple(pixels: float) -> int:
     return max(1, ceil(pixels / STEP)) * STEP
 
 
-def _epochs(recipe: Recipe, facts: Facts) -> tuple[int, str]:
-    is_known = facts.start.known_share == 1
-    steps = KNOWN_STEPS if is_known else min(max(STEPS_OF_CLASS * facts.classes, FEWEST_STEPS), MOST_STEPS)
-    of_epoch = recipe.steps_of_epoch(facts.frames)
+def _epochs(recipe: Recipe, inputs: PlanInputs) -> tuple[int, str]:
+    is_known = inputs.start.known_share == 1
+    steps = KNOWN_STEPS if is_known else min(max(STEPS_OF_CLASS * inputs.classes, FEWEST_STEPS), MOST_STEPS)
+    of_epoch = recipe.steps_of_epoch(inputs.frames)
     epochs = min(max(ceil(steps / of_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
-    what = "the start's classes" if is_known else f"{facts.classes} classes"
+    what = "the start's classes" if is_known else f"{inputs.classes} classes"
     return epochs, f"{epochs * of_epoch:,} steps, {of_epoch} an epoch, for {what}"
 
 
-def _warmup(recipe: Recipe, facts: Facts) -> tuple[int, str]:
-    if "warmup" in facts.saved_values:
-        return facts.saved_values["warmup"], "as in the checkpoint"
-    steps = recipe.epochs * recipe.steps_of_epoch(facts.frames)
+def _warmup(recipe: Recipe, inputs: PlanInputs) -> tuple[int, str]:
+    if "warmup" in inputs.saved_values:
+        return inputs.saved_values["warmup"], "as in the checkpoint"
+    steps = recipe.epochs * recipe.steps_of_epoch(inputs.frames)
     return min(MOST_WARMUP, int(WARMUP_SHARE * steps)), f"{WARMUP_SHARE:.0%} of {steps:,} steps, at most {MOST_WARMUP}"
 
 
-def _by_start(name: str, _: Recipe, facts: Facts) -> tuple[Any, str]:
+def _by_start(name: str, _: Recipe, inputs: PlanInputs) -> tuple[Any, str]:
     """A value that follows how much the start knows."""
-    known_share = facts.start.known_share
+    known_share = inputs.start.known_share
     if known_share == 1:
         return KNOWN[name], "every class begins with the start's scores"
-    if not facts.start.rows:
+    if not inputs.start.rows:
         return NEW[name], "no class begins with a start's scores"
     values = PARTLY_KNOWN if known_share >= LEAST_KNOWN else NEW
-    new_classes = facts.classes - round(known_share * facts.classes)
-    return values[name], f"{new_classes} of {facts.classes} classes are new to the start"
+    new_classes = inputs.classes - round(known_share * inputs.classes)
+    return values[name], f"{new_classes} of {inputs.classes} classes are new to the start"
 
 
-def _freeze_batch_norm(_: Recipe, facts: Facts) -> tuple[bool, str]:
-    if not facts.start.has_batch_norm:
+def _freeze_batch_norm(_: Recipe, inputs: PlanInputs) -> tuple[bool, str]:
+    if not inputs.start.has_batch_norm:
         return False, "there are no statistics of batch norm to begin with"
-    frames = facts.frames
+    frames = inputs.frames
     return frames < SMALL, f"{frames} frames; from {SMALL} on, statistics of batch norm are learned as well"
 
 
-RULES: dict[str, Callable[[Recipe, Facts], tuple[Any, str]]] = {
+RULES: dict[str, Callable[[Recipe, PlanInputs], tuple[Any, str]]] = {
     "side": _side,
     "tile": _tile,
     "crop": _crop,

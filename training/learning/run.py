@@ -44,7 +44,7 @@ class Run:
     evaluate_every: the epochs between scores on val.
     stop_after: the training ends after a scored epoch that comes so many epochs after the best one (0: it does not).
     cache_mb: MiB of frames in temporary files, divided among all processes. The workers of a process share its file.
-    origin: facts that belong to `resume_facts` and that the other fields do not hold, such as the start and the teacher.
+    origin: what belongs to `identity` and the other fields do not hold, such as the start and the teacher.
     """
 
     net: FCN
@@ -63,11 +63,11 @@ class Run:
     origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def resume_facts(self) -> dict[str, Any]:
-        """Facts that a checkpoint holds: a training resumes from it only if they are the same."""
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint says of its training, which resumes from it only if all is the same."""
         labels = self.survey.split.labels.to_list()
-        facts = {"recipe": self.recipe.model_dump(), "frames": self.survey.contents, "labels": labels}
-        return facts | dict(self.origin)
+        identity = {"recipe": self.recipe.model_dump(), "frames": self.survey.contents, "labels": labels}
+        return identity | dict(self.origin)
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Trainer:
         self.void_above = torch.tensor(
             [each.void_above if each.void_above < 1 else torch.inf for each in split.sets], device=self.device
         )
-        self.resume_facts = run.resume_facts
+        self.identity = run.identity
         self.progress = self._restore()
 
     def train(self, evaluate: Evaluate | None = None, save: Save | None = None) -> tuple[FCN, Progress]:
@@ -146,7 +146,7 @@ class Trainer:
                 is_best = None if score is None else progress.take_score(score)
                 if save:
                     save(net, progress, is_best)
-                save_checkpoint(run.folder, progress, self.optimization.state_dict(), self.resume_facts)
+                save_checkpoint(run.folder, progress, self.optimization.state_dict(), self.identity)
                 remaining_seconds = (time.monotonic() - begin) / (progress.epoch - first) * (recipe.epochs - progress.epoch)
                 tqdm.write(_line(progress.epoch, recipe.epochs, loss, wait_share, score, remaining_seconds))
             run.world.wait()
@@ -155,7 +155,7 @@ class Trainer:
         return self.optimization.result, progress
 
     def _restore(self) -> Progress:
-        checkpoint = load_checkpoint(self.run.folder, self.resume_facts)
+        checkpoint = load_checkpoint(self.run.folder, self.identity)
         if checkpoint is None:
             return Progress()
         progress, states = checkpoint

@@ -28,7 +28,7 @@ from training.data.network_classes import NEW
 from training.data.problems import first_names
 from training.learning.caffe_model import read_caffe_model
 from training.learning.checkpoint import UNREADABLE
-from training.learning.score_rows import score_tensors
+from training.learning.start_scores import score_tensors
 
 CAFFE = ".caffemodel"
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
@@ -47,7 +47,7 @@ def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
         name in `weights/`. A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a
         released FCN, or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image
         pooling, 1x1 branch, projection and logits).
-    rows: for each of our classes, a row of the start's score layers, or `score_rows.NEW`. Without rows, score layers with
+    rows: for each of our classes, a row of the start's score layers, or `NEW`. Without rows, score layers with
         another number of classes stay new.
 
     Raises `ValueError` if the file cannot be read, holds infinity or NaN, or holds no tensor of the backbone, and if the rows

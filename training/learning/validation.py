@@ -8,10 +8,10 @@ from math import isnan
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from imaging.arrays import Ids
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest
@@ -27,7 +27,7 @@ from training.scoring.evaluate import frame_confusion, frame_counts, served_fram
 from training.scoring.intervals import Interval, mean_iou_interval
 from training.scoring.metrics import ConfusionMatrix, Counts, ious, label_pixels
 
-Scores = dict[str, float | None]
+EpochScores = dict[str, float | None]
 
 
 class Scorer:
@@ -49,7 +49,7 @@ class Scorer:
         """The sum over all frames."""
         return ConfusionMatrix(self.counts.sum(0))
 
-    def __call__(self, net: FCN) -> Scores:
+    def __call__(self, net: FCN) -> EpochScores:
         """Gives `mean_iou`, `val_loss`, and `iou/NAME` of each class; None for a class that val does not show.
 
         `val_loss` is the mean cross-entropy over the labelled pixels of all frames, without class weights and the other terms
@@ -73,7 +73,7 @@ class Scorer:
         self.counts = np.stack(counts)
         matrix = self.matrix
         labelled_pixels = int(label_pixels(matrix.counts).sum())
-        scores: Scores = {"mean_iou": matrix.mean_iou, "val_loss": loss / labelled_pixels if labelled_pixels else None}
+        scores: EpochScores = {"mean_iou": matrix.mean_iou, "val_loss": loss / labelled_pixels if labelled_pixels else None}
         class_scores = zip(split.labels.names, matrix.iou.tolist(), strict=False)  # without `OTHER`, which has no score
         return scores | {f"iou/{name}": None if isnan(iou) else iou for name, iou in class_scores}
 
@@ -120,7 +120,7 @@ class StartScore:
         counts = np.pad(counts, [(0, own - other) for own, other in zip(self.counts.shape, counts.shape, strict=True)])
         return compare(only(counts, self.class_ids), only(self.counts, self.class_ids))
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The score as a weights file stores it."""
         values = ious(only(self.counts, self.class_ids).sum(0))
         return {
@@ -176,7 +176,7 @@ def score_start(start: str, rows: Sequence[int], scorer: Scorer) -> StartScore |
     return StartScore(start, counts, names, tuple(class_ids)) if counts[:, class_ids].any() else None
 
 
-def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -> npt.NDArray[np.uint8]:
+def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -> Ids:
     """The data's class for each class of the start, uint8 (256,). names: of the data's classes.
 
     A class of the start that the data lacks is the data's background, or `len(names)` if the data has none.

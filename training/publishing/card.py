@@ -1,4 +1,4 @@
-"""Model cards, Markdown texts of the facts in a weights file, and folders with them for the Hugging Face Hub.
+"""Model cards, Markdown texts of what a weights file says, and folders with them for the Hugging Face Hub.
 
 This module needs no PyTorch.
 """
@@ -26,10 +26,11 @@ def write_card(path: Path) -> None:
 
 
 def card(weights: Weights) -> str:
-    """The card's text, with the header of the Hugging Face Hub; it depends only on the facts in the file."""
+    """The card's text, with the header of the Hugging Face Hub; it depends only on the document in the file."""
     manifest, training = weights.manifest, weights.manifest.training
     architecture, preprocessing = manifest.fcn, manifest.preprocessing
     bands = f"the bands {', '.join(preprocessing.bands)}" if preprocessing.is_multispectral else "RGB"
+    sides = " to ".join(map(str, dict.fromkeys(preprocessing.side)))
     variant = f"FCN-{architecture.variant.removeprefix('fcn')}"
     parts = [
         hub_header(weights.name, manifest),
@@ -41,11 +42,11 @@ def card(weights: Weights) -> str:
         *score_tables(manifest.scores),
         f"![Scores by class and training curves]({quote(weights.name)}.png)",
         *calibration_section(training),
-        "## Training\n\n" + _facts(training),
+        "## Training\n\n" + _training_table(training),
         f"Command:\n\n```sh\n{training.get('command', 'unknown')}\n```",
         "## Use",
         f"Pixels are used as `(pixel * {preprocessing.scale:.6g} - mean) / std` with mean {list(preprocessing.mean)} and std "
-        f"{list(preprocessing.std)}, in {bands}; the advised longer side is {_range(preprocessing.side)} pixels, "
+        f"{list(preprocessing.std)}, in {bands}; the advised longer side is {sides} pixels, "
         f"in tiles of {_size(preprocessing.tile)}.{_scale(preprocessing.gsd)}",
         _classes(manifest),
         f"sha256 `{weights.sha256}`",
@@ -55,16 +56,16 @@ def card(weights: Weights) -> str:
 
 def imported_card(name: str, manifest: Manifest) -> str:
     """The text of an imported network's card; it depends only on the document in the file."""
-    network, preprocessing, facts = manifest.architecture, manifest.preprocessing, manifest.training
+    network, preprocessing, training = manifest.architecture, manifest.preprocessing, manifest.training
     assert isinstance(network, ImportedNetwork)
-    proof = facts.get("proof", {})
+    proof = training.get("proof", {})
     difference = proof.get("largest_difference")
     rows = {
         "original": f"`{network.source}`, sha256 `{network.source_sha256}`",
         "written by": literal(network.producer),
-        "input": literal(facts.get("input", "unknown")),
-        "pixels": literal(facts.get("normalisation", "unknown")),
-        "output": literal(facts.get("output", "unknown")),
+        "input": literal(training.get("input", "unknown")),
+        "pixels": literal(training.get("normalisation", "unknown")),
+        "output": literal(training.get("output", "unknown")),
         "same classes as the original": f"{proof.get('agreement', 0):.5f}, on {proof.get('pictures', 0)} pictures",
         "largest difference of logits": "not compared" if difference is None else f"{difference:.3g}",
     }
@@ -75,11 +76,11 @@ def imported_card(name: str, manifest: Manifest) -> str:
         f"# {literal(name)}",
         f"A network of {len(manifest.labels)} classes, converted from `{network.source}`. "
         f"Licence: {literal(manifest.license)}.",
-        *map(literal, facts.get("notes", [])),
+        *map(literal, training.get("notes", [])),
         "" if network.has_logits else "The network gives class ids, so there is no confidence.",
         "## Conversion",
         "\n".join(["| fact | value |", "|---|---|", *(table_row(*row) for row in rows.items())]),
-        *([*scores, *calibration_section(facts)] if manifest.scores else []),
+        *([*scores, *calibration_section(training)] if manifest.scores else []),
         "## Use",
         f"The advised longer side is {low} to {high} pixels, {tiles}.",
         _classes(manifest),
@@ -105,7 +106,7 @@ def write_hub_folder(master: Path, folder: Path) -> list[Path]:
     return [readme, *(folder / path.name for path in files)]
 
 
-def _facts(training: Mapping[str, Any]) -> str:
+def _training_table(training: Mapping[str, Any]) -> str:
     splits = [f"{n}: {s['frames']} frames, list {s['sha256'][:16]}" for n, s in training.get("splits", {}).items()]
     rows = {
         name: training.get(name)
@@ -146,7 +147,3 @@ def _size(tile: tuple[int, int]) -> str:
 
 def _classes(manifest: Manifest) -> str:
     return f"Classes: {', '.join(f'{entry.id} {literal(entry.name)}' for entry in manifest.labels.classes)}."
-
-
-def _range(side: tuple[int, int]) -> str:
-    return f"{side[0]}" if side[0] == side[1] else f"{side[0]} to {side[1]}"

@@ -51,14 +51,14 @@ def calibration_section(training: Mapping[str, Any]) -> list[str]:
     rows = [
         table_row(
             precision,
-            f"{facts['temperature']:.3f}",
-            f"{frames} of {facts['split']}",
+            f"{calibration['temperature']:.3f}",
+            f"{frames} of {calibration['split']}",
             check,
-            f"{facts['ece_before']:.4f}",
-            f"{facts['ece_after']:.4f}",
+            f"{calibration['ece_before']:.4f}",
+            f"{calibration['ece_after']:.4f}",
         )
-        for precision, facts in calibrations.items()
-        for frames, check in [checked_frames(facts)]
+        for precision, calibration in calibrations.items()
+        for frames, check in [checked_frames(calibration)]
     ]
     head = ["| precision | temperature | frames | checked on | ECE without | ECE with one |", "|---|---|---|---|---|---|"]
     return [
@@ -70,11 +70,11 @@ def calibration_section(training: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def checked_frames(facts: Mapping[str, Any]) -> tuple[int, str]:
+def checked_frames(calibration: Mapping[str, Any]) -> tuple[int, str]:
     """The number of frames of a calibration, and how it was checked: `4 blocks`, or `every second` in older files."""
-    if "blocks" in facts:
-        return facts["frames"], f"{facts['blocks']} blocks"
-    return facts["fitted_frames"] + facts["checked_frames"], "every second"
+    if "blocks" in calibration:
+        return calibration["frames"], f"{calibration['blocks']} blocks"
+    return calibration["fitted_frames"] + calibration["checked_frames"], "every second"
 
 
 def score_tables(scores: Mapping[str, Any]) -> list[str]:
@@ -142,7 +142,9 @@ def hub_header(name: str, manifest: Manifest) -> str:
     name: of the weights.
     """
     architecture = manifest.fcn
-    fields: dict[str, Any] = _license(manifest.license) | {
+    first = manifest.license.split()[0].lower() if manifest.license.split() else ""
+    other = {"license": "other", "license_name": _slug(manifest.license) or "unknown"}
+    fields: dict[str, Any] = ({"license": first} if first in LICENSES else other) | {
         "library_name": "fcn-segment",
         "pipeline_tag": "image-segmentation",
         "tags": ["semantic-segmentation", architecture.variant, architecture.backbone, "onnx", "openvino"],
@@ -152,12 +154,6 @@ def hub_header(name: str, manifest: Manifest) -> str:
         fields["model-index"] = [{"name": name, "results": results}]
     lines = (f"{field}: {json.dumps(value, ensure_ascii=False)}" for field, value in fields.items())
     return "\n".join(["---", *lines, "---"])
-
-
-def _license(text: str) -> dict[str, str]:
-    """The Hub's fields for a licence, by the first word of its text."""
-    first = text.split()[0].lower() if text.split() else ""
-    return {"license": first} if first in LICENSES else {"license": "other", "license_name": _slug(text) or "unknown"}
 
 
 def _result(score: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""ONNX files with the facts that the service reads from their metadata. This module needs no PyTorch.
+"""ONNX files with the document that the service reads from their metadata. This module needs no PyTorch.
 
 An imported network has `NAME.onnx`, and `NAME.int8.onnx` that is made of it. There is no master; each file holds the document.
 """
@@ -30,14 +30,14 @@ def export_path(path: Path, precision: str) -> Path:
 
 
 def network_digest(model: Any) -> str:
-    """The sha256 of an ONNX model's graph, which does not depend on the facts in the file's metadata."""
+    """The sha256 of an ONNX model's graph, which does not depend on the file's metadata."""
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
 def write_export(
     path: Path, model: Any, manifest: Manifest, precision: str, stride: int, grid: Grid, master_sha256: str = ""
 ) -> None:
-    """Writes an ONNX model with these facts and its network's digest, atomically. Other metadata of the model is removed.
+    """Writes an ONNX model with this document and its network's digest, atomically. Other metadata of the model is removed.
 
     master_sha256: not of an imported network, whose files have the digest of their original.
     """
@@ -45,8 +45,8 @@ def write_export(
 
     network = manifest.architecture
     sha256 = network.source_sha256 if isinstance(network, ImportedNetwork) else master_sha256
-    facts = {METADATA_KEY: manifest.to_json(), "sha256": sha256, "precision": precision, "stride": str(stride), "grid": grid}
-    onnx.helper.set_model_props(model, facts | {NETWORK_SHA256: network_digest(model)})
+    entries = {METADATA_KEY: manifest.to_json(), "sha256": sha256, "precision": precision, "stride": str(stride), "grid": grid}
+    onnx.helper.set_model_props(model, entries | {NETWORK_SHA256: network_digest(model)})
     write_file(path, model.SerializeToString())
 
 
@@ -72,26 +72,26 @@ def save_manifest(path: Path, manifest: Manifest) -> list[Path]:
     path: of a master, whose exports get the document too, or of the float32 file of an imported network.
     """
     if export := read_imported(path):
-        files = _write_facts(files_by_precision(path), manifest, export.master_sha256)
+        files = _write_documents(files_by_precision(path), manifest, export.master_sha256)
         return [*files, write_imported_card(path, manifest)]
     weights = load_weights(path)
     save_weights(path, weights.tensors, manifest)
     write_card(path)
-    return [path, path.with_suffix(".md"), *(refresh_facts(path, weights.sha256) if find_spec("onnx") else [])]
+    return [path, path.with_suffix(".md"), *(refresh_documents(path, weights.sha256) if find_spec("onnx") else [])]
 
 
-def refresh_facts(master: Path, former: str) -> list[Path]:
-    """Writes the master's facts into the exports beside it; gives their paths.
+def refresh_documents(master: Path, former: str) -> list[Path]:
+    """Writes the master's document into the exports beside it; gives their paths.
 
     former: the master's sha256 before the change; exports of other masters are left unchanged.
     """
     weights = load_weights(master)
     exports = {p: path for p, path in find_files(str(master)).exports.items() if read_export(path).master_sha256 == former}
-    return _write_facts(exports, weights.manifest, weights.sha256)
+    return _write_documents(exports, weights.manifest, weights.sha256)
 
 
-def _write_facts(files: Mapping[str, Path], manifest: Manifest, sha256: str) -> list[Path]:
-    """Writes facts into ONNX files, which are by precision; gives their paths."""
+def _write_documents(files: Mapping[str, Path], manifest: Manifest, sha256: str) -> list[Path]:
+    """Writes a document into ONNX files, which are by precision; gives their paths."""
     import onnx
 
     for precision, path in files.items():

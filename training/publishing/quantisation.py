@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Pixels
 from imaging.decoding import IMAGE_ENDINGS
 from imaging.errors import ImageError
 from model.inference.plan import Options
@@ -96,7 +96,7 @@ def sums_fit_16_bits(path: Path) -> bool:
     return bool(summed) and all((np.abs(tensor.astype(np.int16)) <= LARGEST_WEIGHT).all() for tensor in summed)
 
 
-def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterator[npt.NDArray[np.uint8]]:
+def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterator[Pixels]:
     """Yields the first tile (height, width, bands) of each photo, as the service cuts it; raises `ValueError` without photos.
 
     photos: how many of the folder's photos are used, spread evenly over the sorted names.

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imaging.arrays import Floats, Ids
+from imaging.arrays import Floats, Ids, Integers, Mask
 from imaging.classes import VOID
 from training.scoring.metrics import confusion, ious, nanmean
 
 FRACTION = 0.02  # pixels closer to a border than this fraction of the image's diagonal count, as in the paper
-OUTSIDE = -1  # id of the frame around the image; no class has it
+OUTSIDE, NO_ID = -1, -2  # id of the frame around the image, and one of no pixel
 
 
 class BoundaryIoU:
@@ -49,9 +49,13 @@ def near_borders(ids: Ids, distance: int, inner: int) -> Ids:
 
     A distance is the larger of the distances in rows and in columns. The edge lies one pixel outside the image.
     """
-    masks = F.pad(torch.from_numpy(ids.astype(np.int64))[None], (1, 1, 1, 1), value=OUTSIDE)
-    inner_ids = without_border(masks, VOID, distance + 1)[0, 1:-1, 1:-1].numpy()
-    return np.where(inner_ids == VOID, ids, inner).astype(np.uint8)
+    near = near_border(np.pad(ids.astype(np.int64), 1, constant_values=OUTSIDE), distance + 1)[1:-1, 1:-1]
+    return np.where(near, ids, inner).astype(np.uint8)
+
+
+def near_border(ids: Integers, width: int) -> Mask:
+    """Which pixels (H, W) are closer than `width` to another id. No id is -2."""
+    return np.asarray(without_border(torch.from_numpy(ids)[None], NO_ID, width)[0].numpy() == NO_ID)
 
 
 def without_border(masks: Tensor, ignore_index: int, width: int) -> Tensor:

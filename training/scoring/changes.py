@@ -57,12 +57,12 @@ class Change:
         classes = ", ".join(f"{names[class_id]} ({number})" for class_id, number in self.few.items())
         return f"the classes that fewer than {LEAST_FRAMES} frames show, {classes}"
 
-    def facts(self, names: Sequence[str]) -> dict[str, Any]:
+    def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """The change of the mean IoU as a weights file stores it, and that of the classes that enough frames show."""
-        facts: dict[str, Any] = {"mean_iou": round(self.mean.value, 6), "mean_iou_95": self.mean.rounded()}
+        entry: dict[str, Any] = {"mean_iou": round(self.mean.value, 6), "mean_iou_95": self.mean.rounded()}
         if self.few:
-            facts["without_few"] = f"without {self.few_names(names)}: {self.frequent_text()}"
-        return facts
+            entry["without_few"] = f"without {self.few_names(names)}: {self.frequent_text()}"
+        return entry
 
     def frequent_text(self) -> str:
         """The change of the other classes, in words."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from imaging.arrays import Ids, Mask
 from imaging.classes import VOID
@@ -20,11 +19,10 @@ from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from training.data.network_classes import NetworkClasses
 from training.data.split import Split
-from training.scoring.boundaries import without_border
+from training.scoring.boundaries import near_border
 from training.scoring.evaluate import served_frames
 
 STRIP = 0.01  # of the diagonal: as far from a border, pixels count
-OUTSIDE = -1  # no class has this id
 LEAST = 0.5  # confidence of a pixel that counts at least
 
 
@@ -85,10 +83,9 @@ def largest_region(index: int, label: Ids, prediction: Ids, confidence: Ids) -> 
     pair_map = np.full(label.shape, VOID, np.uint8)
     pair_map.ravel()[pixels] = numbers_of_pairs[numbers]
     regions = Regions(column_runs(pair_map), range(len(common)))
-    region_of = regions.at(pixels)
-    sums = np.bincount(region_of[region_of >= 0], confidence.ravel()[pixels][region_of >= 0])
+    sums = regions.totals(confidence)
     best = int(sums.argmax())
-    inside = pixels[region_of == best]
+    inside = pixels[regions.at(pixels) == best]
     rows, columns = np.divmod(inside, label.shape[1])
     return Disagreement(
         index=index,
@@ -104,6 +101,4 @@ def largest_region(index: int, label: Ids, prediction: Ids, confidence: Ids) -> 
 
 def _near_border(ids: Ids) -> Mask:
     """Whether a pixel (H, W) lies within the strip along a border between two ids, void among them."""
-    width = max(1, round(STRIP * float(np.hypot(*ids.shape)))) + 1
-    inner = without_border(torch.from_numpy(ids.astype(np.int64))[None], OUTSIDE, width)[0].numpy()
-    return np.asarray(inner == OUTSIDE)
+    return near_border(ids.astype(np.int64), max(1, round(STRIP * float(np.hypot(*ids.shape)))) + 1)

@@ -30,9 +30,9 @@ def frame_scores(counts: Counts, split: Split) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: 2.0 if row["mean_iou"] is None else row["mean_iou"])
 
 
-def write_json(path: Path, facts: Mapping[str, Any], classes: Sequence[str], counts: Counts, split: Split) -> None:
-    """Writes a JSON file of these facts, the classes, and each frame's scores; creates its folder."""
-    document = {**facts, "classes": classes, "frames": frame_scores(counts, split)}
+def write_json(path: Path, entries: Mapping[str, Any], classes: Sequence[str], counts: Counts, split: Split) -> None:
+    """Writes a JSON file of these entries, the classes, and each frame's scores; creates its folder."""
+    document = {**entries, "classes": classes, "frames": frame_scores(counts, split)}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(document, indent=1) + "\n")
 
@@ -53,14 +53,13 @@ def write_picture(folder: Path, rank: int, split: Split, index: int, prediction:
     height = min(HEIGHT, image.shape[0])
     size = max(1, round(image.shape[1] * height / image.shape[0])), height
     photo = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
-    class_maps = (split.mask(index), prediction)
-    maps = (Image.fromarray(palette[ids]).resize(size, Image.Resampling.NEAREST) for ids in class_maps)
-    gap = np.full((height, GAP, 3), 255, np.uint8)
-    photo_pixels, *map_pixels = (np.asarray(part) for part in (photo, *maps))
-    picture = np.concatenate([photo_pixels, *(piece for pixels in map_pixels for piece in (gap, pixels))], 1)
+    maps = (Image.fromarray(palette[ids]).resize(size, Image.Resampling.NEAREST) for ids in (split.mask(index), prediction))
+    picture = Image.new("RGB", (3 * size[0] + 2 * GAP, height), "white")
+    for number, part in enumerate((photo, *maps)):
+        picture.paste(part, (number * (size[0] + GAP), 0))
     folder.mkdir(parents=True, exist_ok=True)
     name = os.fsdecode(os.fsencode(split.frames[index].name.replace("/", "_"))[:LONGEST_NAME])
     path = folder / f"{rank:03d}-{name}.png"
     with whole_file(path) as partial:
-        Image.fromarray(picture).save(partial, "PNG")
+        picture.save(partial, "PNG")
     return path

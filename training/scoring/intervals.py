@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Floats
 from training.scoring.metrics import ConfusionMatrix, Counts, ious, label_pixels, nanmean
 
-Scores = npt.NDArray[np.float64]
 DRAWS = 2000
 AT_ONCE = 100  # draws that are scored together, which limits memory
 MOST_DRAWS = 100 * DRAWS  # there is no interval if fewer than DRAWS of these draws show every class
@@ -66,7 +65,7 @@ def difference_intervals(ours: Counts, theirs: Counts) -> list[Interval]:
     shape.
     """
 
-    def difference(pairs: Counts) -> Scores:
+    def difference(pairs: Counts) -> Floats:
         return _all_scores(pairs[..., 0]) - _all_scores(pairs[..., 1])
 
     return _intervals(difference, np.stack([ours, theirs], -1))
@@ -83,7 +82,7 @@ def rare_classes(counts: Counts) -> dict[int, int]:
     return {class_id: number for class_id, number in enumerate(frames_by_class(counts)) if 0 < number < LEAST_FRAMES}
 
 
-def score_facts(counts: Counts, names: Sequence[str]) -> dict[str, Any]:
+def score_entry(counts: Counts, names: Sequence[str]) -> dict[str, Any]:
     """What a weights file and JSON store of the matrices (F, n, n) of frames: the scores, and how far they can be trusted.
 
     Beside the scores of the sum: `mean_iou_95`, the ends of the mean IoU's interval; `scored_frames`, the number of frames;
@@ -91,42 +90,42 @@ def score_facts(counts: Counts, names: Sequence[str]) -> dict[str, Any]:
     `LEAST_FRAMES` frames show, and `predicted_only`, the pixels of classes that are predicted and that no label shows.
     """
     matrix = ConfusionMatrix(counts.sum(0))
-    facts = matrix.scores() | {"mean_iou_95": mean_iou_interval(counts).rounded(), "scored_frames": len(counts)}
+    entry = matrix.scores() | {"mean_iou_95": mean_iou_interval(counts).rounded(), "scored_frames": len(counts)}
     if rare := rare_classes(counts):
-        facts["few_frames"] = {names[class_id]: number for class_id, number in rare.items()}
+        entry["few_frames"] = {names[class_id]: number for class_id, number in rare.items()}
     if pixels_of_class := matrix.predicted_only:
-        facts["predicted_only"] = {names[class_id]: pixels for class_id, pixels in pixels_of_class.items()}
-    return facts | {"classes": list(names), "frames": frames_by_class(counts)}
+        entry["predicted_only"] = {names[class_id]: pixels for class_id, pixels in pixels_of_class.items()}
+    return entry | {"classes": list(names), "frames": frames_by_class(counts)}
 
 
-def trust_lines(facts: Mapping[str, Any]) -> list[str]:
+def trust_lines(entry: Mapping[str, Any]) -> list[str]:
     """The interval of the mean IoU, and a sentence where the score is a rough one.
 
-    facts: of `score_facts`.
+    entry: of `score_entry`.
     """
-    return [line for line in (interval_line(facts), few_frames_line(facts)) if line]
+    return [line for line in (interval_line(entry), few_frames_line(entry)) if line]
 
 
-def interval_line(facts: Mapping[str, Any]) -> str:
+def interval_line(entry: Mapping[str, Any]) -> str:
     """The interval of the mean IoU in one line of text, with the classes that few frames show.
 
-    facts: of `score_facts`.
+    entry: of `score_entry`.
     """
-    low, high = facts["mean_iou_95"]
+    low, high = entry["mean_iou_95"]
     ends = "without an interval" if low is None else f"{low:.3f} to {high:.3f}"
-    line = f"mean IoU, 95% interval (bootstrap over {facts['scored_frames']} frames): {ends}"
-    if rare := facts.get("few_frames"):
+    line = f"mean IoU, 95% interval (bootstrap over {entry['scored_frames']} frames): {ends}"
+    if rare := entry.get("few_frames"):
         line += f"; few frames show {', '.join(f'{name} ({count})' for name, count in rare.items())}"
     return line
 
 
-def few_frames_line(facts: Mapping[str, Any]) -> str:
+def few_frames_line(entry: Mapping[str, Any]) -> str:
     """A sentence on a score over few frames, or with a wide interval or none; empty if it is over enough.
 
-    facts: of `score_facts`, or of a file from before they were stored, for which it is empty.
+    entry: of `score_entry`, or of a file from before they were stored, for which it is empty.
     """
-    frames, (low, high) = facts.get("scored_frames"), facts.get("mean_iou_95", (None, None))
-    if frames is None or facts["mean_iou"] is None:
+    frames, (low, high) = entry.get("scored_frames"), entry.get("mean_iou_95", (None, None))
+    if frames is None or entry["mean_iou"] is None:
         return ""
     if low is None:
         return f"A score over {frames} frames, too few for an interval: on other frames it may be quite another; {FOLDS}."
@@ -138,13 +137,13 @@ def few_frames_line(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _all_scores(counts: Counts) -> Scores:
+def _all_scores(counts: Counts) -> Floats:
     """The IoU of each class, then their mean (..., n + 1)."""
     scores = ious(counts)
     return np.concatenate([scores, nanmean(scores)[..., None]], -1)
 
 
-def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interval]:
+def _intervals(score: Callable[[Counts], Floats], counts: Counts) -> list[Interval]:
     """The intervals of the IoU of each class, then of the mean. counts: (F, n, n), or (F, n, n, 2) for two networks.
 
     score: gives these scores (..., n + 1) of counts that are summed over frames.
@@ -163,7 +162,7 @@ def _intervals(score: Callable[[Counts], Scores], counts: Counts) -> list[Interv
     return [Interval(*map(float, ends)) for ends in zip(values, low, high, strict=True)]
 
 
-def _draws(score: Callable[[Counts], Scores], counts: Counts, has_class: Scores) -> Scores | None:
+def _draws(score: Callable[[Counts], Floats], counts: Counts, has_class: Floats) -> Floats | None:
     """The scores (2000, k) of draws that show every class; None if hardly any draw does, and for a single frame.
 
     has_class: (F, n), 1 where a frame shows a class.
@@ -174,7 +173,7 @@ def _draws(score: Callable[[Counts], Scores], counts: Counts, has_class: Scores)
     flat = counts.reshape(frames, -1).astype(np.float64)  # float64 is exact below 2**53, and BLAS multiplies it
     classes = has_class.any(0)
     rng = np.random.default_rng(0)
-    parts: list[Scores] = []
+    parts: list[Floats] = []
     for _ in range(0, MOST_DRAWS, AT_ONCE):
         repeats = rng.multinomial(frames, np.full(frames, 1 / frames), AT_ONCE).astype(np.float64)
         complete = repeats[((repeats @ has_class > 0) | ~classes).all(1)]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from imaging.arrays import Floats, Ids
+
 Counts = npt.NDArray[np.int64]
 """Confusion matrices (..., n, n): pixels by label (rows) and prediction.
 
@@ -16,7 +18,7 @@ wrong for the predicted class. The last column is then of predictions that are n
 """
 
 
-def confusion(labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uint8], classes: int, rows: int = 0) -> Counts:
+def confusion(labels: Ids, predictions: Ids, classes: int, rows: int = 0) -> Counts:
     """The counts (n, n) of two class maps of one shape. Pixels with labels outside 0 to n-1 are ignored.
 
     classes: n. rows: of the counts, if they are more. Raises `ValueError` if shapes differ or a predicted id is not below n.
@@ -51,11 +53,11 @@ class ConfusionMatrix:
         return float(_ratio(np.diag(self.counts).sum(), label_pixels(self.counts).sum()))
 
     @property
-    def class_accuracy(self) -> npt.NDArray[np.float64]:
+    def class_accuracy(self) -> Floats:
         return _ratio(np.diag(self.counts), label_pixels(self.counts))
 
     @property
-    def iou(self) -> npt.NDArray[np.float64]:
+    def iou(self) -> Floats:
         """Intersection over union of each class that the labels show."""
         return ious(self.counts)
 
@@ -97,14 +99,14 @@ class ConfusionMatrix:
         }
 
 
-def ious(counts: Counts) -> npt.NDArray[np.float64]:
+def ious(counts: Counts) -> Floats:
     """Intersection over union (..., n) of confusion matrices (..., n, n); nan for classes that the labels do not show."""
     hits, labels = np.diagonal(counts, axis1=-2, axis2=-1), label_pixels(counts)
     union = labels + counts.sum(-2) - hits
     return _ratio(hits, np.where(labels > 0, union, 0))
 
 
-def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
     """part / whole, element by element; nan where whole is 0."""
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     result = np.full(whole.shape, np.nan)
@@ -112,7 +114,7 @@ def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> npt.NDArray[np.float64]
     return result
 
 
-def nanmean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def nanmean(values: Floats) -> Floats:
     """The mean over the last axis of the values that are not nan; nan if all are."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

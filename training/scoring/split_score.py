@@ -18,7 +18,7 @@ from training.data.split import Split
 from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Calibration, Sample, calibrate
 from training.scoring.evaluate import conditions, frame_counts, table
-from training.scoring.intervals import score_facts, trust_lines
+from training.scoring.intervals import score_entry, trust_lines
 from training.scoring.metrics import ConfusionMatrix, Counts
 
 
@@ -43,18 +43,18 @@ class SplitScore:
         where = f"{identity.name} {identity.sha256[:16]}, {self.where}"
         return "\n".join([scores, *trust_lines(self.values), near, *filter(None, [self.classes.line]), where])
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The scores, the weights file and the conditions, for JSON."""
         identity = self.segmenter.runtime.identity
-        facts = {name: value for name, value in self.values.items() if name not in ("classes", "frames")}
-        return {"weights": identity.name, "sha256": identity.sha256} | facts
+        entry = {name: value for name, value in self.values.items() if name not in ("classes", "frames")}
+        return {"weights": identity.name, "sha256": identity.sha256} | entry
 
     @cached_property
     def values(self) -> dict[str, Any]:
         """The scores and the conditions, as a weights file stores them."""
         near = None if isnan(self.boundary_iou) else round(self.boundary_iou, 6)
-        facts = score_facts(self.counts, self.classes.names)
-        return facts | {"boundary_iou": near, "conditions": "; ".join(filter(None, [self.where, self.classes.line]))}
+        entry = score_entry(self.counts, self.classes.names)
+        return entry | {"boundary_iou": near, "conditions": "; ".join(filter(None, [self.where, self.classes.line]))}
 
 
 def score_split(segmenter: Segmenter, split: Split, options: Options) -> SplitScore:
@@ -112,8 +112,8 @@ def with_measurement(
     for name, values in scores.items():
         remark = "; products summed in 16 bits, as by AVX2" if sums == "avx2" else ""
         remark = "; weights of seven bits, whose sums every processor computes alike" if sums_fit else remark
-        facts = {**values, "conditions": f"{values['conditions']}{remark}"}
-        manifest = replace(manifest, scores={**manifest.scores, **{scored_in(name, each): facts for each in names}})
+        entry = {**values, "conditions": f"{values['conditions']}{remark}"}
+        manifest = replace(manifest, scores={**manifest.scores, **{scored_in(name, each): entry for each in names}})
     if calibration is None or (sums != "vnni" and precision in manifest.temperatures):
         return manifest
     name = "calibration" if precision == "float32" else f"calibration_{precision}"

@@ -18,7 +18,7 @@ OTHER_LABELS = 0.02  # share of the pixels by which the labels of two images tha
 
 
 def copied_images(survey: Survey) -> list[str]:
-    """Remarks on images of a split that are copies of another one of it, or look like it if the survey has read pixels."""
+    """Remarks on images of a split that are copies of another one of it, or look like it."""
     images = f"images of {survey.split.name!r}"
     return [
         *remark(_equal_files(survey), f"{images} are copies of another, byte for byte"),
@@ -29,10 +29,10 @@ def copied_images(survey: Survey) -> list[str]:
 def similar_frames(train: Survey, validation: Survey) -> dict[tuple[int, int], int]:
     """The indices of frames of two splits whose images look alike, without those of equal files, and those of one colour.
 
-    The values are as those of `look_alike`. Both surveys must have read pixels.
+    The values are as those of `look_alike`.
     """
     tiles, other_tiles = train.tiles, validation.tiles  # their import keeps ground apart
-    hashes = ([str(record.image_hash) for record in survey.records] for survey in (train, validation))
+    hashes = ([record.image_hash for record in survey.records] for survey in (train, validation))
     return {
         (first, second): bits
         for (first, second), bits in look_alike(*hashes).items()
@@ -80,13 +80,10 @@ def shared_frames(train: Survey, validation: Survey) -> list[DataError]:
 
 
 def swapped_masks(surveys: Sequence[Survey]) -> list[tuple[Path, Path]]:
-    """The pairs of masks of all these splits that seem to be swapped; reads no file.
-
-    The surveys must have read pixels.
-    """
-    photos = [photo for survey in surveys for photo in survey.photos]
-    pairs = swapped([record.edge_cells or b"" for _, record in photos], [record.border_cells or b"" for _, record in photos])
-    return [(photos[first][0].mask, photos[other][0].mask) for first, other in pairs]
+    """The pairs of masks of all these splits that seem to be swapped; none in surveys of one layer. Reads no file."""
+    photos = [(frame.mask, record.details) for survey in surveys for frame, record in survey.photos if record.details]
+    pairs = swapped([details.edge_cells for _, details in photos], [details.border_cells for _, details in photos])
+    return [(photos[first][0], photos[other][0]) for first, other in pairs]
 
 
 def swapped_note(pairs: Sequence[tuple[Path, Path]]) -> list[str]:
@@ -125,8 +122,6 @@ def _equal_files(survey: Survey) -> list[str]:
 def _alike(survey: Survey) -> list[str]:
     """Pairs of images of a split that look alike without being equal files, those with other labels first."""
     number = len(survey.records)
-    if any(record.image_hash is None for record in survey.records):
-        return []
     pairs = similar_frames(survey, survey)
     firsts = _nearest({(first, second): bits for (first, second), bits in pairs.items() if first < second})
     if len(firsts) > max(1, MOST_ALIKE * number) or 2 * len(firsts) >= number:

@@ -8,42 +8,66 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Floats, Integers
 from training.data.problems import remark
+from training.survey.details import FrameDetails
 from training.survey.photos import Appearance
 from training.survey.records import FrameRecord, Survey
 
-SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 megapixels
-# a larger speck is less than these shares of the class's usual pixels, and of the mask's
-SPECK_OF_USUAL, LARGE_SPECK = 0.01, 2e-4
-# masks of a split that may do something by a slip: a number, or a share of all where that is more
-EXCEPTIONS, LINE_EXCEPTIONS = (3, 0.1), (1, 0.03)
-FEWEST_OTHERS = 3  # for each of them, masks that must do otherwise
-LEAST_FRAMES = 10  # of a split, that tell what is rare, where classes lie, and how much void is usual
-SMALL = 0.1  # share of the median's pixels below which a photo may be a thumbnail
-# With these, two of 3,348 masks of Pascal VOC and one of 468 of CamVid are named. Two of the three lack the ground or the sky.
-FEW = (2, 0.05)  # masks that lack what nearly all others have: a number, or a share where that is more
-FEWEST_WITH = 7  # times as many must have it
-LEAST_SHARE, SMALLEST = 0.05, 0.05  # share of the pixels that a class has at least, but for this share of its masks
-# share of void in a mask of much void: at least, and as a multiple of what nine of ten masks have at most. With these, 23 of
-# 3,348 masks of Pascal VOC and two of 468 of CamVid are named
-MUCH_VOID, TIMES_USUAL = 0.2, 4.0
-# rise of a mask's fit (`_fit`) by other ids, less by how much it then fits worse than a usual mask
-LEAST_GAIN = 1.5
-# share of tiles that may be moved each: of sound ones of OSBS's photo, a fifth; of ones moved by 0.5 to 1.7 m, 0.33 to 0.78
-MOVED_TILES = 0.3
-POOREST = 0.05  # share of a split's masks that fit worse than usual
-# With these, none of 3,348 masks of Pascal VOC and 468 of CamVid is named. Of the former, 2,396 show one class beside the
-# background; 83% of these are named if they are inverted alone. The objects of the others touch too much of the rim.
-USUAL, USUAL_SHARE = 0.9, 0.5  # share of the other masks that must have more than this share of background in their rim
-RIM = 0.05  # share of an inverted mask's rim that is background, at most
-INSIDE = 0.01  # share of an inverted mask that is background, at least
 Finding = tuple[int, str]
 """The index of a frame in its split, and what is odd about it; an empty text where the remark says it."""
+
+
+class Rarity(NamedTuple):
+    """What so few frames of a split do that it may be a slip.
+
+    number, share: so many, or this share of all where that is more. others: frames that must do otherwise, for each of them.
+    """
+
+    number: int
+    share: float
+    others: int
+
+    def holds(self, count: int, total: int) -> bool:
+        """Whether `count` of `total` frames are so few, and not none."""
+        return 0 < count <= max(self.number, int(self.share * total)) and total - count >= self.others * count
+
+
+SLIP, SLIP_OF_LINES = Rarity(3, 0.1, 3), Rarity(1, 0.03, 3)  # the latter of masks that show a class by thin lines alone
+LEAST_FRAMES = 10  # of a split, that tell what is rare, where classes lie, and how much void is usual
+
+# photos
+SMALL = 0.1  # share of the median's pixels below which one may be a thumbnail
+
+# tiles that would fit elsewhere
+MOVED_TILES = 0.3  # share of all: of sound ones of OSBS's photo, a fifth; of ones moved by 0.5 to 1.7 m, 0.33 to 0.78
+
+# specks of a class
+SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 megapixels
+LARGE_SPECK, SPECK_OF_USUAL = 2e-4, 0.01  # of a larger one: share of the mask's pixels, and of those that the class usually has
+
+# masks that lack a class, or void: with these, two of 3,348 masks of Pascal VOC and one of 468 of CamVid are named. Two of the
+# three lack the ground or the sky
+LACK = Rarity(2, 0.05, 7)
+LEAST_SHARE, SMALLEST = 0.05, 0.05  # share of the pixels that a class has at least, but for this share of its masks
+
+# far more void than usual: with these, 23 of 3,348 masks of Pascal VOC and two of 468 of CamVid are named
+MUCH_VOID = 0.2  # share of the mask, at least
+TIMES_USUAL = 4.0  # and of what nine of ten masks have at most
+
+# ids that are one too high, or too low
+LEAST_GAIN = 1.5  # rise of a mask's fit (`_fit`) by other ids, less by how much it then fits worse than a usual mask
+POOREST = 0.05  # share of a split's masks that fit worse than usual
+
+# inverted masks: with these, none of 3,348 masks of Pascal VOC and 468 of CamVid is named. Of the former, 2,396 show one class
+# beside the background; 83% of these are named if they are inverted alone. The objects of the others touch too much of the rim
+USUAL, USUAL_SHARE = 0.9, 0.5  # share of the other masks that must have more than this share of background in their rim
+RIM = 0.05  # share of the rim that is background, at most
+INSIDE = 0.01  # share of the mask that is background, at least
 
 
 def remarks(
@@ -64,7 +88,7 @@ def remarks(
 def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
     """Remarks on a split's masks. swaps: masks of `swapped_masks`, which are not told again as masks that lie wrongly."""
     frames, counts = survey.split.frames, survey.class_pixels
-    places = [each for each in _of_records(survey, lambda record: record.better_place) if frames[each[0]].mask not in swaps]
+    places = [each for each in _of_details(survey, lambda details: details.better_place) if frames[each[0]].mask not in swaps]
     only_void = [(int(index), "") for index in np.flatnonzero(~counts.any(1))]
     others = "are files of another kind than the others, so their values may mean other classes"
     of_photos = [
@@ -87,7 +111,7 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
 
 
 def odd_photos(survey: Survey) -> list[str]:
-    """Remarks on a split's photos. If the survey has read no pixels, they are on sizes, CMYK and orientations alone."""
+    """Remarks on a split's photos."""
 
     def that_look(look: Appearance) -> list[Finding]:
         return _of_records(survey, lambda record: "" if record.appearance == look else None)
@@ -111,18 +135,14 @@ def _of_records(survey: Survey, tell: Callable[[FrameRecord], str | None]) -> li
     return [(index, text) for index, record in enumerate(survey.records) if (text := tell(record)) is not None]
 
 
-def are_exceptions(number: int, total: int, most: tuple[int, float] = EXCEPTIONS, fewest_others: int = FEWEST_OTHERS) -> bool:
-    """Whether so few of a split's frames do something, and so many others do not, that it may be a slip.
-
-    most: the number that are exceptions at most, or a share of `total` where that is more. fewest_others: frames that must do
-    otherwise for each of them.
-    """
-    return number <= max(most[0], int(most[1] * total)) and total - number >= fewest_others * number
+def _of_details(survey: Survey, tell: Callable[[FrameDetails], str | None]) -> list[Finding]:
+    """As `_of_records`, of what a frame's details tell; none in a survey of one layer."""
+    return _of_records(survey, lambda record: tell(record.details) if record.details else None)
 
 
 def if_exceptions(findings: list[Finding], survey: Survey) -> list[Finding]:
     """The findings, if they are exceptions in their split; else none."""
-    return findings if are_exceptions(len(findings), len(survey.records)) else []
+    return findings if SLIP.holds(len(findings), len(survey.records)) else []
 
 
 def _small(survey: Survey) -> list[Finding]:
@@ -162,14 +182,15 @@ def _threads(survey: Survey) -> list[Finding]:
     table, names, counts = survey.split.mapping.table, survey.split.labels.names, survey.class_pixels
     thin = []
     for record, row in zip(survey.records, counts, strict=True):
-        solid = {int(table[source]) for source in record.pixels if source not in record.thin}
+        thin_sources = record.details.thin if record.details else ()
+        solid = {int(table[source]) for source in record.pixels if source not in thin_sources}
         thin.append(set(np.flatnonzero(row).tolist()) - solid)
     totals = Counter(class_id for classes in thin for class_id in classes)
     return [
         (frame, f"{names[class_id]}, {counts[frame, class_id]} pixels")
         for frame, classes in enumerate(thin)
         for class_id in sorted(classes)
-        if are_exceptions(totals[class_id], int((counts[:, class_id] > 0).sum()), LINE_EXCEPTIONS)
+        if SLIP_OF_LINES.holds(totals[class_id], int((counts[:, class_id] > 0).sum()))
     ]
 
 
@@ -181,15 +202,12 @@ def _other_kinds(survey: Survey) -> list[Finding]:
 
 
 def outlying_masks(survey: Survey) -> list[str]:
-    """Remarks on masks that few others of their split are like.
-
-    If the survey has read no pixels, the remarks are on classes, void and inverted masks alone.
-    """
+    """Remarks on masks that few others of their split are like; in a survey of one layer on classes and void alone."""
     inverted, inverted_text = _inverted(survey)
     other_ids = _misnumbered(survey, [index for index, _ in inverted])
     with_other_ids = {index for index, _ in other_ids}
-    blocks = _of_records(survey, lambda record: f"blocks of {record.block_side} pixels" if record.block_side else None)
-    parts = _of_records(survey, lambda record: record.unlabelled_part)
+    blocks = _of_details(survey, lambda details: f"blocks of {details.block_side} pixels" if details.block_side else None)
+    parts = _of_details(survey, lambda details: details.unlabelled_part)
     kinds = [
         (other_ids, "fit the others only with other ids: those show the classes where these would have them then"),
         ([each for each in _lacking(survey) if each[0] not in with_other_ids], "lack a class that nearly all others show"),
@@ -210,7 +228,7 @@ def _misnumbered(survey: Survey, inverted: list[int]) -> list[Finding]:
 
     Without masks of one class and inverted masks, and not for two classes, where shifted ids are inverted ones.
     """
-    cells = [record.grid_ids for record in survey.records if record.grid_ids is not None]
+    cells = [record.details.grid_ids for record in survey.records if record.details]
     classes = len(survey.split.source_labels)
     if len(cells) < max(LEAST_FRAMES, len(survey.records)) or classes < 3:
         return []
@@ -226,7 +244,7 @@ def _misnumbered(survey: Survey, inverted: list[int]) -> list[Finding]:
     return if_exceptions(sorted(findings), survey)
 
 
-def _fit(grids: npt.NDArray[np.int64], classes: int, shift: int) -> npt.NDArray[np.float64]:
+def _fit(grids: Integers, classes: int, shift: int) -> Floats:
     """For each mask, the mean logarithm of the share of the other masks that show a cell's id plus `shift` in that cell.
 
     grids: ids (n, cells); ids of no class are void, which does not count. The class after the last one is the first.
@@ -236,7 +254,7 @@ def _fit(grids: npt.NDArray[np.int64], classes: int, shift: int) -> npt.NDArray[
     others = np.take_along_axis(counts, (grids + shift) % classes, 0) - (shift == 0)
     shares = (others + 0.5) / (np.maximum(1, counts.sum(0)) - 1 + 0.5 * classes)
     logarithms = np.log(shares, where=is_class, out=np.zeros(shares.shape))
-    fit: npt.NDArray[np.float64] = logarithms.sum(1) / np.maximum(1, is_class.sum(1))
+    fit: Floats = logarithms.sum(1) / np.maximum(1, is_class.sum(1))
     return fit
 
 
@@ -247,7 +265,7 @@ def _lacking(survey: Survey) -> list[Finding]:
     for class_id, name in enumerate(survey.split.labels.names):
         shares = counts[:, class_id] / np.maximum(1, survey.areas)
         lacking = np.flatnonzero(shares == 0)
-        if _are_few(len(lacking), len(shares)) and np.quantile(shares[shares > 0], SMALLEST) >= LEAST_SHARE:
+        if LACK.holds(len(lacking), len(shares)) and np.quantile(shares[shares > 0], SMALLEST) >= LEAST_SHARE:
             findings += [(int(index), name) for index in lacking if (counts[index] > 0).sum() > 1]
     return sorted(findings)
 
@@ -257,7 +275,7 @@ def _without_void(survey: Survey) -> list[Finding]:
     classes = len(survey.split.source_labels)
     lacking = [(index, record) for index, record in enumerate(survey.records) if max(record.pixels) < classes]
     several = [(index, "") for index, record in lacking if len(record.pixels) > 1]
-    return several if _are_few(len(lacking), len(survey.records)) else []
+    return several if LACK.holds(len(lacking), len(survey.records)) else []
 
 
 def _much_void(survey: Survey) -> list[Finding]:
@@ -268,11 +286,8 @@ def _much_void(survey: Survey) -> list[Finding]:
     shares = 1 - classes / np.maximum(1, survey.areas)
     most = max(MUCH_VOID, TIMES_USUAL * float(np.quantile(shares, 0.9)))
     findings = [(index, f"{shares[index]:.0%}") for index in np.flatnonzero((shares > most) & (classes > 0)).tolist()]
-    return [each for each in findings if not survey.records[each[0]].unlabelled_part]
-
-
-def _are_few(number: int, total: int) -> bool:
-    return number > 0 and are_exceptions(number, total, FEW, FEWEST_WITH)
+    partial = {index for index, _ in _of_details(survey, lambda details: details.unlabelled_part)}
+    return [each for each in findings if each[0] not in partial]
 
 
 def _inverted(survey: Survey) -> tuple[list[Finding], str]:
@@ -283,7 +298,7 @@ def _inverted(survey: Survey) -> tuple[list[Finding], str]:
     background = int(usual.argmax())
     has_one_object = (counts[:, background] >= INSIDE * counts.sum(1)) & ((counts > 0).sum(1) == 2)
     indices = np.flatnonzero(has_one_object & shares.any(1) & (shares[:, background] <= RIM)).tolist()
-    if not are_exceptions(len(indices), len(counts)) or usual[background] < USUAL * (len(counts) - len(indices)):
+    if not SLIP.holds(len(indices), len(counts)) or usual[background] < USUAL * (len(counts) - len(indices)):
         return [], ""
     text = (
         f"seem to be inverted: nearly all others show {names[background]!r} at their rim, these show another class there and "

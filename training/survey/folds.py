@@ -13,8 +13,8 @@ import re
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Integers, Mask
 from imaging.regions import component_roots
 from training.data.problems import DataError
 from training.data.split import Split
@@ -36,7 +36,7 @@ def pooled(train: Split, validation: Split) -> Split:
     return replace(train, name=POOL, frames=tuple(frames.values()), notes=tuple(notes), missing=missing)
 
 
-def divide(survey: Survey, folds: int, pattern: str | None) -> npt.NDArray[np.int64]:
+def divide(survey: Survey, folds: int, pattern: str | None) -> Integers:
     """The fold of each frame, int64 (F,), 0 to `folds` - 1; equal for equal data.
 
     pattern: finds the group at the beginning of a frame's name; None if names have no groups. Each fold gets about equal
@@ -56,13 +56,10 @@ def divide(survey: Survey, folds: int, pattern: str | None) -> npt.NDArray[np.in
     return _stratified(frames_of_unit, frames_of_class, folds)[units]
 
 
-def belonging(survey: Survey, pattern: str | None) -> npt.NDArray[np.int64]:
-    """The unit of each frame, int64 (F,): frames that belong together, directly or through others, have one number.
-
-    The survey must have read pixels.
-    """
+def belonging(survey: Survey, pattern: str | None) -> Integers:
+    """The unit of each frame, int64 (F,): frames that belong together, directly or through others, have one number."""
     frames, records = survey.split.frames, survey.records
-    hashes = [str(record.image_hash) for record in records]
+    hashes = [record.image_hash for record in records]
     one_colour = {index for index, record in enumerate(records) if record.appearance == "one colour"}
     pairs = [pair for pair in look_alike(hashes, hashes) if pair[0] < pair[1] and not one_colour & set(pair)]
     keys = [[record.image_sha256 for record in records]]
@@ -88,7 +85,7 @@ def group_name(name: str, pattern: str) -> str:
     return group
 
 
-def _stratified(frames: npt.NDArray[np.int64], frames_of_class: npt.NDArray[np.int64], folds: int) -> npt.NDArray[np.int64]:
+def _stratified(frames: Integers, frames_of_class: Integers, folds: int) -> Integers:
     """The fold of each unit. frames: the frames of each unit (U,). frames_of_class: those that show each class (U, classes)."""
     fold_of = np.full(len(frames), -1, np.int64)
     frame_quota = np.full(folds, frames.sum() / folds)
@@ -111,7 +108,7 @@ def _stratified(frames: npt.NDArray[np.int64], frames_of_class: npt.NDArray[np.i
     return fold_of
 
 
-def part(survey: Survey, inside: npt.NDArray[np.bool_], name: str) -> Survey:
+def part(survey: Survey, inside: Mask, name: str) -> Survey:
     """The survey of those frames for which `inside` (F,) is true, as a split of this name."""
     indices = np.flatnonzero(inside).tolist()
     split = replace(survey.split, name=name, frames=tuple(survey.split.frames[index] for index in indices))

@@ -85,7 +85,8 @@ def notes(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
             "or give --masks colors"
         )
     lines += [*doubtful_labels(survey, swaps), *outlying_masks(survey), *odd_photos(survey), *copied_images(survey)]
-    if images := [frame.image for frame, record in survey.frames if record.is_orientation_ambiguous]:
+    turned = [(frame, record.details) for frame, record in survey.frames if record.is_orientation_ambiguous]
+    if images := [frame.image for frame, details in turned if not (details and details.fits_upright)]:
         lines.append(
             f"{len(images)} images of {split.name!r} are turned by EXIF, such as {first_names(images)}: masks are read as "
             "drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"
@@ -125,7 +126,7 @@ def pair_notes(train: Survey, validation: Survey) -> list[str]:
     return list(dict.fromkeys(lines))  # once each: two splits in one folder have notes in common
 
 
-def class_rows(surveys: Sequence[Survey]) -> list[Row]:
+def class_table(surveys: Sequence[Survey]) -> list[Row]:
     """A heading, a row for each class, and one for void: its name, then for each split its frames and its share of pixels."""
     void = "(void or not labelled)" if any(survey.split.is_partial for survey in surveys) else "(void)"
     columns = [["class", *surveys[0].split.labels.names, void] if surveys else ["class"]]
@@ -137,7 +138,7 @@ def class_rows(surveys: Sequence[Survey]) -> list[Row]:
     return list(zip(*columns, strict=True))
 
 
-def facts(survey: Survey) -> list[str]:
+def summary(survey: Survey) -> list[str]:
     """Lines on a split: the number of frames, their sizes, the kinds of masks, and how many images EXIF turns."""
     records = survey.records
     sizes = Counter(f"{record.size[1]}x{record.size[0]}" for record in records).most_common()

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.arrays import Pixels
+from imaging.arrays import Mask, Pixels
 from imaging.formats.signatures import JPEG, TIFF, ignore_pillow_warnings
 
-Bits = npt.NDArray[np.bool_]
 Appearance = Literal["one colour", "cut off", "grey", "colour"]
 SIDE = 128  # cells of a photo's width and of its height
 # Of 3,348 photographs of Pascal VOC and 468 of CamVid, each differs by 92 levels or more between two of its cells. In 83 of
@@ -102,13 +101,13 @@ def look_alike(first: Sequence[str], second: Sequence[str]) -> dict[tuple[int, i
     return dict(sorted(pairs.items()))
 
 
-def _bits(hashes: Sequence[str]) -> Bits:
+def _bits(hashes: Sequence[str]) -> Mask:
     """Hashes as booleans (n, 2, 8, 8): rises to the right, and downwards."""
     data = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8)
     return np.unpackbits(data).reshape(len(hashes), 2, HASH_SIDE, HASH_SIDE).astype(bool)
 
 
-def _turned(bits: Bits) -> Iterator[Bits]:
+def _turned(bits: Mask) -> Iterator[Mask]:
     """The hashes of the images in all eight orientations, first as they are."""
     for upright in (bits, bits[:, ::-1].swapaxes(2, 3)):
         for flips in product((False, True), repeat=2):  # across, down
@@ -116,6 +115,6 @@ def _turned(bits: Bits) -> Iterator[Bits]:
             yield upright[:, :, rows, columns] ^ np.array(flips)[:, None, None]
 
 
-def _words(bits: Bits) -> npt.NDArray[np.uint64]:
+def _words(bits: Mask) -> npt.NDArray[np.uint64]:
     """Hashes as uint64 (n, 2)."""
     return np.packbits(bits.reshape(len(bits), -1), axis=1).view(np.uint64)

@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.arrays import Ids, Pixels
+from imaging.arrays import Floats, Ids, Mask, Pixels
 from training.survey.photos import SIDE
 
-Grid = npt.NDArray[np.float64]
-Cells = npt.NDArray[np.bool_]
 RIM = 5  # cells beside the frame's rim that are left out: masks often end a little before it, and some photos have a black line
 FEWEST = 32  # cells of a mask's borders; fewer say nothing
 NEAREST, FARTHEST = 4, 24  # cells by which masks are moved at least, and at most; a best place at the most is none
@@ -51,7 +49,7 @@ class PhotoEdges:
 
         None if they do, or if they say nothing.
         """
-        lying = self._scores(ids)
+        lying = self._fits(ids)
         if lying is None:
             return None
         own = float(np.nanmax(_near(lying[0], 1)))
@@ -64,7 +62,7 @@ class PhotoEdges:
             if np.abs(move).max() < FARTHEST:
                 best = gain, "moved"
         for text, turn in _turned(ids):
-            scores = self._scores(turn)
+            scores = self._fits(turn)
             gain = 0.0 if scores is None else _gain(scores, _near(scores[0], SLACK), own)
             if gain > LEAST_GAIN and (best is None or gain > best[0]):
                 best = gain, text
@@ -72,12 +70,12 @@ class PhotoEdges:
 
     def fits_better(self, ids: Ids, other: Ids) -> bool:
         """Whether a mask's borders clearly lie on the edges, and those of another mask of this size do not."""
-        lying, elsewhere = self._scores(ids), self._scores(other)
+        lying, elsewhere = self._fits(ids), self._fits(other)
         if lying is None or elsewhere is None:
             return False
         return _gain(lying, _near(lying[0], SLACK), float(np.nanmax(_near(elsewhere[0], 1)))) > LEAST_GAIN
 
-    def _scores(self, ids: Ids) -> tuple[Grid, int] | None:
+    def _fits(self, ids: Ids) -> tuple[Floats, int] | None:
         """The mean rank below the borders for each move, NaN where too few are inside, and the number of their cells.
 
         The scores are (2 FARTHEST + 1, 2 FARTHEST + 1), by rows and columns of the move; the middle is the mask as it lies.
@@ -93,7 +91,7 @@ class PhotoEdges:
         return np.where(cells > KEPT * count, sums / np.maximum(1, cells), np.nan), count
 
 
-def _gain(scores: tuple[Grid, int], best: Grid, own: float) -> float:
+def _gain(scores: tuple[Floats, int], best: Floats, own: float) -> float:
     """By how much the best of some places exceeds `own`, in units of `LEAST_GAIN`; 0 if it does not stand out of all places."""
     grid, count = scores
     if np.isnan(best).all() or np.nanmax(best) < np.nanmean(grid) + LEAST_PEAK * np.nanstd(grid):
@@ -101,7 +99,7 @@ def _gain(scores: tuple[Grid, int], best: Grid, own: float) -> float:
     return float((np.nanmax(best) - own) * np.sqrt(count))
 
 
-def _near(grid: Grid, cells: int) -> Grid:
+def _near(grid: Floats, cells: int) -> Floats:
     """The part of a grid of moves that are at most so many cells long."""
     return grid[FARTHEST - cells : FARTHEST + cells + 1, FARTHEST - cells : FARTHEST + cells + 1]
 
@@ -115,14 +113,14 @@ def _turned(ids: Ids) -> Iterator[tuple[str, Ids]]:
         yield "turned by 90 degrees to the right", np.rot90(ids, 3)
 
 
-def _ranks(strength: npt.NDArray[np.int16]) -> Grid:
+def _ranks(strength: npt.NDArray[np.int16]) -> Floats:
     """The share of the cells whose strength is lower, half of the equal ones included."""
     _, inverse, counts = np.unique(strength, return_inverse=True, return_counts=True)
-    ranks: Grid = ((np.cumsum(counts) - counts / 2) / strength.size)[inverse].reshape(strength.shape)
+    ranks: Floats = ((np.cumsum(counts) - counts / 2) / strength.size)[inverse].reshape(strength.shape)
     return ranks
 
 
-def edge_strength(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+def edge_strength(values: Pixels) -> npt.NDArray[np.int16]:
     """The largest difference between each cell and a neighbour, int16 (n, n). values: of cells (n, n, c), such as colours."""
     integers = values.astype(np.int16)
     strength = np.zeros(values.shape[:2], np.int16)
@@ -134,7 +132,7 @@ def edge_strength(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
     return strength
 
 
-def border_mask(ids: Ids, side: int) -> Cells:
+def border_mask(ids: Ids, side: int) -> Mask:
     """Which of side x side cells of a mask (H, W) have another id than a neighbour, the frame's rim apart."""
     rows, columns = (((np.arange(side) + 0.5) * length / side).astype(int) for length in ids.shape)
     borders = edge_strength(ids[np.ix_(rows, columns)][..., None]) > 0
@@ -143,7 +141,7 @@ def border_mask(ids: Ids, side: int) -> Cells:
     return inner
 
 
-def edge_cells(colors: npt.NDArray[np.uint8]) -> bytes:
+def edge_cells(colors: Pixels) -> bytes:
     """Which of 64x64 cells of an image differ most from a neighbour, as `swapped` takes it.
 
     colors: of the image, `training.survey.photos.mean_colors`.

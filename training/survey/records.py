@@ -14,26 +14,24 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from tqdm import tqdm
 
-from imaging.conversion import SWAPPING
-from imaging.decoding import Limits, OpenImage
-from model.preprocessing import RGB
+from imaging.arrays import Ids, Integers
+from imaging.conversion import SWAPPING, UPRIGHT
 from model.regular_file import read_regular_file
 from model.whole_file import write_file
-from training.data.files import NAME_ENCODING, photo_size, read_file
+from training.data.files import NAME_ENCODING, read_file
 from training.data.layouts import Frame
-from training.data.masks import decode_mask, interpret, read_orientation, turn_upright
+from training.data.masks import decode_mask, interpret, turn_upright
 from training.data.problems import DataError, collecting, raise_all
 from training.data.split import Split
+from training.survey.details import FrameDetails, read_details
 from training.survey.photos import Appearance, appearance, image_hash, is_cmyk, mean_colors
-from training.survey.placement import PhotoEdges, border_cells, edge_cells
-from training.survey.shapes import block_side, grid_ids, thin_ids, typical_extents, unlabelled_part
+from training.survey.shapes import typical_extents
 
 FILE = "survey.json"
-VERSION = 10  # of the records; another number makes every run read its data set again
+VERSION = 11  # of the records; another number makes every run read its data set again
 
 
 class FrameRecord(BaseModel):
@@ -44,17 +42,13 @@ class FrameRecord(BaseModel):
     the mask's pixels; void included. is_colored: whether the mask is an RGB image that is read by the classes' colours.
     contradiction: the first class id whose palette colour belongs to another class, and that class's id. kind: of the mask, as
     `MaskFile.kind` says. is_black_and_white: whether the mask holds only 0 and 255. orientation: of the image, by EXIF.
-    is_orientation_ambiguous: whether EXIF turns the image, and neither size nor borders tell that the mask was drawn on the
-    upright one. is_cmyk: whether the image file holds CMYK. remark: `OpenImage.remark` of it. rim: for each class id of
-    the source labels, the number of its pixels in the mask's outermost rows and columns. extents, thin: `typical_extents` and
-    `thin_ids` of the mask's source ids.
-    image_hash: `photos.image_hash` of the upright image. edge_cells, border_cells: `placement` of the upright image and its
-    mask. better_place: `placement.PhotoEdges.better_place`, None if the mask lies well. appearance: `photos.appearance` of the
-    upright image. block_side, unlabelled_part, grid_ids: `shapes` of the mask's source ids. From extents on, all are empty if
-    only the image's header was read.
+    is_orientation_ambiguous: whether EXIF turns the image, and sizes do not tell that the mask was drawn on the upright one.
+    is_cmyk: whether the image file holds CMYK. remark: `OpenImage.remark` of it. rim: for each class id of the source labels,
+    the number of its pixels in the mask's outermost rows and columns. extents: `typical_extents` of the mask's source ids.
+    image_hash, appearance: `photos` of the upright image. details: None in a survey of one layer.
     """
 
-    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(frozen=True)
 
     image_sha256: str
     mask_sha256: str
@@ -69,17 +63,11 @@ class FrameRecord(BaseModel):
     remark: str
     rim: dict[int, int]
     extents: dict[int, float]
-    thin: list[int]
-    image_hash: str | None
-    edge_cells: bytes | None
-    border_cells: bytes | None
-    better_place: str | None
-    appearance: Appearance | None
-    block_side: int
-    unlabelled_part: str | None
-    grid_ids: bytes | None
+    image_hash: str
+    appearance: Appearance
     is_orientation_ambiguous: bool
     is_black_and_white: bool
+    details: FrameDetails | None = None
 
 
 RECORDS = TypeAdapter(dict[str, FrameRecord])
@@ -132,17 +120,17 @@ class Survey:
         return [record.image_sha256 + (frame.name if frame.name in blocks else "") for frame, record in self.frames]
 
     @property
-    def areas(self) -> npt.NDArray[np.int64]:
+    def areas(self) -> Integers:
         """The number of pixels of each frame, int64 (frames,)."""
         return np.array([record.size[0] * record.size[1] for record in self.records], np.int64)
 
     @property
-    def class_pixels(self) -> npt.NDArray[np.int64]:
+    def class_pixels(self) -> Integers:
         """The number of labelled pixels of each class in each frame, int64 (frames, classes), after the split's mapping."""
         return self._by_class([record.pixels for record in self.records])
 
     @property
-    def rim_pixels(self) -> npt.NDArray[np.int64]:
+    def rim_pixels(self) -> Integers:
         """As `class_pixels`, in the outermost rows and columns of the masks alone."""
         return self._by_class([record.rim for record in self.records])
 
@@ -151,7 +139,7 @@ class Survey:
         """The classes that the masks show, after the split's mapping."""
         return set(self.class_pixels.sum(0).nonzero()[0].tolist())
 
-    def _by_class(self, numbers: Sequence[Mapping[int, int]]) -> npt.NDArray[np.int64]:
+    def _by_class(self, numbers: Sequence[Mapping[int, int]]) -> Integers:
         counts = np.zeros((len(numbers), len(self.split.labels)), np.int64)
         is_labelled = {each: self.split.labelled(each) for each in self.split.sets}
         for row, by_source, frame in zip(counts, numbers, self.split.frames, strict=True):
@@ -162,20 +150,20 @@ class Survey:
         return counts
 
 
-def survey_all(splits: Sequence[Split], *, pixels: bool = True, file: Path | None = None) -> list[Survey]:
+def survey_all(splits: Sequence[Split], *, details: bool = False, file: Path | None = None) -> list[Survey]:
     """Surveys several splits of one data set, as `survey_readable` does; raises `DataError` with the errors of all frames."""
-    surveys, errors = survey_readable(splits, pixels=pixels, file=file)
+    surveys, errors = survey_readable(splits, details=details, file=file)
     raise_all(errors)
     return surveys
 
 
 def survey_readable(
-    splits: Sequence[Split], *, pixels: bool = True, file: Path | None = None
+    splits: Sequence[Split], *, details: bool = False, file: Path | None = None
 ) -> tuple[list[Survey], list[DataError]]:
     """Surveys the frames that can be read, of several splits of one data set; gives the errors of the other frames, each once.
 
-    A frame that is listed several times is read once. pixels: whether images are decoded, or only their headers read. file:
-    where the records are kept; a frame is not read again if its record has the same paths, sizes and times of change.
+    A frame that is listed several times is read once. details: whether the second layer is read, too. file: where the records
+    are kept; a frame is not read again if its record has the same paths, sizes and times of change.
     """
     saved_records = _load(file) if file else {}
     records_of_keys: dict[str, FrameRecord] = {}
@@ -185,23 +173,24 @@ def survey_readable(
         frames, records = [], []
         errors += split.missing
         for index in tqdm(range(len(split.frames)), desc=f"checking {split.name}", unit="frame", leave=False, disable=None):
-            key = _key(split, index)
+            key = _key(split, index, details)
             with collecting(errors):
                 if key not in records_of_keys:
-                    records_of_keys[key] = saved_records.get(key) or _read(split, index, pixels)
+                    records_of_keys[key] = saved_records.get(key) or _read(split, index, details)
                 frames.append(split.frames[index])
                 records.append(records_of_keys[key])
         surveys.append(Survey(replace(split, frames=tuple(frames)), tuple(records)))
     if file:
-        _save(file, records_of_keys)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_file(file, RECORDS.dump_json(records_of_keys))
     return surveys, list({str(error): error for error in errors}.values())
 
 
-def _key(split: Split, index: int) -> str:
-    """A digest of a frame's paths, sizes and times of change, and of how its mask is read."""
+def _key(split: Split, index: int, details: bool) -> str:
+    """A digest of a frame's paths, sizes and times of change, of the layers, and of how its mask is read."""
     frame = split.frames[index]
     reading = [split.source_labels.to_list(), split.source_labels.ignore_index, list(split.colors.items())]
-    digest = hashlib.sha256(json.dumps([VERSION, *reading, split.meaning, split.drawn_on]).encode())
+    digest = hashlib.sha256(json.dumps([VERSION, details, *reading, split.meaning, split.drawn_on]).encode())
     for path in (frame.image.absolute(), frame.mask.absolute()):
         digest.update(hashlib.sha256(os.fsencode(path)).digest())
         try:
@@ -220,23 +209,16 @@ def _load(file: Path) -> dict[str, FrameRecord]:
         return {}
 
 
-def _save(file: Path, records: dict[str, FrameRecord]) -> None:
-    """Writes the records atomically: if the process is killed, the previous file stays."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_file(file, RECORDS.dump_json(records))
-
-
-def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
+def _read(split: Split, index: int, details: bool) -> FrameRecord:
     """Reads a frame's two files; raises `DataError` with the errors of both."""
     frame = split.frames[index]
     errors: list[DataError] = []
-    data = b""
-    size: tuple[int, ...] = ()
+    data, size = b"", tuple[int, ...]()
     with collecting(errors):
         data = read_file(frame.image)
         # more bands than a photo's are read as a whole; their first three tell the same as a photo's
-        image = split.decode(index, data)[..., :3] if pixels or len(split.bands) != len(RGB) else None
-        size = photo_size(frame.image, data) if image is None else image.shape[:2]
+        image = split.decode(index, data)[..., :3]
+        size = image.shape[:2]
     with collecting(errors):
         mask_data = read_file(frame.mask)
         if data and mask_data == data:
@@ -244,13 +226,15 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         mask = decode_mask(frame.mask, mask_data, size)
         ids = interpret(mask, split.source_labels, split.colors, split.meaning)
     raise_all(errors)
-    orientation = read_orientation(data)
+    photo = split.photo(index, data)
+    orientation = photo.turn if photo else UPRIGHT
     if split.drawn_on == "stored":
         ids = turn_upright(ids, orientation)
     split.require_one_size(index, ids, size)
-    colors = None if image is None else mean_colors(image)
-    edges = None if colors is None else PhotoEdges(colors)
-    reads_ids = split.meaning == "ids"
+    # if EXIF swaps sides of different lengths, a mask fits only one of the two images
+    is_told_by_sides = orientation in SWAPPING and size[0] != size[1]
+    is_ambiguous = split.drawn_on == "upright" and orientation != UPRIGHT and not is_told_by_sides
+    colors, reads_ids = mean_colors(image), split.meaning == "ids"
     return FrameRecord(
         image_sha256=hashlib.sha256(data).hexdigest(),
         mask_sha256=hashlib.sha256(mask_data).hexdigest(),
@@ -262,32 +246,19 @@ def _read(split: Split, index: int, pixels: bool) -> FrameRecord:
         contradiction=mask.contradiction(split.source_labels, split.colors) if reads_ids else None,
         kind=mask.kind,
         orientation=orientation,
-        is_cmyk=len(split.bands) == len(RGB) and is_cmyk(data),
-        remark=OpenImage(data, Limits()).remark if len(split.bands) == len(RGB) else "",
+        is_cmyk=photo is not None and is_cmyk(data),
+        remark=photo.remark if photo else "",
         rim=_counts(np.concatenate([ids[0], ids[-1], ids[1:-1, 0], ids[1:-1, -1]])),
-        extents=typical_extents(ids) if pixels else {},
-        thin=thin_ids(ids) if pixels else [],
-        image_hash=None if image is None else image_hash(image),
-        edge_cells=None if colors is None else edge_cells(colors),
-        border_cells=None if image is None else border_cells(ids),
-        better_place=None if edges is None else edges.better_place(ids),
-        appearance=None if colors is None else appearance(colors),
-        block_side=block_side(ids) if pixels else 0,
-        unlabelled_part=None if edges is None else unlabelled_part(ids, edges),
-        grid_ids=grid_ids(ids) if pixels else None,
-        is_orientation_ambiguous=split.drawn_on == "upright" and _is_ambiguous(edges, ids, orientation),
+        extents=typical_extents(ids),
+        image_hash=image_hash(image),
+        appearance=appearance(colors),
+        is_orientation_ambiguous=is_ambiguous,
         is_black_and_white=reads_ids and mask.is_black_and_white,
+        details=read_details(ids, colors, turn_upright(ids, orientation) if is_ambiguous else None) if details else None,
     )
 
 
-def _counts(ids: npt.NDArray[np.uint8]) -> dict[int, int]:
+def _counts(ids: Ids) -> dict[int, int]:
     """The number of each id that occurs."""
     counts = np.bincount(ids.ravel(), minlength=256)
     return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-
-
-def _is_ambiguous(edges: PhotoEdges | None, ids: npt.NDArray[np.uint8], orientation: int) -> bool:
-    """Whether a mask may have been drawn on the stored image, which EXIF turns."""
-    if orientation == 1 or (orientation in SWAPPING and ids.shape[0] != ids.shape[1]):
-        return False  # if EXIF swaps sides of different lengths, a mask fits only one of the two images
-    return edges is None or not edges.fits_better(ids, turn_upright(ids, orientation))

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.arrays import Ids
+from imaging.arrays import Ids, Mask
+from imaging.classes import VOID
 from imaging.errors import AnswerTooLarge
 from imaging.regions import Regions
 from imaging.runs import column_runs
@@ -75,7 +76,7 @@ def grid_ids(ids: Ids) -> bytes:
     return ids[np.ix_(rows, columns)].tobytes()
 
 
-def _rank(edges: PhotoEdges, turns: int, column: int, rows: npt.NDArray[np.bool_], width: int) -> float:
+def _rank(edges: PhotoEdges, turns: int, column: int, rows: Mask, width: int) -> float:
     """The mean rank of the photo's edges right of a column of the turned mask, in these rows."""
     ranks = np.rot90(edges.ranks, turns)
     side = len(ranks)
@@ -91,14 +92,13 @@ def typical_extents(ids: Ids) -> dict[int, float]:
     result is empty for a mask of more regions than `imaging.regions` lists, such as noise.
     """
     ids = _reduced(ids)
-    classes = np.unique(ids).tolist()
     try:
-        regions = list(Regions(column_runs(ids), classes).masks())
+        regions = Regions(column_runs(ids), range(VOID + 1))
     except AnswerTooLarge:
         return {}
-    extents = {}
-    for class_id in classes:
-        areas = np.sort([region.pixels for region in regions if region.id == class_id])
+    region_ids, pixels, extents = np.array(regions.ids), regions.pixels, {}
+    for class_id in np.unique(region_ids).tolist():
+        areas = np.sort(pixels[region_ids == class_id])
         sums = np.cumsum(areas)
         typical = areas[np.searchsorted(sums, sums[-1] / 2)]
         extents[class_id] = float(np.sqrt(typical) / max(ids.shape))
@@ -119,7 +119,7 @@ def thin_ids(ids: Ids) -> list[int]:
     return [int(value) for value in np.setdiff1d(values[counts >= LINE * side**2], areas)]
 
 
-def _window_sums(values: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.int32]:
+def _window_sums(values: Mask, height: int, width: int) -> npt.NDArray[np.int32]:
     """The sums of all windows, int32 (H - height + 1, W - width + 1)."""
     sums = np.pad(values.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32), ((1, 0), (1, 0)))
     windows: npt.NDArray[np.int32] = (

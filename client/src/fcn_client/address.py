@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 
 import httpx
 
@@ -43,11 +44,8 @@ def is_this_machine(host: str) -> bool:
     The clients pass their own transport for such hosts, so that httpx uses no proxy.
     """
     name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
+    with suppress(ValueError):  # a name
         address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or address.is_unspecified
+        address = getattr(address, "ipv4_mapped", None) or address
+        return address.is_loopback or address.is_unspecified
+    return f".{name}".endswith(".localhost")

@@ -46,7 +46,8 @@ def fetch(
             for _ in range(1 + MOST_REDIRECTS):
                 with closing(client.send(request, stream=True)) as response:
                     if response.next_request is None:
-                        return _name(location), _body(response, end, timeout, most_bytes)
+                        name = unquote(location.path).rstrip("/").rpartition("/")[2] or "image"
+                        return name, _body(response, end, timeout, most_bytes)
                     request = response.next_request  # the body of a redirection is not read
         raise httpx.TooManyRedirects(f"it has more than {MOST_REDIRECTS} redirects")
     except httpx.TimeoutException as error:
@@ -85,10 +86,6 @@ def _body(response: httpx.Response, end: float, timeout: float, most_bytes: int)
     if not body:
         raise FetchFailed(f"{text} answers no bytes; an image's address answers an image")
     return bytes(body)
-
-
-def _name(url: httpx.URL) -> str:
-    return unquote(url.path).rstrip("/").rpartition("/")[2] or "image"
 
 
 def _without_keys(url: str) -> str:

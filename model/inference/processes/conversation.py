@@ -125,10 +125,10 @@ class Conversation:
                 head, payload = await self.receive("tile", *kinds, most_payload=self._most_payload)
             if head["kind"] != "tile":
                 return head, payload
-            tile, waiting = protocol.parse_tile(head, payload, self._shapes), len(self._tiles) + self._frames.kept_frames
+            tile, count = protocol.parse_tile(head, payload, self._shapes), len(self._tiles) + self._frames.kept_frames
             self._tile_count -= 1
-            if waiting >= self._ahead or self._tile_count < 0:
-                raise WorkerBroken(f"{UNASKED}: a tile, while {waiting} wait for logits and {self._tile_count} more may come")
+            if count >= self._ahead or self._tile_count < 0:
+                raise WorkerBroken(f"{UNASKED}: a tile, while {count} wait for logits and {self._tile_count} more may come")
             self._tiles.append(submit(tile))
             self._tiles[-1].add_done_callback(self._end_tile)
 

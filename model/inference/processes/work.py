@@ -21,8 +21,12 @@ class ImageReservation(Protocol):
     def ask(self, file: Blob, deadline: float) -> None:
         """Asks for a turn to plan the file, which has come after `wait`."""
 
-    def admit(self, plan: WorkerPlan) -> bool:
-        """Whether the planned image may begin now; if not, it is planned again after `wait`. Raises if it must never begin."""
+    @property
+    def is_in_work(self) -> bool:
+        """Whether the image has its turn."""
+
+    def set_plan(self, plan: WorkerPlan) -> None:
+        """Sets what the planned image needs; without a turn for it, it is planned again after `wait`. Raises if refused."""
 
     async def wait(self) -> None:
         """Waits for the image's turn."""
@@ -62,11 +66,12 @@ async def work_on(
                 plan = await worker.plan(image, runtime, scheduler.ahead)
                 try:
                     check(plan)
-                    may_begin = not reservation or reservation.admit(plan)
+                    if reservation:
+                        reservation.set_plan(plan)
                 except Exception:
                     await worker.drop_image()
                     raise
-                if may_begin:
+                if not reservation or reservation.is_in_work:
                     answer = await worker.work(plan.bytes, partial(scheduler.submit, queue))
                     inference_s = answer.seconds["inference"] - queue.wait_seconds
                     waits = {"queue": waited_s + queue.wait_seconds, "inference": inference_s}

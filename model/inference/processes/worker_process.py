@@ -114,12 +114,12 @@ class _Work:
     def _run(self, tiles: Iterator[Tile]) -> Iterator[Logits]:
         """Sends tiles, and yields their logits in order."""
         unlimit_cpu()  # decoding is over; the request's deadline bounds the rest
-        pending = 0
+        count = 0
         for tile in tiles:
             self.front.send_tile(tile)
-            pending += 1
-            if pending >= self.task.ahead:
+            count += 1
+            if count >= self.task.ahead:
                 yield self.front.receive_logits()
-                pending -= 1
-        for _ in range(pending):
+                count -= 1
+        for _ in range(count):
             yield self.front.receive_logits()

@@ -54,7 +54,7 @@ class Workers:
         self.count = count or worker_count()
         self._on_death, self._on_failure = on_death, on_failure
         self._workers: set[Worker] = set()
-        self._wanted = 0  # workers that run or are being started
+        self._total = 0  # workers that run or are being started
         self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()  # None: the workers were stopped
         self._claim_lock = asyncio.Lock()  # of who waits for a worker
         self._starts: set[asyncio.Task[object]] = set()
@@ -109,8 +109,8 @@ class Workers:
 
     async def _next(self) -> Worker:
         """The next idle worker. Starts one, if none is idle or others wait, and fewer than `count` exist."""
-        if self._wanted < self.count and (self._idle.empty() or self._claim_lock.locked()):
-            self._wanted += 1
+        if self._total < self.count and (self._idle.empty() or self._claim_lock.locked()):
+            self._total += 1
             self._run(self._start_worker(), self._starts)
         async with self._claim_lock:
             while worker := await self._idle.get():

@@ -50,13 +50,19 @@ def plan(tiles: int = 1, units: float = 0.1, *, large: bool = False) -> WorkerPl
     return WorkerPlan((3000, 2000) if large else (1000, 1000), tiles, int(units * UNIT), 1.0, "")
 
 
+def begins(reservation: Reservation, work: WorkerPlan) -> bool:
+    """Whether the image may begin once this is its plan."""
+    reservation.set_plan(work)
+    return reservation.is_in_work
+
+
 def take(
     admission: Admission, tiles: int = 1, deadline: float = FAR, *, units: float = 0.1, large: bool = False, sender: str = ""
 ) -> Reservation:
     """A request's head, its body, and then its image's plan."""
     with ExitStack() as stack:
         reservation = stack.enter_context(arrive(admission, sender, deadline))
-        reservation.admit(plan(tiles, units, large=large))
+        reservation.set_plan(plan(tiles, units, large=large))
         stack.pop_all()
     return reservation
 
@@ -107,25 +113,25 @@ def test_more_tiles_or_bytes_than_there_are_never_fit() -> None:
 def test_a_photo_counts_with_the_memory_and_the_seconds_that_the_network_takes_for_it() -> None:
     admission = admission_of(timeout_s=60)
     other, reservation = take(admission, units=2), arrive(admission)
-    assert not reservation.admit(replace(plan(), network=(8 * UNIT, 0.5))), "it waits for the memory"
+    assert not begins(reservation, replace(plan(), network=(8 * UNIT, 0.5))), "it waits for the memory"
     assert reservation.turn
     assert (reservation.turn.lane, reservation.turn.bytes) == (admission.small, plan().bytes + 8 * UNIT)
     other.close()
     assert reservation.is_in_work
     reservation.close()
-    (long := arrive(admission)).admit(replace(plan(), network=(0, 20.0)))
+    (long := arrive(admission)).set_plan(replace(plan(), network=(0, 20.0)))
     assert long.turn
     assert long.turn.lane is admission.large
     assert admission.large.seconds(long.turn.work) >= 20
     with pytest.raises(NeverFits, match="about 31 s of the network, and an image may take at most 30 s"):
-        arrive(admission).admit(replace(plan(), network=(0, 31.0)))
+        arrive(admission).set_plan(replace(plan(), network=(0, 31.0)))
 
 
 def test_a_full_queue_refuses_and_lets_in_again() -> None:
     admission = admission_of(10)
     eight, waiting = take(admission, 8), arrive(admission)
     with pytest.raises(QueueFull, match=r"8 tiles.* 10.* try again later") as error_info, waiting:
-        waiting.admit(plan(3))
+        waiting.set_plan(plan(3))
     assert error_info.value.retry_after == 1
     assert len(admission.places) == 1
     take(admission, 2)
@@ -303,7 +309,7 @@ def test_an_image_has_memory_for_its_plan_and_its_file_and_then_what_its_plan_sa
         each.ask(Blob(length=1000), FAR)
         assert FIRST_BYTES >= PLAN_BYTES
         before = admission.used_bytes
-        assert each.admit(work)
+        assert begins(each, work)
         assert admission.used_bytes - before == needed + 1000 - FIRST_BYTES - 2000
 
 
@@ -314,15 +320,15 @@ def test_an_image_that_needs_less_than_it_has_gives_the_rest_to_who_waits_and_on
     waiting.set_body(200)
     waiting.ask(Blob(length=100), FAR)
     assert [each.is_in_work for each in (second, waiting, last)] == [True, False, True]
-    second.admit(plan(units=0.4))
+    second.set_plan(plan(units=0.4))
     assert not waiting.is_in_work
-    last.admit(plan(units=0.1))
+    last.set_plan(plan(units=0.1))
     assert waiting.is_in_work
-    assert not waiting.admit(plan(units=2))
+    assert not begins(waiting, plan(units=2))
     assert admission.used_bytes == int(8 * UNIT) + int(0.4 * UNIT) + int(0.1 * UNIT) + 100  # its file is kept
     first.close()
     assert waiting.is_in_work
-    assert waiting.admit(plan(units=2))
+    assert begins(waiting, plan(units=2))
     assert admission.used_bytes == int(0.4 * UNIT) + int(0.1 * UNIT) + 2 * UNIT + 100
 
 
@@ -365,7 +371,7 @@ def test_senders_take_turns_and_one_s_own_images_keep_their_order() -> None:
 def test_an_image_costs_its_sender_what_its_plan_says() -> None:
     admission = admission_of(workers=1)
     large, *others = (arrive(admission, sender) for sender in ("many tiles", "many tiles", *["one"] * 5))
-    large.admit(plan(100))
+    large.set_plan(plan(100))
     large.close()
     for other in others[1:]:
         assert other.is_in_work
@@ -405,7 +411,7 @@ def test_a_slow_reader_is_closed_where_others_wait_for_what_it_holds(
             late.ask(Blob(), FAR)
             if units < 3:
                 answer.release(units * UNIT)
-                assert not late.admit(plan(units=8 if units == 2 else 1, large=units == 1))
+                assert not begins(late, plan(units=8 if units == 2 else 1, large=units == 1))
             waits = asyncio.create_task(late.wait())
             await asyncio.sleep(CHECKED_S)
             assert not waits.done()

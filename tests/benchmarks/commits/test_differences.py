@@ -20,7 +20,7 @@ BY_NATURE = [
 
 def test_what_differs_by_nature_is_equal_and_must_be_there() -> None:
     for kind, request, part, former, this in BY_NATURE:
-        report = Report(expected=())
+        report = Report(changes=())
         report.add(kind, request, {part: former}, {part: this})
         assert report.unexpected() == []
         report.add(kind, request, {part: former}, {})
@@ -28,7 +28,7 @@ def test_what_differs_by_nature_is_equal_and_must_be_there() -> None:
 
 
 def test_names_and_labels_of_metrics_count() -> None:
-    report = Report(expected=())
+    report = Report(changes=())
     report.add("routes", "GET /metrics", {"body": b'a{b="c"} 1.0\n'}, {"body": b'a{b="d"} 1.0\n'})
     assert len(report.unexpected()) == 1
 
@@ -41,7 +41,7 @@ def test_a_journal_s_name_and_answers_times_are_equal() -> None:
 
 
 def test_expected_differences_are_told_and_so_is_one_that_does_not_occur() -> None:
-    report = Report(expected=[Expected("GET /a: status", "a is gone"), Expected("GET /b: status", "b is gone")])
+    report = Report(changes=[Expected("GET /a: status", "a is gone"), Expected("GET /b: status", "b is gone")])
     report.add("routes", "GET /a", {"status": b"200"}, {"status": b"404"})
     report.add("routes", "GET /c", {"status": b"200", "body": b"x"}, {"status": b"200"})
     lines = list(report.lines())
@@ -61,7 +61,7 @@ def test_excerpts_name_the_place() -> None:
 
 
 def test_a_length_is_judged_as_its_body() -> None:
-    report, length = Report(expected=[Expected("GET /a: body$", "a has other words")]), "header content-length"
+    report, length = Report(changes=[Expected("GET /a: body$", "a has other words")]), "header content-length"
     for request in ("GET /a", "GET /b"):
         report.add("routes", request, {"body": b"x", length: b"1"}, {"body": b"xy", length: b"2"})
     assert [(each.request, each.part) for each in report.unexpected()] == [("GET /b", "body"), ("GET /b", length)]

@@ -9,7 +9,7 @@ from tests.support import http_servers
 
 
 class Handler(http_servers.Handler):
-    worker: Worker
+    worker: SegmenterWorker
     protocol_version = "HTTP/1.1"
 
     def get(self) -> None:

@@ -106,7 +106,7 @@ def with_masks(survey: Survey, folder: Path, masks: Pictures, photos: Pictures) 
             frame = replace(frame, image=image, mask=mask)
         frames.append(frame)
     changed = [frame for frame in frames if frame.name in masks]
-    (read,) = survey_all([replace(survey.split, frames=tuple(changed))])
+    (read,) = survey_all([replace(survey.split, frames=tuple(changed))], details=True)
     records = {frame.name: record for frame, record in (*survey.frames, *read.frames)}
     return Survey(replace(survey.split, frames=tuple(frames)), tuple(records[frame.name] for frame in frames))
 
@@ -118,5 +118,5 @@ def remarks(root: Path, labels: LabelSet, changes: str = "") -> list[str]:
     changes: of the classes, as `--class-map` takes them.
     """
     mapping = parse_class_mapping(changes, labels) if changes else None
-    (survey,) = survey_all([get_split(root, "train", labels, mapping)], file=root / "survey.json")
+    (survey,) = survey_all([get_split(root, "train", labels, mapping)], details=True, file=root / "survey.json")
     return [note.replace(f"{root}/masks/", "").replace(f"{root}/images/", "") for note in notes(survey)]

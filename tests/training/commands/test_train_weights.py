@@ -16,7 +16,7 @@ from model.networks.servable import half_tensors
 from model.weights_file import Weights, load_weights, save_weights
 from tests.support.training.invocations import on_shapes, score_matrix, split_of_shapes
 from training.commands.train import main
-from training.commands.train_weights import TrainingWeights, save_better
+from training.commands.train_weights import TrainingWeights, save_result
 from training.data.class_mapping import identity_mapping
 from training.learning.checkpoint import Progress
 from training.learning.run import Trainer
@@ -130,7 +130,7 @@ def test_the_last_epoch_s_weights_are_written_with_or_without_a_score_and_the_be
 def end(weights: TrainingWeights, net: FCN, start: Callable[[], FCN] = narrow_net) -> list[str]:
     """Ends a training of three epochs with this network; gives the lines of text."""
     weights.scorer(net)
-    return save_better(net, weights.manifest_at(Progress(epoch=3)), weights, lambda: (start(), []))
+    return save_result(net, weights.manifest_at(Progress(epoch=3)), weights, lambda: (start(), []))
 
 
 def test_a_network_below_its_start_stays_beside_it(make_weights: Callable[..., TrainingWeights], narrow: Weights) -> None:

@@ -31,7 +31,7 @@ from tests.support.training.foreign_networks import foreign_network
 from tests.support.training.whole_networks import Patches, UNet, exported
 from tests.support.variants import long
 from training.converting.graph import ConversionError
-from training.converting.proof import photographs
+from training.converting.samples import photographs
 from training.publishing.quantisation import export_int8
 
 SIZES = ((480, 640), (483, 648), (960, 1280), (500, 333))

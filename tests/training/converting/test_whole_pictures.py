@@ -17,9 +17,9 @@ from tests.support.training.whole_networks import Patches, UNet, exported
 from tests.support.variants import long
 from training.converting.conversion import compare, convert
 from training.converting.inputs import NetworkInput
-from training.converting.proof import Original
 from training.converting.reach import describe_reach
 from training.converting.request import ConversionRequest
+from training.converting.samples import Original
 
 SHARE = re.compile(r"photos  (\S+) of the network's own classes on a photo of (\d+x\d+) \(worst: \w+, IoU (\S+)\)")
 

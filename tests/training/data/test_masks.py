@@ -11,10 +11,9 @@ from PIL import Image
 from benchmarks.harness.image_files import file_of, png_of
 from imaging.arrays import Ids
 from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
-from tests.support.images import make_photo
-from tests.support.imaging.samples import late_exif_png, oriented, with_chunk
+from tests.support.imaging.samples import oriented, with_chunk
 from tests.support.training.data_sets import in_palette
-from training.data.masks import Colors, Meaning, interpret, label_colors, open_mask, read_orientation
+from training.data.masks import Colors, Meaning, interpret, label_colors, open_mask
 from training.data.problems import DataError
 
 FOUR = numbered_labels(["a", "b", "c", "d"])
@@ -171,10 +170,9 @@ def test_a_mask_that_exif_leaves_as_it_is_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [b"iCCP", b"gAMA", b"zTXt"])
-def test_a_damaged_chunk_that_is_not_of_the_pixels_hides_neither_ids_nor_the_orientation(tmp_path: Path, kind: bytes) -> None:
+def test_a_damaged_chunk_that_is_not_of_the_pixels_hides_no_ids(tmp_path: Path, kind: bytes) -> None:
     (tmp_path / "a.png").write_bytes(with_chunk(encoded(Image.fromarray(PLAIN)), kind, b"x" * 9, checksum=0))
     assert np.array_equal(read_mask(tmp_path / "a.png", FOUR, {}), PLAIN)
-    assert read_orientation(with_chunk(late_exif_png(make_photo(5, 7), 6), kind, b"x" * 9, checksum=0)) == 6
 
 
 @pytest.mark.parametrize("format", ["JPEG", "TIFF", "unknown"])

@@ -19,7 +19,7 @@ from training.data.problems import DataError
 from training.data.split import Split, get_split
 from training.scoring.changes import only
 from training.scoring.evaluate import frame_counts
-from training.scoring.intervals import score_facts
+from training.scoring.intervals import score_entry
 from training.scoring.metrics import ConfusionMatrix
 from training.survey.inspection import class_errors, pair_errors
 from training.survey.records import survey_all
@@ -142,7 +142,7 @@ def test_a_class_is_scored_on_frames_that_label_it(runtime: Runtime, tmp_path: P
     np.testing.assert_allclose(matrix.iou, [*expected, np.nan])
     assert matrix.mean_iou == pytest.approx(np.mean(expected))
     np.testing.assert_allclose(ConfusionMatrix(only(counts, [2]).sum(0)).iou[2], expected[2])
-    facts = score_facts(counts, [*labels.names, "another class"])
+    facts = score_entry(counts, [*labels.names, "another class"])
     assert facts["frames"] == [2, 2, 4, 2, 0]
     assert "another class" not in facts.get("predicted_only", {})
     (tmp_path / "sets.toml").write_text('[some]\nsplit = "val"\n')

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 from pycocotools import mask as run_lengths
 
-from imaging.runs import paint_runs, read_counts
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
 from training.importing.objects import Drawing, fill
 from training.importing.omissions import Omissions
 from training.importing.outlines import encode_mask
+from training.importing.run_lengths import paint_runs
 
 Bits = npt.NDArray[np.bool_]
 
@@ -80,15 +80,6 @@ def test_an_outline_that_is_too_long_inside_the_image_is_an_error() -> None:
     assert not filled([[200, 0, 300, 0, 300, 50]], (100, 100)).any()
     with pytest.raises(ValueError, match=r"a polygon of 6000 points has an outline of [\d,]+ pixels, of which at most"):
         fill([zigzag], (3000, 4000))
-
-
-def test_runs_are_painted_within_their_columns_alone() -> None:
-    for counts in ([2, 3, 7], [0, 12], [12], [0, 1, 10, 1], [5, 0, 2, 1, 4], [11, 1], [0, 0, 12]):
-        lengths = read_counts(counts, (3, 4))
-        inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(4, 3).T
-        mask = np.full((3, 4), 9, np.uint8)
-        paint_runs(mask, lengths, 5)
-        assert np.array_equal(mask == 5, inside)
 
 
 DRAW = """

@@ -23,16 +23,16 @@ from training.data.network_classes import NEW
 from training.data.split import get_split
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
 from training.learning.optimization import warmup_warning
-from training.learning.plan import KNOWN, KNOWN_STEPS, PARTLY_KNOWN, RULES, SMALL, Facts, plan, plan_lines
+from training.learning.plan import KNOWN, KNOWN_STEPS, PARTLY_KNOWN, RULES, SMALL, PlanInputs, plan, plan_lines
 from training.learning.recipe import Recipe, make_recipe
-from training.learning.start_facts import StartFacts
+from training.learning.start_description import StartDescription
 from training.survey.records import Survey, survey_all
 
 LABELS = numbered_labels(["soil", "leaf", "stem"])
 GB = 10**9
-START = StartFacts((512, 512))
-KNOWN_START = StartFacts((512, 512), (0, 3, 1), has_batch_norm=True)
-PART_KNOWN = StartFacts((512, 512), (0, NEW, 1), has_batch_norm=True)
+START = StartDescription((512, 512))
+KNOWN_START = StartDescription((512, 512), (0, 3, 1), has_batch_norm=True)
+PART_KNOWN = StartDescription((512, 512), (0, NEW, 1), has_batch_norm=True)
 NARROW: dict[str, Any] = {"plan": True, "width": 0.1, "head_width": 16}
 
 
@@ -45,7 +45,7 @@ def survey_of(root: Path, *, size: tuple[int, int] = (480, 640), stem: int = 0, 
 
 
 def plan_recipe(survey: Survey, *, memory: int | None = 64 * GB, side: tuple[int, int] = (512, 512), **changes: Any) -> Recipe:
-    return plan(Recipe(**(NARROW | changes)), Facts(survey, StartFacts(side), memory))[0]
+    return plan(Recipe(**(NARROW | changes)), PlanInputs(survey, StartDescription(side), memory))[0]
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_a_batch_is_cut_into_parts_that_fit_into_the_memory(tmp_path: Path) -> N
     assert wide.accumulate > plan_recipe(survey, memory=GB).accumulate
 
 
-def schedule(start: StartFacts, frames: int = 64, **changes: Any) -> Recipe:
+def schedule(start: StartDescription, frames: int = 64, **changes: Any) -> Recipe:
     """The recipe of so many frames with three classes; only the rules that look at nothing but their numbers are asked."""
     survey: Any = SimpleNamespace(records=range(frames), split=SimpleNamespace(labels=LABELS))
     recipe = Recipe(plan=True, **changes)
     for name in list(RULES)[list(RULES).index("epochs") :]:
         if name not in changes:
-            recipe = recipe.model_copy(update={name: RULES[name](recipe, Facts(survey, start))[0]})
+            recipe = recipe.model_copy(update={name: RULES[name](recipe, PlanInputs(survey, start))[0]})
     return recipe
 
 
@@ -124,7 +124,7 @@ def test_classes_known_in_part_train_the_head_fast_and_the_backbone_gently_for_a
 
 @pytest.mark.parametrize(("new_classes", "is_partly_known"), [(3, True), (4, False)])
 def test_a_start_that_knows_little_trains_as_if_all_classes_were_new(new_classes: int, is_partly_known: bool) -> None:
-    start = StartFacts((512, 512), (0, *[NEW] * new_classes), has_batch_norm=True)
+    start = StartDescription((512, 512), (0, *[NEW] * new_classes), has_batch_norm=True)
     expected, untrained = schedule(PART_KNOWN if is_partly_known else START), {"freeze_batch_norm"}
     assert schedule(start).model_dump(exclude=untrained) == expected.model_dump(exclude=untrained)
 
@@ -140,11 +140,11 @@ def test_what_is_stated_stays(tmp_path: Path) -> None:
     own_values = {"side": (96, 96), "tile": (64, 64), "crop": (64, 96), "batch": 3, "accumulate": 2, "epochs": 7}
     own_values |= {"warmup": 3, "learning_rate": 1e-3, "head_factor": 2.0, "class_weights": "none", "lovasz_weight": 0.1}
     own_values |= {"rare_share": 0.0, "freeze_batch_norm": True}
-    recipe, reasons = plan(Recipe(**(NARROW | own_values)), Facts(survey, START, 1))
+    recipe, reasons = plan(Recipe(**(NARROW | own_values)), PlanInputs(survey, START, 1))
     assert [getattr(recipe, name) for name in RULES] == list(own_values.values())
     assert reasons == {}
     assert len(plan_lines(recipe, reasons)) == 1
-    recipe, reasons = plan(Recipe(**(NARROW | {"side": (96, 96)})), Facts(survey, START, 64 * GB))
+    recipe, reasons = plan(Recipe(**(NARROW | {"side": (96, 96)})), PlanInputs(survey, START, 64 * GB))
     assert recipe.crop == (64, 96)
     assert list(reasons) == list(RULES)[1:]
 
@@ -152,16 +152,16 @@ def test_what_is_stated_stays(tmp_path: Path) -> None:
 def test_a_resumed_training_keeps_its_parts_of_a_batch_and_its_warm_up(tmp_path: Path) -> None:
     """With another warm-up, a larger number of epochs would be another training's."""
     survey = survey_of(tmp_path, stem=4)
-    first, _ = plan(Recipe(**NARROW), Facts(survey, START, 64 * GB))
-    with_less_memory = plan(Recipe(**NARROW), Facts(survey, START, 1))[0]
+    first, _ = plan(Recipe(**NARROW), PlanInputs(survey, START, 64 * GB))
+    with_less_memory = plan(Recipe(**NARROW), PlanInputs(survey, START, 1))[0]
     assert with_less_memory.accumulate > first.accumulate
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
     assert saved_recipe(tmp_path) == {}
     save_checkpoint(tmp_path, Progress(), {}, {"recipe": first.model_dump()})
-    recipe, reasons = plan(Recipe(**NARROW), Facts(survey, START, 1, saved_recipe(tmp_path)))
+    recipe, reasons = plan(Recipe(**NARROW), PlanInputs(survey, START, 1, saved_recipe(tmp_path)))
     assert recipe == first
     assert reasons["accumulate"] == "parts of a batch, as in the checkpoint"
-    other = plan(Recipe(**(NARROW | {"batch": 6, "epochs": 2})), Facts(survey, START, 1, saved_recipe(tmp_path)))[0]
+    other = plan(Recipe(**(NARROW | {"batch": 6, "epochs": 2})), PlanInputs(survey, START, 1, saved_recipe(tmp_path)))[0]
     assert (other.accumulate, other.warmup) == (6, first.warmup)
 
 

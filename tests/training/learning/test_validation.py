@@ -119,7 +119,7 @@ def test_known_classes_in_another_order_are_scored_as_they_are_served(
     assert not bar.counts[:, 4].any()
     assert (bar.class_ids, bar.is_complete) == ((0, 1, 2, 3), True)
     assert bar.interval.value == pytest.approx(np.nanmean(ious(expected)))
-    facts = bar.facts()
+    facts = bar.to_dict()
     assert (facts["classes"], facts["frames"]) == (split.labels.names, 4)
     assert facts["iou"] == [None if np.isnan(v) else pytest.approx(v, abs=1e-6) for v in ious(expected)]
     assert "classes that it knows" not in bar.line()
@@ -141,7 +141,7 @@ def test_a_start_that_knows_a_part_is_scored_on_the_pixels_of_that_part(
     own = own_counts[:2]
     known = np.stack([own[:, 0] + own[:, 2] + own[:, 3], own[:, 1]], 1)  # its squares and triangles are the data's background
     assert bar.interval.value == pytest.approx(np.nanmean(ious(known)))
-    assert bar.facts()["classes"] == ["background", "circle"]
+    assert bar.to_dict()["classes"] == ["background", "circle"]
     assert "over the 2 of 3 classes that it knows" in bar.line()
 
 

@@ -17,7 +17,7 @@ from training.commands.export import main
 from training.learning.checkpoint import Progress
 from training.publishing.card import card, write_card
 from training.publishing.card_sections import literal, table_row
-from training.scoring.intervals import score_facts
+from training.scoring.intervals import score_entry
 from training.scoring.metrics import ConfusionMatrix
 
 
@@ -35,7 +35,7 @@ def test_what_not_every_file_has_is_said_where_it_is_there(narrow: Weights) -> N
     assert "It learned from scenes" not in plain
     assert "went on" not in plain
     change = {"mean_iou": 0.068, "mean_iou_95": [0.067, 0.069], "frames": 20, "without_few": "without bench (4): +0.002"}
-    training = {"against_start": change} | Progress(epoch=9, went_on_from=[2, 5]).facts()
+    training = {"against_start": change} | Progress(epoch=9, went_on_from=[2, 5]).to_dict()
     preprocessing = replace(narrow.manifest.preprocessing, gsd=0.05)
     text = card(replace(narrow, manifest=replace(narrow.manifest, preprocessing=preprocessing, training=training)))
     assert "It learned from scenes whose pixels measure 0.05 m on the ground; scenes are scaled to that." in text
@@ -81,7 +81,7 @@ def test_bars_in_names_leave_the_tables_whole(narrow: Weights, tmp_path: Path) -
 def test_a_card_says_that_a_score_is_rough_and_which_classes_its_mean_leaves_out(narrow: Weights) -> None:
     counts = np.zeros((12, 4, 4), np.int64)
     counts[:, 0, 0], counts[:, 1, 1], counts[:6, 1, 2] = 50, 20, 30
-    facts = score_facts(counts, NAMES) | {"conditions": "x"}
+    facts = score_entry(counts, NAMES) | {"conditions": "x"}
     text = card(replace(narrow, manifest=replace(narrow.manifest, scores={"shapes, val": facts})))
     low, high = facts["mean_iou_95"]
     assert f"shapes, val: A rough score, over 12 frames: on as many others of this kind it may well be {low:.2f}" in text

@@ -14,7 +14,7 @@ from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_expo
 from model.manifest import Int8Sums, Manifest
 from model.weights_file import load_weights, save_weights
 from training.commands.evaluate import main
-from training.publishing.onnx_files import export_path, refresh_facts
+from training.publishing.onnx_files import export_path, refresh_documents
 from training.publishing.quantisation import export_int8, sums_fit_16_bits, write_int8
 
 
@@ -82,7 +82,7 @@ def test_one_command_scores_fits_and_records_a_file_with_all_its_exports(recorde
     assert full.master_sha256 == quantised.master_sha256 == load_weights(recorded).sha256
     assert manifest.exports == {"int8": quantised.network_sha256}
     assert read_export(narrow_file.with_suffix(".onnx")).network_sha256 == full.network_sha256 != quantised.network_sha256
-    assert refresh_facts(recorded, "of another master") == []
+    assert refresh_documents(recorded, "of another master") == []
     card = recorded.with_suffix(".md").read_text()
     assert all(name in card for name in RECORDED)
     assert "| int8 | " in card
@@ -96,7 +96,7 @@ def test_scores_on_avx2_stand_beside_those_on_vnni_whose_temperature_stays(
     before = load_weights(recorded).manifest
     fitted = {"calibration_int8": before.training["calibration_int8"] | {"split": "of VNNI"}}
     save_weights(recorded, load_weights(recorded).tensors, replace(before, training={**before.training, **fitted}))
-    refresh_facts(recorded, read_export(export_path(recorded, "int8")).master_sha256)
+    refresh_documents(recorded, read_export(export_path(recorded, "int8")).master_sha256)
     manifest = load_weights(record(recorded, shapes, "avx2", monkeypatch)).manifest
     assert list(manifest.scores) == [*RECORDED, "shapes, val, int8 on AVX2", "shapes, val, quality high, int8 on AVX2"]
     assert manifest.training["calibration_int8"]["split"] == "of VNNI"

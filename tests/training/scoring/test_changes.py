@@ -86,10 +86,10 @@ def test_the_table_has_a_star_for_what_is_sure_and_says_which_classes_few_frames
 
 
 def test_a_weights_file_holds_both_figures() -> None:
-    facts = compare(scored(802, 802, 800), THEIRS).facts(NAMES)
+    facts = compare(scored(802, 802, 800), THEIRS).to_dict(NAMES)
     assert facts["mean_iou"] > 0.05
     assert facts["without_few"].startswith("without the classes that fewer than 5 frames show, bench (4): +0.00")
-    assert set(compare(THEIRS[4:], THEIRS[4:]).facts(NAMES)) == {"mean_iou", "mean_iou_95"}
+    assert set(compare(THEIRS[4:], THEIRS[4:]).to_dict(NAMES)) == {"mean_iou", "mean_iou_95"}
 
 
 def test_changes_are_in_words() -> None:

@@ -17,7 +17,7 @@ from training.scoring.intervals import (
     interval_line,
     mean_iou_interval,
     rare_classes,
-    score_facts,
+    score_entry,
     trust_lines,
 )
 from training.scoring.metrics import ConfusionMatrix, Counts
@@ -131,7 +131,7 @@ def spread(number: int, wrong_share: float) -> Counts:
 
 
 def facts(counts: Counts) -> dict[str, object]:
-    return score_facts(counts, NAMES)
+    return score_entry(counts, NAMES)
 
 
 def test_a_score_over_few_frames_or_with_a_wide_interval_is_told_to_be_a_rough_one() -> None:

@@ -100,7 +100,7 @@ def test_the_same_labels_in_two_files_are_told(root: Path, split: str) -> None:
     (root / "train.txt").write_text("\n".join(names[:9] if split == "val" else names))
     (root / "val.txt").write_text("\n".join(["f11", *(names[9:] if split == "val" else [])]))
     Image.fromarray(mask(3)).save(root / "masks" / "f10.png", compress_level=1)
-    surveys = survey_all([get_split(root, name, LABELS) for name in ("train", "val")])
+    surveys = survey_all([get_split(root, name, LABELS) for name in ("train", "val")], details=True)
     text = "1 masks hold the same labels as another image's, one of which may be wrong: f10.png like f3.png"
     assert [note.replace(f"{root}/masks/", "") for note in pair_notes(*surveys)] == [text]
 

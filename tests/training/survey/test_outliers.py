@@ -44,7 +44,7 @@ def street(seed: int) -> Ids:
 @pytest.fixture(scope="module")
 def streets(tmp_path_factory: pytest.TempPathFactory) -> Survey:
     root = write_noise(tmp_path_factory.mktemp("streets"), {f"f{seed:02}": street(seed) for seed in range(FRAMES)})
-    return survey_all([get_split(root, "train", LABELS)])[0]
+    return survey_all([get_split(root, "train", LABELS)], details=True)[0]
 
 
 def outliers(survey: Survey, folder: Path, masks: Pictures, photos: Pictures | None = None) -> list[str]:

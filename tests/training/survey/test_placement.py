@@ -83,7 +83,7 @@ def test_masks_of_photos_that_exif_turns_by_180_degrees_are_told_only_if_they_li
     for name, mask in (("right", ids), ("wrong", ids[::-1, ::-1])):
         add_frame(tmp_path, name, Image.fromarray(photo), mask)
         (tmp_path / "images" / f"{name}.jpg").write_bytes(oriented(photo[::-1, ::-1], "JPEG", 3))
-    (survey,) = survey_all([get_split(tmp_path, "train", numbered_labels(["ground", "thing"]))])
+    (survey,) = survey_all([get_split(tmp_path, "train", numbered_labels(["ground", "thing"]))], details=True)
     told = "\n".join(notes(survey))
     assert "1 masks of 'train' do not fit their image as they lie" in told
     assert f"{tmp_path / 'masks' / 'wrong.png'} (turned by 180 degrees)" in told
@@ -101,7 +101,9 @@ def test_two_masks_that_were_swapped_are_not_told_as_moved_as_well(tmp_path: Pat
         write_frame(tmp_path / "images" / f"{name}.png", tmp_path / "masks" / f"{name}.png", mask, frames[name][0])
     (tmp_path / "train.txt").write_text("a\n")
     (tmp_path / "val.txt").write_text("b\n")
-    surveys = survey_all([get_split(tmp_path, name, numbered_labels(["ground", "thing"])) for name in ("train", "val")])
+    surveys = survey_all(
+        [get_split(tmp_path, name, numbered_labels(["ground", "thing"])) for name in ("train", "val")], details=True
+    )
     told = "\n".join(pair_notes(*surveys))
     assert ("1 pairs of masks fit each other's image better" in told) == swapped
     assert ("do not fit their image as they lie" in told) != swapped
@@ -114,7 +116,7 @@ REMARK = "pairs of masks fit each other's image better than their own"
 def test_swapped_masks_are_told_by_name(pair: tuple[str, str], tmp_path: Path) -> None:
     """In one split, and between splits, of any size; nothing is said of the masks as they were drawn."""
     write_demo_data(tmp_path, train=12, val=4)
-    surveys = survey_all([get_split(tmp_path, name, numbered_labels([*NAMES])) for name in ("train", "val")])
+    surveys = survey_all([get_split(tmp_path, name, numbered_labels([*NAMES])) for name in ("train", "val")], details=True)
     assert swapped_masks(surveys) == []
     masks = [tmp_path / "SegmentationClass" / f"{name}.png" for name in pair]
     for mask, other in zip(masks, [Image.open(path).resize((500, 300), 0) for path in reversed(masks)], strict=True):
@@ -122,7 +124,7 @@ def test_swapped_masks_are_told_by_name(pair: tuple[str, str], tmp_path: Path) -
     for name in pair:
         photo = tmp_path / "JPEGImages" / f"{name}.jpg"
         Image.open(photo).resize((500, 300)).save(photo)
-    surveys = survey_all([get_split(tmp_path, name, numbered_labels([*NAMES])) for name in ("train", "val")])
+    surveys = survey_all([get_split(tmp_path, name, numbered_labels([*NAMES])) for name in ("train", "val")], details=True)
     (note,) = swapped_note(swapped_masks(surveys))
     assert note == f"1 {REMARK}, as if they were swapped: {masks[0]} and {masks[1]}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from model.labels import numbered_labels
 from tests.support.training.data_sets import FOUR, IDS, write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
+from training.commands.train_arguments import parser
+from training.commands.train_setup import survey_splits
 from training.data.class_mapping import parse_class_mapping
 from training.data.masks import DrawnOn
 from training.data.problems import DataError
@@ -71,6 +74,18 @@ def test_all_folds_are_trained_on_one_survey(count_opens: Count, shapes: Path, t
     opens = count_opens(shapes, lambda: main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *folds)))
     assert len(opens) == 24
     assert set(opens.values()) == {2}  # for the survey, and for the score of its own fold
+
+
+def test_a_training_surveys_one_layer(shapes: Path, tmp_path: Path) -> None:
+    """The second takes most of the time."""
+    args = parser().parse_args(["--data", str(shapes), "--labels", str(shapes / "classes.json")])
+    start = time.process_time()
+    data = survey_splits(args, tmp_path / "survey.json")
+    middle = time.process_time()
+    surveys = survey_all([data.train.split, data.validation.split], details=True)
+    assert middle - start < (time.process_time() - middle) / 2
+    assert not any(record.details for record in data.train.records)
+    assert all(record.details for survey in surveys for record in survey.records)
 
 
 def test_a_frame_that_is_listed_twice_or_in_two_splits_is_read_once(count_opens: Count, tmp_path: Path) -> None:

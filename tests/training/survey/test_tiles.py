@@ -51,7 +51,7 @@ def notes(scene: Path, data: Path, speck: bool = False, offset: int = 0) -> list
 
 def told(data: Path) -> list[str]:
     labels = find_labels(None, data)
-    surveys = survey_all([get_split(data, name, labels) for name in ("train", "val")], file=data / "survey.json")
+    surveys = survey_all([get_split(data, name, labels) for name in ("train", "val")], details=True, file=data / "survey.json")
     lines = [*map(str, pair_errors(*surveys)), *pair_notes(*surveys)]
     return [line for line in lines if "never shown" not in line and "fewer than 3" not in line]
 

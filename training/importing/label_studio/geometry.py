@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Mask, Pixels
 from training.importing import outlines
-from training.importing.outlines import Point, Size
+from training.importing.outlines import LONGEST, Point, Size
 
 FORMS = {
     "brush": (frozenset({"rle"}), frozenset({"format"})),
@@ -52,7 +52,7 @@ def draw(geometry: Mapping[str, Any], size: Size) -> dict[str, Any]:
     scale = (size[1] / 100, size[0] / 100)
     if form == "brush":
         if not isinstance(geometry["rle"], list):
-            raise ValueError(f"needs rle as a list of numbers, got {str(geometry['rle'])[:60]}")
+            raise ValueError(f"needs rle as a list of numbers, got {str(geometry['rle'])[:LONGEST]}")
         return {"segmentation": outlines.encode_mask(decode_brush(geometry["rle"], size), size)}
     if form == "bitmask":
         return {"segmentation": outlines.encode_mask(outlines.decode_painted(geometry["imageDataURL"], size), size)}
@@ -80,7 +80,7 @@ def known_points(geometry: Mapping[str, Any], size: Size) -> list[Point]:
 
 def _polygon(points: Any, scale: Point) -> list[Point]:
     if not isinstance(points, list) or len(points) < 3:
-        raise ValueError(f"a polygon needs three points or more, got {str(points)[:60]}")
+        raise ValueError(f"a polygon needs three points or more, got {str(points)[:LONGEST]}")
     return [_pixels(point, scale) for point in points]
 
 
@@ -95,7 +95,7 @@ def _path(vertices: Any, scale: Point) -> list[Point]:
 def _in_order(vertices: Any) -> Sequence[Any]:
     """The vertices along the path: each may name the one before it. Raises `ValueError` for paths that branch."""
     if not isinstance(vertices, list) or len(vertices) < 3:
-        raise ValueError(f"a vector needs three vertices or more, got {str(vertices)[:60]}")
+        raise ValueError(f"a vector needs three vertices or more, got {str(vertices)[:LONGEST]}")
     links = [vertex.get("prevPointId") if isinstance(vertex, dict) else None for vertex in vertices]
     if not any(links):
         return vertices
@@ -117,7 +117,7 @@ def _pixels(point: Any, scale: Point) -> Point:
     return round(x * scale[0], DIGITS), round(y * scale[1], DIGITS)
 
 
-def decode_brush(values: Sequence[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def decode_brush(values: Sequence[int], size: tuple[int, int]) -> Mask:
     """The painted pixels, bool (H, W): those whose alpha is at least 128.
 
     values: the bytes of `rle`, 0 to 255 each. size: (height, width). Raises `ValueError` if they are no brush label of this
@@ -125,11 +125,11 @@ def decode_brush(values: Sequence[int], size: tuple[int, int]) -> npt.NDArray[np
     """
     height, width = size
     if not all(isinstance(value, int) and 0 <= value <= 255 for value in values):
-        raise ValueError(f"a brush label must be a list of numbers from 0 to 255, got {str(values)[:60]}")
+        raise ValueError(f"a brush label must be a list of numbers from 0 to 255, got {str(values)[:LONGEST]}")
     bits = np.unpackbits(np.array(values, np.uint8))
     position = 0
 
-    def take(number: int) -> npt.NDArray[np.uint8]:
+    def take(number: int) -> Pixels:
         nonlocal position
         if position + number > len(bits):
             raise ValueError(f"a brush label ends after {len(values)} bytes, within a run")

@@ -10,7 +10,7 @@ from typing import Any
 from training.data.label_files import class_name
 from training.importing.label_studio.geometry import FORMS, draw, find_form, is_closed, known_points
 from training.importing.omissions import outline_keys
-from training.importing.outlines import Point, Size
+from training.importing.outlines import LONGEST, Point, Size
 
 Result = Mapping[str, Any]
 SHAPES = {kind: form for form in FORMS for kind in (form, f"{form}labels")} | {"magicwand": "brush"}
@@ -25,7 +25,6 @@ RESULT_KEYS = (
     "item_index", "score", "readonly", "hidden", "locked", "meta", "parentID", "parent_id",
 )  # fmt: skip
 UNTURNED = (("rotation", 0), ("rotation", None))
-LONGEST = 60  # letters of a text of the export that a message shows
 
 
 @dataclass(frozen=True)

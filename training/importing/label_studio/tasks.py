@@ -11,10 +11,9 @@ from training.data.problems import DataError, collecting, first_names
 from training.importing.coco import Document, candidates
 from training.importing.label_studio.regions import StudioRegion, find_regions
 from training.importing.omissions import Omissions
-from training.importing.outlines import check_size
+from training.importing.outlines import LONGEST, check_size
 from training.importing.shapes import ShapeReader
 
-LONGEST = 60  # letters of a text of the export that a message shows
 MOST_KEYS = 5  # of an entry of the export that a message shows
 LONGEST_NAME = 4096  # letters of an image's name or address
 

@@ -57,7 +57,7 @@ class Source:
         """How high and wide a pixel of images is on the ground, in metres."""
         return metres_per_pixel(self.place, str(self.path))
 
-    def facts(self) -> str:
+    def describe(self) -> str:
         """A line for the user."""
         height, width = self.scaling.size if self.scaling else self.place.size
         scale_text = f", scaled to {self.place.size[1]}x{self.place.size[0]}" if self.scaling else ""
@@ -104,7 +104,7 @@ class Cutting:
 
 
 def open_source(path: Path, bands: Sequence[int] | None, scale: BandScale | None, gsd: float | None) -> Source:
-    """The facts of a scene. bands: those of images; None for its colours, or the first ones. scale: of their samples.
+    """Opens and describes a scene. bands: those of images; None for its colours, or the first ones. scale: of their samples.
 
     gsd: metres of a pixel of images; None for the scene's own pixels. Raises `SceneError` for a file that is not read, that
     does not say where it lies, or that lacks a band, and `DataError` for one without longitude and latitude, and for pixels

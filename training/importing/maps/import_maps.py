@@ -77,12 +77,6 @@ def _different_pixels(sources: Sequence[Source]) -> list[str]:
     ]
 
 
-def _outside(how: MapOptions) -> str:
-    if how.extent:
-        return f"other pixels inside {how.extent} are background, and those outside are void"
-    return "other pixels of their tiles are background; if not all of them are labelled, give --extent"
-
-
 def _blocks(division: Division) -> list[str]:
     """Lines on how tiles are divided."""
     side, blocks = division.tiles_a_side, set(division.blocks)
@@ -136,14 +130,17 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         write_classes(out, classes.names)  # before the masks, which mean nothing without it
         write_bands(out, sources[0].names)
         write_tiles(out, parts, sources, cutting.tiles, splits, division.blocks if division else [])
+    outside = "other pixels of their tiles are background; if not all of them are labelled, give --extent"
+    if how.extent:
+        outside = f"other pixels inside {how.extent} are background, and those outside are void"
     counts = Counter(split for split in splits if split is not None)
     frames = ", ".join(f"{count} {split}" for split, count in sorted(counts.items()))
     return [
-        *(source.facts() for source in sources),
+        *(source.describe() for source in sources),
         *(source.bands.remark for source in sources if source.bands.remark),
         f"wrote {frames} tiles of {how.tile}x{how.tile} pixels to {out}",
         f"{len(classes.names)} classes: {', '.join(classes.names)}",
-        f"pixels whose centre lies in a polygon of {labels.name} have its class; {_outside(how)}",
+        f"pixels whose centre lies in a polygon of {labels.name} have its class; {outside}",
         f"left out: {cutting.bare_tiles} tiles without labels, {cutting.narrow_tiles} at edges that are too narrow",
         *(_blocks(division) if division else ()),
         *_different_pixels(sources),
@@ -211,17 +208,17 @@ def write_tiles(
             (out / part / split).mkdir(parents=True, exist_ok=True)
             file = f"{tile.name}{tile.source.ending if part == 'images' else '.png'}"
             shutil.move(folder / part / file, out / part / split / file)
-        facts = {
+        properties = {
             "name": tile.name, "split": split, "scene": tile.source.path.name, **tile.window._asdict(),
             **({"block": list(blocks[index])} if blocks else {}),
         }  # fmt: skip
         height, width = tile.window.height, tile.window.width
-        features += feature_collection([(shapely.box(0, 0, width, height), facts)], tile.place)["features"]
-    document = {"type": "FeatureCollection", "features": features, "scenes": [_facts(source) for source in sources]}
+        features += feature_collection([(shapely.box(0, 0, width, height), properties)], tile.place)["features"]
+    document = {"type": "FeatureCollection", "features": features, "scenes": [_scene_entry(source) for source in sources]}
     write_file(out / TILES, json.dumps(document, ensure_ascii=False) + "\n", follow=False)
 
 
-def _facts(source: Source) -> dict[str, Any]:
+def _scene_entry(source: Source) -> dict[str, Any]:
     """What the file says of a scene.
 
     transform: from column and row to coordinates, as six numbers a to f. pixel_m: how high and wide a pixel is on the ground.

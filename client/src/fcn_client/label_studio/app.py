@@ -88,9 +88,9 @@ class StudioBackend:
         try:
             control = read_control(schema)
             matches = match(model.classes, control.labels, self._settings.aliases)
-            if missing := set(control.labels.values()) - set(matches.values()):
+            if rest := set(control.labels.values()) - set(matches.values()):
                 choices = ", ".join(label.name for label in model.classes)
-                self._warn_once(f"no class for the labels {', '.join(sorted(missing))}; classes are {choices}")
+                self._warn_once(f"no class for the labels {', '.join(sorted(rest))}; classes are {choices}")
         except Unusable as error:
             self._warn_once(str(error))
         name = version({"name": model.name, "sha256": model.sha256})

@@ -13,7 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from training.converting.graph import PASSING, ConversionError
-from training.converting.samples import Run, Sample
+from training.converting.samples import Original, Sample
 
 Interval = tuple[float, float]
 LARGE, MOST_BOUND = 1e30, 1e6  # a score that saturates whatever can be, and still can be interpolated; of values with bounds
@@ -33,7 +33,7 @@ ROUNDING = {"Round", "Floor", "Ceil"}
 
 
 @dataclass(frozen=True)
-class Scores:
+class ValueBounds:
     """operators: that made the scores. low, high: the output at their extremes; equal where the graph does not say them.
 
     are_ids: class ids made it. are_linear: linear operators alone did. is_rounded: it is rounded afterwards.
@@ -56,16 +56,16 @@ class Scores:
         return self.low < self.high < MOST_BOUND and not self.are_logits
 
 
-def find_scores(run: Run, first: Sample, output: str) -> Scores:
+def find_bounds(original: Original, first: Sample, output: str) -> ValueBounds:
     """What made this output of a network. first: what the network gives for a picture of noise."""
-    makers, operators = _makers(run.model, output)
+    makers, operators = _makers(original.model, output)
     kinds = sorted(set(makers.values()))
     try:
-        low, high = _extremes(run, first, output, makers) if EXTREMES.keys() >= set(kinds) else (0, 0)
+        low, high = _extremes(original, first, output, makers) if EXTREMES.keys() >= set(kinds) else (0, 0)
     except ConversionError:  # what follows does not take such values: the graph says no bounds
         low = high = 0
     are_ids, are_linear = any(kind in OF_IDS for kind in kinds), all(kind in LINEAR for kind in kinds)
-    return Scores(", ".join(kinds), low, high, are_ids, are_linear, is_rounded=not operators.isdisjoint(ROUNDING))
+    return ValueBounds(", ".join(kinds), low, high, are_ids, are_linear, is_rounded=not operators.isdisjoint(ROUNDING))
 
 
 def _makers(model: onnx.ModelProto, output: str) -> tuple[dict[str, str], set[str]]:
@@ -85,15 +85,15 @@ def _makers(model: onnx.ModelProto, output: str) -> tuple[dict[str, str], set[st
     return makers, operators
 
 
-def _extremes(run: Run, first: Sample, output: str, makers: Mapping[str, str]) -> Interval:
+def _extremes(original: Original, first: Sample, output: str, makers: Mapping[str, str]) -> Interval:
     """The output's usual values where all makers give their least, and their most; equal ones where that is no number."""
-    values, results = first.of(run.giving(*makers)).values, []
+    values, results = first.of(original.giving(*makers)).values, []
     for end in (0, 1):
         model = onnx.ModelProto()
-        model.CopyFrom(run.model)
+        model.CopyFrom(original.model)
         for node in model.graph.node:
             node.output[:] = [f"{name}/replaced" if name in makers else name for name in node.output]
         tensors = [numpy_helper.from_array(np.full_like(values[name], EXTREMES[makers[name]][end]), name) for name in makers]
         model.graph.initializer.extend(tensors)
-        results.append(round(float(np.median(first.of(run.of(model)).values[output].astype(np.float32))), 4))
+        results.append(round(float(np.median(first.of(original.of(model)).values[output].astype(np.float32))), 4))
     return (min(results), max(results)) if np.isfinite(results).all() else (0, 0)

@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import accumulate, permutations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from imaging.arrays import Integers
 from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
@@ -20,31 +20,32 @@ from training.data.problems import first_names
 
 
 def scores_of_classes(
-    rows: Sequence[int], names: Sequence[str], class_scores: Sequence[int], answers: npt.NDArray[np.int64]
+    rows: Sequence[int], names: Sequence[str], class_scores: Sequence[int], answers: Integers
 ) -> tuple[tuple[int, ...], ...]:
-    """For each class, the start's scores that count for it, and `NEW` for a new one.
+    """For each class, the start's scores that count for it, and `NEW` if it gets a new one.
 
-    With a known background, the scores of all of the start's classes count for a class, so that the untrained network answers
-    as the start does: those of a class that the start says mostly of a new class for that one, the others that the data lacks
-    for the background. A new class has a new score beside them if they are at most half of what the start says of it.
+    A class that the start knows has the scores of its class, another one a new score (`own_scores`). If the start knows the
+    background, its other classes count as well, so that the untrained network answers as the start does: one that the start
+    says mostly on pixels of a new class counts for that class, any other for the background. A new class then gets a new score
+    only if at most half of what the start says of it counts for it.
 
     rows: for each class, the start's class, or `NEW`. class_scores: for each class of the start, the number of its scores.
     answers: the pixels of each class (rows) of which the start says each of its classes (columns); 0 where it was not asked.
     """
-    scores = _scores_of(class_scores)
-    result = [() if row == NEW else scores[row] for row in rows]
     background = known_background(rows, names)
-    pixels = np.zeros(len(rows), np.int64)
-    if background is not None:
-        for row in sorted(set(range(len(scores))) - set(rows)):
-            most = int(answers[:, row].argmax())
-            target = most if rows[most] == NEW and answers[most, row] else background
-            result[target] += scores[row]
-            pixels[target] += answers[target, row]
-    is_enough = 2 * pixels > answers.sum(1)
-    return tuple(
-        own if row != NEW or enough else (*own, NEW) for own, row, enough in zip(result, rows, is_enough.tolist(), strict=True)
-    )
+    if background is None:
+        return own_scores(rows, class_scores, len(rows))
+    scores = _scores_of(class_scores)
+    of_classes = [[] if row == NEW else [row] for row in rows]  # the start's classes that count for each class
+    for row in sorted(set(range(len(scores))) - set(rows)):
+        most = int(answers[:, row].argmax())
+        is_of_new_class = rows[most] == NEW and answers[most, row] > 0
+        of_classes[most if is_of_new_class else background].append(row)
+    result = []
+    for own, of_class, pixels in zip(rows, of_classes, answers, strict=True):
+        needs_new = own == NEW and 2 * pixels[of_class].sum() <= pixels.sum()
+        result.append((*(score for row in of_class for score in scores[row]), *([NEW] if needs_new else [])))
+    return tuple(result)
 
 
 def known_background(rows: Sequence[int], names: Sequence[str]) -> int | None:

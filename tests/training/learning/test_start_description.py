@@ -17,8 +17,8 @@ from training.data.class_mapping import identity_mapping
 from training.data.network_classes import NEW
 from training.data.split import Split
 from training.learning.recipe import Recipe, RecipeError
-from training.learning.score_rows import scores_of_classes
-from training.learning.start_facts import count_answers, start_facts, with_rows
+from training.learning.start_description import count_answers, describe_start, with_rows
+from training.learning.start_scores import scores_of_classes
 
 OWN = Recipe(width=0.1, head="fc", head_width=16)
 """The narrow network's recipe. That network has a head with batch norm, and the classes of the generated shapes."""
@@ -37,13 +37,13 @@ def split_of(*names: str) -> Split:
 
 def test_the_facts_of_a_start(narrow_file: Path) -> None:
     train = split_of("square", "star")
-    facts = start_facts(OWN, str(narrow_file), train)
+    facts = describe_start(OWN, str(narrow_file), train)
     assert (facts.rows, facts.scores, facts.known_share, facts.has_batch_norm) == ((2, NEW), ((2,), (NEW,)), 0.5, True)
     planned = with_rows(OWN, facts)
     assert (planned.start_rows, planned.start_scores) == (facts.rows, facts.scores)
-    assert start_facts(changed(start_rows=(1, 0)), str(narrow_file), train).rows == (1, 0)
-    assert not start_facts(changed(head_width=32), str(narrow_file), train).has_batch_norm
-    nothing = start_facts(OWN, "none", train)
+    assert describe_start(changed(start_rows=(1, 0)), str(narrow_file), train).rows == (1, 0)
+    assert not describe_start(changed(head_width=32), str(narrow_file), train).has_batch_norm
+    nothing = describe_start(OWN, "none", train)
     assert (nothing.rows, nothing.lines, nothing.has_batch_norm, nothing.known_share) == ((), (), False, 0.0)
     assert with_rows(OWN, nothing) == OWN
 
@@ -51,14 +51,14 @@ def test_the_facts_of_a_start(narrow_file: Path) -> None:
 def test_a_start_is_asked_about_new_classes(narrow_file: Path, narrow: Weights, shapes: Path) -> None:
     """The narrow network knows `background` and `circle`; what it says of the others is counted on train."""
     train = split_of_shapes(shapes, "background=background,circle=circle,square=thing,triangle=thing", "train")
-    facts = start_facts(OWN, str(narrow_file), train)
+    facts = describe_start(OWN, str(narrow_file), train)
     answers = count_answers(narrow, train, "cpu")
     assert answers.sum() == sum((train.mask(index) < 3).sum() for index in range(len(train.frames)))
     assert facts.scores == scores_of_classes(facts.rows, train.labels.names, [1] * 4, answers)
     recipe = with_rows(OWN, facts)
     assert recipe.architecture(3).num_scores == sum(map(len, facts.scores)) == len(recipe.score_rows)
     separate = changed(start_scores=())
-    assert with_rows(separate, start_facts(separate, str(narrow_file), train)).score_rows == facts.rows
+    assert with_rows(separate, describe_start(separate, str(narrow_file), train)).score_rows == facts.rows
 
 
 def test_a_start_of_many_scores_keeps_each_with_its_class(narrow: Weights, tmp_path: Path) -> None:
@@ -69,16 +69,16 @@ def test_a_start_of_many_scores_keeps_each_with_its_class(narrow: Weights, tmp_p
     save_weights(Path(start), build_network(architecture).state_dict(), manifest)
     train = split_of("square", "star", "circle")
     for recipe in (OWN, changed(start_rows=(2, NEW, 1)), changed(variant="fcn16s")):
-        assert start_facts(recipe, start, train).scores == ((4, 5), (NEW,), (3,))
+        assert describe_start(recipe, start, train).scores == ((4, 5), (NEW,), (3,))
     for wrong in ((2, 1), (2, NEW, 4)):
         with pytest.raises(ValueError, match=r"start_rows must name, for each of 3 classes, one of the start's 4, or -1"):
-            start_facts(changed(start_rows=wrong), start, train)
+            describe_start(changed(start_rows=wrong), start, train)
     unstated = changed(start_rows=())
-    assert start_facts(unstated, start, train).scores == ((NEW,),) * 3
+    assert describe_start(unstated, start, train).scores == ((NEW,),) * 3
     four = split_of("sun", "moon", "star", "sky")
-    assert start_facts(unstated, start, four).scores == ((0, 1, 2), (3,), (4, 5), (6,))
+    assert describe_start(unstated, start, four).scores == ((0, 1, 2), (3,), (4, 5), (6,))
     with pytest.raises(ValueError, match="several scores for a class, and the decoder interpolated takes one"):
-        start_facts(changed(decoder="interpolated"), start, train)
+        describe_start(changed(decoder="interpolated"), start, train)
     with pytest.raises(RecipeError, match="start_scores must be a list for each of 3 classes, got 2 lists"):
         changed(start_scores=((0, 1), (2,))).architecture(3)
 
@@ -87,7 +87,7 @@ def test_a_training_that_resumes_keeps_the_scores_that_it_began_with(narrow_file
     train = split_of("background", "circle")
     for rows, are_kept in (((0, 1), True), ((1, 0), False)):
         saved_values = {"start_rows": rows, "start_scores": ((0, 3), (1,))}
-        scores = start_facts(OWN, str(narrow_file), train, saved_values=saved_values).scores
+        scores = describe_start(OWN, str(narrow_file), train, saved_values=saved_values).scores
         assert (scores == ((0, 3), (1,))) == are_kept
 
 
@@ -97,6 +97,6 @@ def test_a_start_of_more_bands_is_known_like_one_of_photos(narrow: Weights, tmp_
     start = str(tmp_path / "start.safetensors")
     save_weights(Path(start), build_network(manifest.fcn).state_dict(), manifest)
     photos = split_of_shapes(shapes, split="train")
-    facts = start_facts(OWN, start, replace(photos, bands=preprocessing.bands))
+    facts = describe_start(OWN, start, replace(photos, bands=preprocessing.bands))
     assert (facts.has_batch_norm, facts.scores) == (True, ((0,), (1,), (2,), (3,)))
-    assert not start_facts(OWN, start, photos).has_batch_norm
+    assert not describe_start(OWN, start, photos).has_batch_norm

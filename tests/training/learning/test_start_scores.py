@@ -14,7 +14,7 @@ from model.networks.builder import build_network
 from model.networks.fcn import FCN
 from tests.support.variants import long
 from training.data.network_classes import NEW, match_rows
-from training.learning.score_rows import class_axes, match_lines, score_lines, score_tensors, scores_of_classes
+from training.learning.start_scores import class_axes, match_lines, score_lines, score_tensors, scores_of_classes
 
 pytestmark = pytest.mark.usefixtures("quick_vgg16")
 START = ["background", "cat", "traffic light", "sheep", "Person"]

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from imaging.arrays import Integers
 from model.architecture import Architecture
 from model.inference.plan import Options
 from model.manifest import Manifest
@@ -21,7 +21,7 @@ from model.weights_file import Weights
 from training.data.network_classes import NEW, match_rows
 from training.data.split import Split
 from training.learning.recipe import Recipe
-from training.learning.score_rows import known_background, match_lines, own_scores, score_lines, scores_of_classes
+from training.learning.start_scores import known_background, match_lines, own_scores, score_lines, scores_of_classes
 from training.learning.starts import start_preprocessing, start_weights
 from training.scoring.evaluate import predictions, snapshot_segmenter
 
@@ -29,7 +29,7 @@ MOST_FRAMES = 100
 
 
 @dataclass(frozen=True)
-class StartFacts:
+class StartDescription:
     """side: the range of the longer side, in pixels, that the start's weights advise. rows: for each class of the data, a row
     of the start's score layers, or `NEW`; empty if the start's classes have no names. scores: for each class, all of the
     start's scores that count for it; empty where `rows` says all. has_batch_norm: whether the network has batch norms, and
@@ -49,10 +49,10 @@ class StartFacts:
         return sum(flags) / len(flags) if flags else 0.0
 
 
-def start_facts(
+def describe_start(
     recipe: Recipe, start: str, train: Split, device: str = "cpu", saved_values: Mapping[str, Any] = MappingProxyType({})
-) -> StartFacts:
-    """The facts of a start for a training on a split. Raises `ValueError` for one that is not there, or does not fit.
+) -> StartDescription:
+    """What is known of a start for a training on a split. Raises `ValueError` for one that is not there, or does not fit.
 
     The start is asked on the split's frames what new classes look like to it, if it knows others. saved_values: the recipe of
     the checkpoint that the training resumes from; its scores stay, since another device may count a few pixels otherwise.
@@ -81,12 +81,12 @@ def start_facts(
                     f"{start} has several scores for a class, and the decoder {recipe.decoder} takes one; give the decoder "
                     "aligned, or -1 in start_rows for new scores"
                 )
-    return StartFacts(side, rows, scores, _has_batch_norm(recipe, start, manifest, bands), tuple(lines))
+    return StartDescription(side, rows, scores, _has_batch_norm(recipe, start, manifest, bands), tuple(lines))
 
 
-def with_rows(recipe: Recipe, facts: StartFacts) -> Recipe:
+def with_rows(recipe: Recipe, start: StartDescription) -> Recipe:
     """The recipe with the start's rows, if it does not state them."""
-    return recipe.model_copy(update={"start_rows": facts.rows, "start_scores": facts.scores}) if facts.rows else recipe
+    return recipe.model_copy(update={"start_rows": start.rows, "start_scores": start.scores}) if start.rows else recipe
 
 
 def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None, bands: int) -> bool:
@@ -96,7 +96,7 @@ def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None, bands
     return start != "none" and bool(statistics) and (has_all or all(name.startswith("backbone.") for name in statistics))
 
 
-def _answers(weights: Weights, rows: Sequence[int], train: Split, device: str) -> npt.NDArray[np.int64]:
+def _answers(weights: Weights, rows: Sequence[int], train: Split, device: str) -> Integers:
     """What the start says of each class, as `scores_of_classes` takes it; zeros if nothing depends on it."""
     manifest = weights.manifest
     is_asked = NEW in rows and known_background(rows, train.labels.names) is not None
@@ -116,7 +116,7 @@ def _architecture(recipe: Recipe) -> Architecture:
     return recipe.model_copy(update={"start_scores": ()}).architecture(1)
 
 
-def count_answers(weights: Weights, train: Split, device: str) -> npt.NDArray[np.int64]:
+def count_answers(weights: Weights, train: Split, device: str) -> Integers:
     """The number of pixels of each class of the data (rows) of which the start says each of its classes (columns).
 
     They are counted on at most `MOST_FRAMES` frames, evenly over the split.
