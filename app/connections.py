@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import h11
@@ -24,6 +25,7 @@ MAX_HEAD_BYTES = 1 << 15  # also of a chunk's line, and of trailers
 HEAD_READ_BYTES = 1 << 12  # read at a time; to parse so many takes about 10 ms if chunks of a byte follow the head
 CHUNKS_READ_BYTES = 1 << 14  # of a body in chunks; it is refused once a thousand chunks are small
 READ_BYTES = 1 << 16  # of a body with Content-Length
+COSTLY_S = 0.001  # of the processor, for parsing what was read at once
 DISCARD_S = 1.0  # for discarding the rest of a body when the answer closes the connection
 PIECE_BYTES = 1 << 15  # of an answer at a time: the next piece follows when the system has taken the one before
 
@@ -41,7 +43,8 @@ class Connections:
         self._clients = clients
         # connections that wait for a head: since when, and what ends it; the longest wait first
         self._waiting: dict[Connection, tuple[float, asyncio.TimerHandle]] = {}
-        self._unparsed = deque[tuple[Connection, bytes]]()
+        # what waits for a turn, by its sender, the next one first; and when that is
+        self._work, self._next_turn = dict[str, deque[tuple[Connection, Callable[[], None]]]](), 0.0
 
     def protocol(self, *args: Any, **kwargs: Any) -> Connection:
         """Makes the protocol of a new connection. This is uvicorn's `http` setting."""
@@ -74,17 +77,30 @@ class Connections:
         if connection in self._waiting:
             self._waiting.pop(connection)[1].cancel()
 
-    def parse_in_turn(self, connection: Connection, data: bytes) -> None:
-        """Has what costs much parsed later: of one connection in each pass of the loop, whatever their number."""
-        self._unparsed.append((connection, data))
-        if len(self._unparsed) == 1:
-            asyncio.get_running_loop().call_soon(self._parse_next)
+    def in_turn(self, connection: Connection, work: Callable[[], None], sender: str = "") -> None:
+        """Does it later: for one connection in each pass of the loop, for the senders in turn, whatever their number.
 
-    def _parse_next(self) -> None:
-        connection, data = self._unparsed.popleft()
-        if self._unparsed:
-            asyncio.get_running_loop().call_soon(self._parse_next)
-        connection.parse(data)
+        What costs much has half of the loop's time, and more is read in small pieces.
+        """
+        if not self._work:
+            asyncio.get_running_loop().call_at(self._next_turn, self._do_next)
+        self._work.setdefault(sender or connection.address, deque()).append((connection, work))
+
+    def _do_next(self) -> None:
+        loop, sender = asyncio.get_running_loop(), next(iter(self._work))
+        works = self._work.pop(sender)
+        connection, work = works.popleft()
+        if works:
+            self._work[sender] = works
+        start = time.thread_time()
+        try:
+            work()
+        finally:
+            cost = time.thread_time() - start
+            connection.costs_much = cost > COSTLY_S
+            self._next_turn = loop.time() + cost * connection.costs_much
+            if self._work:
+                loop.call_at(self._next_turn, self._do_next)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -94,13 +110,14 @@ class Connection(asyncio.BufferedProtocol):
     `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next byte that arrives. That byte must
     arrive within `KEEP_ALIVE_S` seconds. Else the connection is closed.
     At most `HEAD_READ_BYTES`, `CHUNKS_READ_BYTES` or `READ_BYTES` are read at a time, so that others have their turn.
-    request_bytes: that were parsed since the current request began, with the framing of its body's chunks.
+    request_bytes: that were parsed since the current request began, with the framing of its body's chunks. costs_much: whether
+    what came last took long to parse.
     """
 
     def __init__(self, connections: Connections, http: asyncio.Protocol) -> None:
         self.http = http
         self.exchange: Exchange | None = None  # in progress
-        self.request_bytes = 0
+        self.request_bytes, self.costs_much = 0, False
         self._connections = connections
         self._body_bytes = 0  # of a body with Content-Length that may still come
         self._head_in_flight = self._half_closed = False
@@ -108,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.http.connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # so that at most one piece of an answer is kept here
-        self.tcp = transport
+        self.tcp, self.address = transport, str((transport.get_extra_info("peername") or [""])[0])
         self._connections.add(self)
 
     def pause_writing(self) -> None:
@@ -118,12 +135,12 @@ class Connection(asyncio.BufferedProtocol):
         self.http.resume_writing()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        least = CHUNKS_READ_BYTES if self.exchange else HEAD_READ_BYTES
+        least = CHUNKS_READ_BYTES if self.exchange and not self.costs_much else HEAD_READ_BYTES
         self._buffer = bytearray(min(max(self._body_bytes, least), READ_BYTES))
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        data, is_full = bytes(memoryview(self._buffer)[:nbytes]), nbytes == len(self._buffer)
+        data = bytes(memoryview(self._buffer)[:nbytes])
         self._buffer = bytearray()  # none while nothing arrives
         self._body_bytes -= nbytes
         if not self.exchange and not self._head_in_flight:
@@ -131,21 +148,16 @@ class Connection(asyncio.BufferedProtocol):
                 return
             self._head_in_flight = True
             self._connections.begin_wait(self, HEAD_S)
-        is_chunked = self.exchange and not self.exchange.body_length and not self.exchange.body_complete
-        if (is_full or is_chunked) and self._body_bytes < 0:
-            self.tcp.pause_reading()
-            self._connections.parse_in_turn(self, data)
-        else:
-            self.parse(data)
+        self.tcp.pause_reading()
+        self._connections.in_turn(self, partial(self.parse, data))
 
     def parse(self, data: bytes) -> None:
         """Parses what has arrived. From then on more is read, unless uvicorn has enough."""
+        self.tcp.resume_reading()
         if self.tcp.is_closing() or (self.exchange and self.exchange.is_last):
             return  # to what follows the connection's last request, `http` would answer 400
         self.request_bytes += len(data)
         current_connection.set(self)
-        if not self.tcp.is_reading():
-            self.tcp.resume_reading()
         try:
             self.http.data_received(data)
         except h11.LocalProtocolError:  # it would answer 400 to the rest of a body, after or in the midst of another answer
@@ -167,6 +179,12 @@ class Connection(asyncio.BufferedProtocol):
         # given an error, uvicorn would leave its keep-alive timer running, which would keep this connection in memory
         self.http.connection_lost(None)
         current_connection.set(None)
+
+    async def turn(self, sender: str) -> None:
+        """Waits for a turn of the sender at work of at most some milliseconds, such as to begin a request."""
+        has_come = asyncio.Event()
+        self._connections.in_turn(self, has_come.set, sender)
+        await has_come.wait()
 
     def begin(self, exchange: Exchange) -> None:
         """The application gets a request."""
@@ -300,6 +318,7 @@ class ConnectionMiddleware:
         connection.begin(exchange)
         try:
             with self.clients.registered(exchange.client):
+                await connection.turn(str((scope.get("client") or ("",))[0]))
                 if not connection.tcp.is_closing():
                     await self.app(scope, exchange.receive, exchange.send)
                 while connection.tcp.is_closing() and (await receive())["type"] != "http.disconnect":

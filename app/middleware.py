@@ -212,10 +212,9 @@ def trace_fields(headers: Sequence[str]) -> dict[str, str]:
 def network_of(scope: Scope) -> str:
     """Who sent the request, for fair turns: an address or, of IPv6, the network of 64 bits that one customer usually has."""
     host = plain_address(str((scope.get("client") or ("",))[0]))
-    try:
+    with suppress(ValueError):
         return str(IPv6Network((host, 64), strict=False))
-    except ValueError:
-        return host
+    return host
 
 
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:

@@ -12,8 +12,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from pydantic_core import from_json
 
 from app.api.errors import BadParameter, BadRequest, TooLarge, Unavailable, UnsupportedType, UploadTooSlow
 from app.api.query import MOST_CHARACTERS, Query, json_values
+from app.connections import current_connection
 from app.serving.admission import Reservation
 from app.serving.photos import Upload
 from app.serving.service import Service
@@ -157,12 +157,10 @@ class RequestBody:
         blob.data, blob.length = bytes(first), size
         return blob
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """A turn of the sender at work of some milliseconds. Each pass of the event loop has one, for all bodies."""
-        async with self.service.body_turns.turn(self.reservation.sender):
-            yield
-            await asyncio.sleep(0)
+    async def turn(self) -> None:
+        """Waits for a turn of the sender at work of some milliseconds. Each pass of the loop has one, for all requests."""
+        if connection := current_connection.get():
+            await connection.turn(self.reservation.sender)
 
 
 def media_type(request: Request) -> str:
@@ -232,29 +230,29 @@ class JsonBody:
     async def _decoded(self, content: Blob, start: int, end: int) -> AsyncGenerator[bytes, None]:
         rest = b""  # of four characters
         while start < end:
-            async with self.body.turn():
-                piece = content.read(min(PIECE, end - start), start)
-                if start + len(piece) < end and (length := piece.find(b"\\", 1 - ESCAPE)) > 0:  # it may go on
-                    piece = piece[:length]
-                start += len(piece)
-                text = from_json(b'"%b"' % piece).encode() if b"\\" in piece else piece
-                rest += text.translate(ALPHABET)
-                count = len(rest) // 4 * 4 if start < end else len(rest)
-                if start < end and b"=" in rest[:count]:
-                    raise ValueError("padding stands before its end")
-                data = binascii.a2b_base64(rest[:count] + b"=" * (-count % 4), strict_mode=True)
-                rest = rest[count:]
+            await self.body.turn()
+            piece = content.read(min(PIECE, end - start), start)
+            if start + len(piece) < end and (length := piece.find(b"\\", 1 - ESCAPE)) > 0:  # it may go on
+                piece = piece[:length]
+            start += len(piece)
+            text = from_json(b'"%b"' % piece).encode() if b"\\" in piece else piece
+            rest += text.translate(ALPHABET)
+            count = len(rest) // 4 * 4 if start < end else len(rest)
+            if start < end and b"=" in rest[:count]:
+                raise ValueError("padding stands before its end")
+            data = binascii.a2b_base64(rest[:count] + b"=" * (-count % 4), strict_mode=True)
+            rest = rest[count:]
             yield data
 
 
 async def read_json(body: RequestBody, content: Blob, example: Mapping[str, Any]) -> JsonBody:
     """The JSON object in the body's bytes. `example` is shown in errors. Raises `BadRequest`."""
     outline, spans = await _outline(body, content)
-    async with body.turn():
-        try:
-            values = from_json(outline.removeprefix(BYTE_ORDER_MARK), allow_inf_nan=False)
-        except ValueError as error:
-            raise BadRequest(f"the body is not JSON in UTF-8: {error}; send {json.dumps(example)}") from error
+    await body.turn()
+    try:
+        values = from_json(outline.removeprefix(BYTE_ORDER_MARK), allow_inf_nan=False)
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON in UTF-8: {error}; send {json.dumps(example)}") from error
     if not isinstance(values, dict):
         raise BadRequest(f"the JSON is no object; send {json.dumps(example)}")
     return JsonBody(body, content, values, spans)
@@ -266,28 +264,28 @@ async def _outline(body: RequestBody, content: Blob) -> tuple[bytes, dict[str, t
     start: int | None = None  # of the text that has begun
     marks = slashes = 0  # quotation marks, and the backslashes before the piece
     for offset in range(0, content.length, PIECE):
-        async with body.turn():
-            piece, position = content.read(PIECE, offset), 0
-            marks += piece.count(b'"')
-            while position < len(piece) and marks <= 4 * MOST_VALUES:
-                mark = piece.find(b'"', position)
-                part = piece[position:mark] if mark >= 0 else piece[position:]
-                slashes = len(part) - len(bare := part.rstrip(b"\\")) + (0 if bare else slashes)
-                position += len(part) + 1
-                if start is None:
-                    outline += part + b'"' * (mark >= 0)
-                    start = offset + position if mark >= 0 else None
-                elif mark >= 0 and not slashes % 2:
-                    if (count := offset + mark - start) <= LONG:
-                        outline += content.read(count + 1, start)
-                    else:
-                        name = f"text {len(spans)} of more than {LONG} bytes".ljust(LONG + 1)  # too long for a parameter
-                        outline += f'{name}"'.encode()
-                        spans[name] = start, start + count
-                    start = None
-                slashes = 0 if mark >= 0 else slashes
-            if marks > 4 * MOST_VALUES or sum(map(outline.count, (b",", b"[", b"{"))) > MOST_VALUES:
-                raise BadRequest(f"the JSON has more than {MOST_VALUES} values; send only images and parameters")
-            if len(outline) > MOST_OUTLINE:
-                raise BadRequest(f"the JSON has more than {MOST_OUTLINE} bytes besides images; send only images and parameters")
+        await body.turn()
+        piece, position = content.read(PIECE, offset), 0
+        marks += piece.count(b'"')
+        while position < len(piece) and marks <= 4 * MOST_VALUES:
+            mark = piece.find(b'"', position)
+            part = piece[position:mark] if mark >= 0 else piece[position:]
+            slashes = len(part) - len(bare := part.rstrip(b"\\")) + (0 if bare else slashes)
+            position += len(part) + 1
+            if start is None:
+                outline += part + b'"' * (mark >= 0)
+                start = offset + position if mark >= 0 else None
+            elif mark >= 0 and not slashes % 2:
+                if (count := offset + mark - start) <= LONG:
+                    outline += content.read(count + 1, start)
+                else:
+                    name = f"text {len(spans)} of more than {LONG} bytes".ljust(LONG + 1)  # too long for a parameter
+                    outline += f'{name}"'.encode()
+                    spans[name] = start, start + count
+                start = None
+            slashes = 0 if mark >= 0 else slashes
+        if marks > 4 * MOST_VALUES or sum(map(outline.count, (b",", b"[", b"{"))) > MOST_VALUES:
+            raise BadRequest(f"the JSON has more than {MOST_VALUES} values; send only images and parameters")
+        if len(outline) > MOST_OUTLINE:
+            raise BadRequest(f"the JSON has more than {MOST_OUTLINE} bytes besides images; send only images and parameters")
     return bytes(outline), spans

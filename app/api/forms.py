@@ -103,11 +103,8 @@ async def _upload(part: UploadFile, body: RequestBody, spool_bytes: int) -> Uplo
 
 
 async def _pieces(part: UploadFile, body: RequestBody) -> AsyncGenerator[bytes, None]:
-    while True:
-        async with body.turn():
-            piece = await part.read(PIECE)
-        if not piece:
-            return
+    while piece := await part.read(PIECE):
+        await body.turn()
         yield piece
 
 

@@ -100,7 +100,9 @@ async def receive_upload(
                 raise FormParserError(CUT_OFF)
     except FormParserError as error:
         raise unreadable(str(error)) from error
-    if not await asyncio.to_thread(lambda: any(upload_path(folder, i).stat().st_size for i in range(len(upload.names)))):
+    async with turn():
+        sizes = await asyncio.to_thread(lambda: [upload_path(folder, i).stat().st_size for i in range(len(upload.names))])
+    if not any(sizes):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
     return upload._replace(bytes=count)
 

@@ -140,11 +140,11 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
             job = Job(id, owner, client, query["output"], parameters, model.name, sha256, created=now())
             job.success_uri, job.failed_uri = (query.get(each.name, "") for each in (SUCCESS, FAILED))
             scene = job.is_scene and _check_scene(job, folder, names, jobs, service.settings, model)
-            await while_connected(request, scene or _check_photos(job, folder, names, model))
+            await while_connected(request, scene or _check_photos(job, folder, names, jobs, model))
         await jobs.submit(job)
     request.state.answer_fields = {"job": job.id, "output": job.output, "files": len(names), "bytes": size}
     response.headers["Location"] = f"{_address(request)}/{job.id}"
-    return _status(request, job)
+    return _status(_address(request), job)
 
 
 @router.get("/jobs", summary="Your jobs, the newest first", responses=UNKNOWN_JOB, openapi_extra=PAGE)
@@ -161,12 +161,12 @@ async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> JobPage:
     links = [_link(_address(request), "self")]
     if end < count:
         links.append(_link(f"{_address(request)}?limit={page['limit']}&offset={end}", "next"))
-    return JobPage(jobs=[_status(request, job) for job in own], links=links)
+    return JobPage(jobs=[_status(_address(request), job) for job in own], links=links)
 
 
 @router.get("/jobs/{id}", summary="The state of a job", responses=UNKNOWN_JOB)
 async def job_status(request: Request, job: OwnJob) -> JobStatus:
-    return _status(request, job)
+    return _status(_address(request), job)
 
 
 @router.get("/jobs/{id}/results", summary="The results of a job", response_model=None, responses=RESULTS)
@@ -211,7 +211,7 @@ async def delete_job(request: Request, job: OwnJob, jobs: Jobs) -> Response | Jo
     """Ends a job that is accepted or running, and answers its last state; or removes one that has ended (204). It is gone."""
     was_open = job.is_open
     await jobs.remove(job)
-    return _status(request, job) if was_open else Response(status_code=204)
+    return _status(_address(request), job) if was_open else Response(status_code=204)
 
 
 def _check(query: Query, service: Service) -> None:
@@ -268,24 +268,20 @@ async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRu
         advice = "send a GeoTIFF, or photos with output=zip, coco or jsonl"
         raise UnsupportedType(f"the file is not read as a scene, for output={job.output}: it is {form}; {advice}")
     try:
-        async with jobs.planning(job.client):
+        async with jobs.planning(job.account):
             await plan_scene(scene_requests(job, folder, settings), folder, model)
     except ConnectionError as error:
         raise Undecodable("the scene is damaged, or needs too much memory or time to be opened; write it again") from error
 
 
-async def _check_photos(job: Job, folder: Path, names: Sequence[str], model: Model) -> None:
+async def _check_photos(job: Job, folder: Path, names: Sequence[str], jobs: JobRunner, model: Model) -> None:
     """Keeps the photos' names. Raises a problem for a class that the model lacks, and for files of which none is a photo."""
     for name in parse_classes(job.parameters.get("classes", "")):
         class_id(name, model.segmenter.labels.classes)
-    if not await asyncio.to_thread(_has_photo, folder, len(names)):
-        raise UnsupportedType(f"none of the files is an image that is read: {', '.join(IMAGE_FORMATS)}")
+    async with jobs.store.uploads.turn(job.account):
+        if not await asyncio.to_thread(lambda: any(_format(folder, index) != UNKNOWN for index in range(len(names)))):
+            raise UnsupportedType(f"none of the files is an image that is read: {', '.join(IMAGE_FORMATS)}")
     await asyncio.to_thread(write_names, folder, names)
-
-
-def _has_photo(folder: Path, count: int) -> bool:
-    """Whether any of so many uploads begins as an image that is read."""
-    return any(_format(folder, index) != UNKNOWN for index in range(count))
 
 
 def _format(folder: Path, index: int) -> str:
@@ -295,14 +291,10 @@ def _format(folder: Path, index: int) -> str:
 
 def document(root_path: str, job: Job) -> bytes:
     """A job's state as JSON, as its route answers it. root_path: under which a proxy serves the service."""
-    return _status_at(f"{root_path}/jobs", job).model_dump_json(by_alias=True).encode()
+    return _status(f"{root_path}/jobs", job).model_dump_json(by_alias=True).encode()
 
 
-def _status(request: Request, job: Job) -> JobStatus:
-    return _status_at(_address(request), job)
-
-
-def _status_at(jobs: str, job: Job) -> JobStatus:
+def _status(jobs: str, job: Job) -> JobStatus:
     """jobs: the path of `/jobs`."""
     address = f"{jobs}/{job.id}"
     links = [_link(address, "self")]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
+from hmac import compare_digest
 from ipaddress import ip_address
 
 from fastapi import Request
@@ -63,17 +63,13 @@ def check_key(request: Request, keys: Sequence[str]) -> str:
     if not keys:
         return ""
     token = token_of(request.headers).encode()
-    names = []
-    for line in keys:
-        name, key = split_key(line)
-        # all are compared, so that the time does not tell which one it is
-        if hmac.compare_digest(token, key.encode()) | hmac.compare_digest(token, line.encode()):
-            names.append(name)
-    if not names:
+    # all are compared, so that the time does not tell which one it is
+    own = [line for line in keys if compare_digest(token, split_key(line)[1].encode()) | compare_digest(token, line.encode())]
+    if not own:
         raise Unauthorized(Unauthorized.example, {"WWW-Authenticate": "Bearer"})
-    if names[0]:
-        request.state.log_fields["key"] = names[0]
-        return f"name:{names[0]}"
+    if name := split_key(own[0])[0]:
+        request.state.log_fields["key"] = name
+        return f"name:{name}"
     return f"key:{hashlib.sha256(token).hexdigest()}"
 
 

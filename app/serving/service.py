@@ -16,7 +16,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from app.serving.admission import Admission, Reservation
 from app.serving.clients import Clients
 from app.serving.errors import NotServing, QueueFull
-from app.serving.fair_queue import FairTurns
 from app.serving.jobs.job import STATUSES
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Registry
@@ -61,7 +60,7 @@ class Service:
         self.draining = False
         self.in_flight = 0
         self.metrics = Metrics(self)
-        self.clients, self.body_turns = Clients(), FairTurns(1)
+        self.clients = Clients()
         self.registry = Registry(settings, self.metrics.batch, self.fail)
         self.limits = Limits(settings.max_megapixels, "scale it down; the operator can raise SEGMENT_MAX_MEGAPIXELS")
         self.jobs: JobStore | None = None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
 import threading
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -86,8 +90,11 @@ def test_with_few_files_half_heads_keep_nobody_out_and_do_not_fill_the_log(narro
     assert len(log) < 60
 
 
+CHUNKED = chunks(bytes(100_000), 66) + b"0\r\n\r\n"
+
+
 def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks() -> None:
-    body, clients = chunks(bytes(100_000), 66) + b"0\r\n\r\n", Clients()
+    clients = Clients()
 
     def longest(count: int) -> float:
         begun, noted = list[str](), list[float]()
@@ -106,11 +113,62 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks(
                 sender.sendall(CHUNKED_HEAD + b"\r\n")
             wait_until(lambda: len(begun) == count)
             with ThreadPoolExecutor(count) as pool:
-                list(pool.map(lambda sender: sender.sendall(body), senders))
+                list(pool.map(lambda sender: sender.sendall(CHUNKED), senders))
             assert [answer_on(sender).status for sender in senders] == [200] * count
         return max(noted)
 
     assert longest(20) <= 5 * longest(1)
+
+
+@pytest.mark.parametrize("behind", [1, 20])
+def test_a_pass_of_the_event_loop_begins_one_request_and_addresses_have_it_in_turn(behind: int) -> None:
+    """`behind`: how many requests a connection sends behind each other, before the first is answered."""
+    begun, passes, clients = list[tuple[str, int]](), list[int](), Clients()
+
+    async def count() -> None:
+        while True:
+            passes.append(0)
+            await asyncio.sleep(0)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if not begun:
+            scope["state"]["counting"] = asyncio.create_task(count())
+        begun.append((scope["client"][0], len(passes)))
+        if scope["path"] == "/first":
+            time.sleep(0.5)  # the others come meanwhile
+        await respond(send, 200, b"")
+
+    def connection(address: str) -> socket.socket:
+        return stack.enter_context(socket.create_connection(("127.0.0.1", port), HANG_S, (address, 0)))
+
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with over_http(ConnectionMiddleware(app, clients), Connections(99, clients).protocol) as port, ExitStack() as stack:
+        first, *flood = [connection("127.0.0.2") for _ in range(20)]
+        first.sendall(request.replace(b"/ ", b"/first ", 1))
+        wait_until(lambda: len(begun) == 1)
+        for sender in flood:
+            sender.sendall(request * behind)
+        (other := connection("127.0.0.3")).sendall(request)
+        assert [answer_on(sender).status for sender in (first, *flood, other)] == [200] * 21
+        wait_until(lambda: len(begun) == 2 + len(flood) * behind)
+    assert [address for address, _ in begun].index("127.0.0.3") <= 3
+    assert max(Counter(number for _, number in begun[1:]).values()) == 1
+
+
+def test_bodies_in_small_chunks_take_the_loop_for_half_of_its_time() -> None:
+    shares, clients = list[float](), Clients()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        cpu, wall = time.thread_time(), time.monotonic()
+        while (await receive())["more_body"]:
+            pass
+        shares.append((time.thread_time() - cpu) / (time.monotonic() - wall))
+        await respond(send, 200, b"")
+
+    with over_http(ConnectionMiddleware(app, clients), Connections(9, clients).protocol) as port, connect(port) as sender:
+        sender.sendall(CHUNKED_HEAD + b"\r\n" + chunks(bytes(1 << 20), 66) + b"0\r\n\r\n")
+        assert answer_on(sender).status == 200
+    assert shares[0] < 0.75
 
 
 @pytest.mark.parametrize(("first", "size"), [(b"", 1), (chunks(PHOTO, 4096), 63)], ids=["from the start", "after large ones"])

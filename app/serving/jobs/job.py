@@ -47,11 +47,11 @@ WORK = "work"
 class Job:
     """A job. Only for the event loop.
 
-    id: 128 random bits. owner: of `check_key`, who alone may see it. client: who sent it, for fair turns. output: of a scene
-    also several, with commas. parameters: of the request, checked. sha256: of the weights that it began with. progress: 0 to
-    100. crashes: ends of its process, or of the service, since its progress; while it is in work, one is counted in advance.
-    bytes: of its files on the disk, as they were measured last. success_uri, failed_uri: where its end is told; empty once it
-    was. tries: to do so.
+    id: 128 random bits. owner: of `check_key`, who alone may see it. client: the address that sent it, with the key's name.
+    output: of a scene also several, with commas. parameters: of the request, checked. sha256: of the weights that it began
+    with. progress: 0 to 100. crashes: ends of its process, or of the service, since its progress; while it is in work, one is
+    counted in advance. bytes: of its files on the disk, as they were measured last. success_uri, failed_uri: where its end is
+    told; empty once it was. tries: to do so.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
@@ -87,7 +87,7 @@ class Job:
 
     @property
     def account(self) -> str:
-        """Whose share of the room it takes: its owner's or, without keys, that of who sent it."""
+        """Whose share of the room and of the turns it takes: its owner's or, without keys, that of who sent it."""
         return self.owner or self.client
 
     @property
@@ -118,9 +118,8 @@ class Job:
             if len(content := file.read(MOST_BYTES + 1)) > MOST_BYTES:
                 raise ValueError(f"{FILE} has more than {MOST_BYTES} bytes")
         job = READER.validate_json(content)
-        for time in filter(None, (job.created, job.started, job.finished, job.updated)):
-            datetime.fromisoformat(time)
-        if job.id != folder.name or job.is_open == bool(job.finished):
+        times = map(datetime.fromisoformat, filter(None, (job.created, job.started, job.finished, job.updated)))
+        if job.id != folder.name or job.is_open == bool(job.finished) or not all(time.tzinfo for time in times):
             raise ValueError(f"{folder / FILE} is no job of this folder")
         return job
 

@@ -88,7 +88,7 @@ class JobRunner:
         """Keeps a new job, and runs it in its turn. Raises `OSError`."""
         await self.store.add(job)
         if self.store.is_loaded:  # else it waits with those of the folder
-            self._queue.add(job.client, job)
+            self._queue.add(job.account, job)
         self._wake.set()
 
     async def remove(self, job: Job) -> None:
@@ -120,7 +120,7 @@ class JobRunner:
                 log.error("the folder of jobs cannot be read: %s", error)
                 await asyncio.sleep(PAUSE_S)
         for job in self.store.open_jobs():
-            self._queue.add(job.client, job)
+            self._queue.add(job.account, job)
             if job.status == "running":
                 log.info("job goes on", extra={"fields": job.log_fields})
         for job in self.store.ended_jobs():
@@ -133,7 +133,7 @@ class JobRunner:
             if not self._is_ending() and (job := self._queue.first):
                 start = asyncio.get_running_loop().time()
                 await self._turn(job)
-                self._queue.charge(job.client, asyncio.get_running_loop().time() - start)
+                self._queue.charge(job.account, asyncio.get_running_loop().time() - start)
                 continue
             self._wake.clear()
             with suppress(TimeoutError):
@@ -248,7 +248,7 @@ class JobRunner:
         """Ends a job that has not ended. counts: as `Work` returns them."""
         if not job.is_open:
             return
-        self._queue.remove(job.client, job)
+        self._queue.remove(job.account, job)
         job.status, job.message, job.finished = status, message, now()  # type: ignore[assignment]
         job.progress = 100 if status == "successful" else job.progress
         self.store.save(job)

@@ -117,7 +117,9 @@ class JobStore(JobTable):
         holder, use = self._holders[id], Use(1, count + BLOCK_BYTES * files, FOLDERS + files)
         while lack := self._shares.lack(self._limits(), holder.account, minus(use, holder.use), has_share=True):
             if not await self._give(lack, holder.account):
-                self._close_slow(lack, holder.account)
+                uses, holders = self._shares.uses[lack.resource], self._holders
+                most = (each for id, each in self._connections.items() if uses[holders[id].account] >= uses[holder.account])
+                self._clients.close_slow(most)  # they have no less than this one, which waits for what they have
                 raise self._refusal(lack)
             if lack.resource == "jobs":  # the place passes on
                 self._count(id, holder.use._replace(jobs=1))
@@ -163,11 +165,6 @@ class JobStore(JobTable):
         """Whether jobs already have more than the limit, which sinks when others fill the disk."""
         return int(getattr(self._shares.total, lack.resource)) > lack.limit
 
-    def _close_slow(self, lack: Lack, account: str) -> None:
-        """Closes slow uploads of clients that have no less than this one, which waits for what they have."""
-        uses, holders = self._shares.uses[lack.resource], self._holders
-        self._clients.close_slow(each for id, each in self._connections.items() if uses[holders[id].account] >= uses[account])
-
     def _limits(self, written: Use = Use()) -> Use:  # noqa: B008 (cannot change)
         """What all jobs together may have: as it is set, or as the disk has it beside its reserve.
 
@@ -206,7 +203,8 @@ class JobStore(JobTable):
 
     async def add(self, job: Job) -> None:
         """Keeps a new job in its folder. Raises `OSError`."""
-        self._count(job.id, await self._measure(job))
+        async with self.uploads.turn(job.account):
+            self._count(job.id, await self._measure(job))
         job.save(self.folder(job))
         self._enter(job)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,6 +110,26 @@ def test_an_upload_leaves_its_turn_to_others_after_some_hundred_files(
         monkeypatch.setattr(uploads, "turn", counted)
         client.post("/jobs", params={"output": "zip"}, files=[("file", ("a", b"x"))] * 3000)
     assert (sum(files), max(files) <= 1000) == (3000, True), files
+
+
+def test_only_the_names_of_an_upload_are_written_by_a_thread_outside_of_a_turn(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many uploads may end at once, and would look through their files in all threads."""
+    outside, to_thread = set[str](), asyncio.to_thread
+
+    async def noted(work: Callable[..., object], *arguments: object) -> object:
+        outside.update([] if jobs.uploads.counts or jobs.removals.counts else [work.__name__])
+        return await to_thread(work, *arguments)
+
+    with serve(jobs_dir=tmp_path) as client:
+        jobs: JobStore = service_of(client).jobs  # type: ignore[assignment]
+        service_of(client).ending = True  # no job begins
+        monkeypatch.setattr("asyncio.to_thread", noted)
+        for content, status in ((b"x", 415), (PHOTO, 201)):
+            files = [("file", ("a", each)) for each in (b"x", content)]
+            assert client.post("/jobs", params={"output": "zip"}, files=files).status_code == status
+        assert outside == {"write_names"}
 
 
 def test_a_slow_upload_is_closed_once_another_client_needs_what_it_has(tmp_path: Path) -> None:

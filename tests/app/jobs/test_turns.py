@@ -39,15 +39,15 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_jobs(folder: Path, registry: Registry, work: Work, clients: list[str]) -> dict[str, Job]:
-    """Runs a job of each client until all have ended. Returns the last of each."""
+    """Runs a job of each client, an address or `KEY@ADDRESS`, until all have ended. Returns the last of each address."""
 
     async def run() -> None:
         store = JobStore(folder, 1e9, 1)
         jobs, model = JobRunner(store, registry, {False: work}), registry.get()
-        for client in clients:
-            async with store.upload(client, 0) as (id, _):
+        for owner, _, client in (each.rpartition("@") for each in clients):
+            async with store.upload(owner or client, 0) as (id, _):
                 sha256 = model.segmenter.runtime.identity.sha256
-                await jobs.submit(Job(id, "", client, "zip", {}, model.name, sha256, created=now()))
+                await jobs.submit(Job(id, owner, client, "zip", {}, model.name, sha256, created=now()))
         jobs.start()
         await wait_until_async(lambda: not store.open_jobs())
         await jobs.stop()
@@ -71,6 +71,18 @@ def test_a_large_job_and_small_ones_take_turns_by_client(tmp_path: Path, registr
     run_jobs(tmp_path, registry, work, ["large", *["small"] * 4, "other"])
     assert turns[:3] == ["large", "small", "other"]
     assert sorted(turns[3:6]) == ["large", "other", "small"]
+
+
+def test_a_key_has_one_share_of_the_turns_from_however_many_addresses(tmp_path: Path, registry: Registry) -> None:
+    turns: list[str] = []
+
+    async def work(job: Job, *_: object) -> dict[str, int]:
+        turns.append(job.owner)
+        await asyncio.sleep(0.02)
+        return {}
+
+    run_jobs(tmp_path, registry, work, ["many@1", "many@2", "many@3", "other@1"])
+    assert turns[:2] == ["many", "other"]
 
 
 def test_a_turn_is_counted_from_its_first_progress(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
