@@ -25,6 +25,7 @@ CHECK_S = 0.5  # between two looks at what may end a turn
 PAUSE_S = 1.0  # until a new try, while the service starts
 MOST_CRASHES = 3  # of a job's process or of the service while it is in work, and starts that were too long, without progress
 CRASHED = "its process or the service ended again and again, or its turns brought nothing new: it needs too much memory or time"
+RESTART_S = 10.0  # until the jobs go on after an unexpected error
 OLD_S = 600.0  # between two looks at jobs that ended long ago
 MEASURED = 20.0  # times as long as a job was measured, it is not measured
 Tell = Callable[[float], bool]
@@ -57,9 +58,22 @@ class JobRunner:
         self._running: tuple[Job, asyncio.Task[bool]] | None = None
         self._in_order = True
         self._loop: asyncio.Task[None] | None = None
+        self._has_turn: Job | None = None
 
     def start(self) -> None:
+        """Runs jobs from now on. After an unexpected error the others go on; the job that had the turn waits for a restart."""
         self._loop = asyncio.create_task(self._run())
+        self._loop.add_done_callback(self._restart)
+
+    def _restart(self, loop: asyncio.Task[None]) -> None:
+        if loop.cancelled() or not (error := loop.exception()):
+            return
+        fields = {}
+        if job := self._has_turn:
+            self._queue.remove(job.account, job)
+            fields = job.log_fields
+        log.error("unexpected error; the other jobs go on in %g s", RESTART_S, exc_info=error, extra={"fields": fields})
+        asyncio.get_running_loop().call_later(RESTART_S, self.start)
 
     async def stop(self, *, in_order: bool = True) -> None:
         """Ends the job's turn. It goes on after the next start. in_order: whether the service has not failed."""
@@ -127,12 +141,15 @@ class JobRunner:
             self.on_end(job)
 
     async def _run(self) -> None:
-        await self._load()
+        if not self.store.is_loaded:
+            await self._load()
         while True:
             await self.store.remove_old()
             if not self._is_ending() and (job := self._queue.first):
                 start = asyncio.get_running_loop().time()
+                self._has_turn = job
                 await self._turn(job)
+                self._has_turn = None
                 self._queue.charge(job.account, asyncio.get_running_loop().time() - start)
                 continue
             self._wake.clear()

@@ -210,6 +210,34 @@ def test_scenes_whose_clients_have_gone_leave_the_queue_and_wait_without_memory(
         assert httpx.post(address, content=content, timeout=HANG_S).status_code == 201
 
 
+def test_an_unexpected_error_of_one_turn_ends_no_other_job(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as that of a job whose times cannot be compared."""
+    monkeypatch.setattr(runner, "RESTART_S", 0.01)
+    turns: list[str] = []
+
+    async def work(job: Job, _folder: Path, _model: Model, _tell: Tell) -> dict[str, int]:
+        turns.append(job.client)
+        if job.client == "odd":
+            job.started = "2026-11-30T00:00:00"  # without a zone
+        return {}
+
+    async def run() -> list[str]:
+        store = JobStore(tmp_path, 1e9, 1)
+        jobs, model = JobRunner(store, registry, {False: work}), registry.get()
+        for client in ("odd", "other"):
+            async with store.upload(client, 0) as (id, _):
+                sha256 = model.segmenter.runtime.identity.sha256
+                await jobs.submit(Job(id, "", client, "zip", {}, model.name, sha256, created=now()))
+        jobs.start()
+        await wait_until_async(lambda: len(turns) == 2 and not store.open_jobs())
+        await jobs.stop()
+        return [*turns, *(record.message for record in caplog.records if record.exc_info)]
+
+    assert asyncio.run(run()) == ["odd", "other", "unexpected error; the other jobs go on in 0.01 s"]
+
+
 def test_a_client_plans_one_scene_at_a_time_and_holds_no_other_s(tmp_path: Path, registry: Registry) -> None:
     order: list[str] = []
 

@@ -30,7 +30,7 @@ POINTS = [
     "app.serving.admission.Reservation.take_place",
     "app.serving.admission.Reservation.set_body",
     "app.serving.admission.Reservation.ask",
-    "app.serving.admission.Reservation.admit",
+    "app.serving.admission.Reservation.set_plan",
     "app.serving.admission.Reservation.wait",
     "app.serving.admission.Reservation.release",
     "app.serving.lanes.Lane.begin",
