@@ -148,6 +148,9 @@ class Connection(asyncio.BufferedProtocol):
                 return
             self._head_in_flight = True
             self._connections.begin_wait(self, HEAD_S)
+        if self._body_bytes >= 0 and self.exchange:
+            self.parse(data)  # a part of a body with Content-Length costs little
+            return
         self.tcp.pause_reading()
         self._connections.in_turn(self, partial(self.parse, data))
 
