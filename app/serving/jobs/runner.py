@@ -60,9 +60,9 @@ class JobRunner:
         self._loop: asyncio.Task[None] | None = None
         self._has_turn: Job | None = None
 
-    def start(self) -> None:
-        """Runs jobs from now on. After an unexpected error the others go on; the job that had the turn waits for a restart."""
-        self._loop = asyncio.create_task(self._run())
+    def start(self, pause: float = 0.0) -> None:
+        """Runs jobs after so many seconds. After an unexpected error the others go on; the job that had the turn waits."""
+        self._loop = asyncio.create_task(self._run(pause))
         self._loop.add_done_callback(self._restart)
 
     def _restart(self, loop: asyncio.Task[None]) -> None:
@@ -73,7 +73,8 @@ class JobRunner:
             self._queue.remove(job.account, job)
             fields = job.log_fields
         log.error("unexpected error; the other jobs go on in %g s", RESTART_S, exc_info=error, extra={"fields": fields})
-        asyncio.get_running_loop().call_later(RESTART_S, self.start)
+        self._has_turn = None
+        self.start(RESTART_S)
 
     async def stop(self, *, in_order: bool = True) -> None:
         """Ends the job's turn. It goes on after the next start. in_order: whether the service has not failed."""
@@ -140,7 +141,8 @@ class JobRunner:
         for job in self.store.ended_jobs():
             self.on_end(job)
 
-    async def _run(self) -> None:
+    async def _run(self, pause: float) -> None:
+        await asyncio.sleep(pause)
         if not self.store.is_loaded:
             await self._load()
         while True:

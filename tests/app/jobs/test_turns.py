@@ -238,6 +238,24 @@ def test_an_unexpected_error_of_one_turn_ends_no_other_job(
     assert asyncio.run(run()) == ["odd", "other", "unexpected error; the other jobs go on in 0.01 s"]
 
 
+def test_a_stop_in_the_pause_after_an_unexpected_error_begins_no_turn(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runner, "RESTART_S", 0.1)
+
+    async def run() -> None:
+        store = JobStore(tmp_path, 1e9, 1)
+        monkeypatch.setattr(store, "remove_old", None)  # so that each loop fails
+        jobs = JobRunner(store, registry, {})
+        jobs.start()
+        await wait_until_async(lambda: "unexpected error" in caplog.text)
+        await jobs.stop()
+        await asyncio.sleep(0.3)
+
+    asyncio.run(run())
+    assert caplog.text.count("unexpected error") == 1
+
+
 def test_a_client_plans_one_scene_at_a_time_and_holds_no_other_s(tmp_path: Path, registry: Registry) -> None:
     order: list[str] = []
 
