@@ -18,7 +18,7 @@ DEGREES = Affine.translation(10, 60) @ Affine.scale(1e-5, -1e-5)
 
 
 @pytest.mark.parametrize(
-    ("crs", "transform"), [(UTM, north_up(0.5)), ("EPSG:4326", DEGREES), (FULL_DISK, north_up(20_000, (0, 0)))]
+    ("crs", "transform"), [(UTM, north_up(0.5)), ("EPSG:4326", DEGREES), (FULL_DISK, north_up(2_000, (3_000_000, 3_000_000)))]
 )
 def test_the_area_of_a_class_is_that_of_its_pixels(crs: str, transform: Affine) -> None:
     where = Place(SIZE, transform, CRS.from_user_input(crs))
