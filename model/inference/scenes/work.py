@@ -20,6 +20,7 @@ from imaging.georeferenced.area import Area, read_area
 from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.errors import SceneError, SceneParameter
 from imaging.georeferenced.place import Place, Window, metres_per_pixel, pixel_areas, scaled_size
+from imaging.georeferenced.raster import KEY_TAG
 from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import Scene
 from model.architecture import first_centre
@@ -90,7 +91,7 @@ class SceneWork:
     def facts(self, runtime: Runtime) -> dict[str, str]:
         """What the result says of how it was made."""
         return {
-            "FCN_KEY": self.key,
+            KEY_TAG: self.key,
             "FCN_VERSION": package_version(),
             "FCN_MODEL": runtime.identity.name,
             "FCN_MODEL_SHA256": runtime.identity.sha256,
