@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import MEDIA_TYPE, BadRequest, Problem, document, nothing_at, to_problem, unexpected_problem
+from app.api.errors import MEDIA_TYPE, METHODS, BadRequest, Problem, document, nothing_at, to_problem, unexpected_problem
 from app.api.security import check_sender
 from app.serving.errors import NotServing, ServingError
 from app.serving.service import DRAINING, Service
@@ -30,7 +30,7 @@ TRACEPARENT = re.compile(
     r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})(?P<trace_id>[0-9a-f]{32})-(?!0{16})(?P<parent_id>[0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 )
 POLLED_PATHS = {"/health", "/health/live", "/health/ready", "/metrics", "/ping"}
-METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
+METHOD_LABELS = (*METHODS, "HEAD", "OPTIONS")
 TWO_LENGTHS = "the request has both Content-Length and Transfer-Encoding, which may disagree; send one of them"
 MOST_HEADERS = 100  # of a head, and parameters of its target
 PARSED, PARSED_BYTES = ("accept", "accept-encoding", "content-type", "if-none-match", "range"), 1024
@@ -86,7 +86,7 @@ class RequestTelemetry:
         """Counts a request, and logs it with the `answer_fields` of its state."""
         state = scope["state"]
         route = state.get("route") or getattr(scope.get("route"), "path", "other")
-        self.metrics.count_request(route, method if method in METHODS else "other", status, seconds)
+        self.metrics.count_request(route, method if method in METHOD_LABELS else "other", status, seconds)
         fields = state.get("answer_fields", {})
         if "route" in state and "reason" in fields:  # an image was refused
             self.metrics.count_rejection(fields["reason"])

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imaging.arrays import Ids, Pixels
 from imaging.classes import Label, object_ids
 from imaging.coco import coco_document
 from imaging.conversion import STORED_LAYOUTS
@@ -58,12 +59,12 @@ class Segmentation:
     None if not needed. It is 255 or 0 where `min_area` or `fill_holes` moved a pixel into or out of these classes.
     """
 
-    class_map: npt.NDArray[np.uint8]
-    confidence: npt.NDArray[np.uint8] | None = None
+    class_map: Ids
+    confidence: Pixels | None = None
     mean_confidence: tuple[float, ...] = ()
     probabilities: npt.NDArray[np.float16] | None = None
     counts: tuple[int, ...] = ()
-    foreground: npt.NDArray[np.uint8] | None = None
+    foreground: Pixels | None = None
 
     def __repr__(self) -> str:
         height, width = self.class_map.shape
@@ -97,7 +98,7 @@ class SegmentedImage:
     labels: Labels
     model: Mapping[str, str]
     tiling: Mapping[str, Any]
-    photo: npt.NDArray[np.uint8] | None = None
+    photo: Pixels | None = None
     cell: float = 8
     profile: bytes | None = None
 
@@ -160,7 +161,7 @@ class SegmentedImage:
     def _colors(self, rendering: Rendering) -> Palette:
         return display_palette(self.labels.classes) if rendering.palette == "display" else self.labels.palette
 
-    def _confidence(self) -> npt.NDArray[np.uint8]:
+    def _confidence(self) -> Pixels:
         if self.result.confidence is None:
             raise ValueError("confidence was not computed; this rendering does not ask for it")
         return self.result.confidence
@@ -268,12 +269,12 @@ def class_statistics(runs: ColumnRuns) -> list[ClassStatistics]:
     return sorted(statistics, key=lambda entry: (-entry.pixels, entry.id))
 
 
-def class_pixels(class_map: npt.NDArray[np.uint8]) -> list[int]:
+def class_pixels(class_map: Ids) -> list[int]:
     """For each id from 0 to 255, its number of pixels in a class map, uint8 (H, W)."""
     return Image.fromarray(class_map).histogram()  # several times faster than NumPy, which widens each pixel first
 
 
-def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]) -> tuple[float, ...]:
+def mean_confidences(class_map: Ids, confidence: Pixels) -> tuple[float, ...]:
     """For each id from 0 to 255, the mean confidence (0 to 1) of its pixels; 0 if it has no pixels."""
     counts = np.zeros(1 << 16, np.int64)
     for ids, values in zip(class_map, confidence, strict=True):
@@ -283,7 +284,7 @@ def mean_confidences(class_map: npt.NDArray[np.uint8], confidence: npt.NDArray[n
 
 
 def class_masks(
-    class_map: npt.NDArray[np.uint8], labels: Sequence[Label], mean_confidence: Sequence[float], threshold: float
+    class_map: Ids, labels: Sequence[Label], mean_confidence: Sequence[float], threshold: float
 ) -> list[dict[str, Any]]:
     """The present classes, largest first, each with `label`, `score` (its mean confidence) and `mask`. Void is left out.
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from imaging.arrays import Pixels
-
-Samples = npt.NDArray[Any]
+from imaging.arrays import Pixels, Samples
 
 
 @dataclass(frozen=True)

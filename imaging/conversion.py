@@ -8,11 +8,9 @@ import numpy as np
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
-from imaging.arrays import Pixels
+from imaging.arrays import Box, Pixels
 from imaging.formats.boxes import has_turn
 
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels; right and bottom lie outside."""
 ORIENTATION = 0x0112  # a tag of EXIF
 UPRIGHT = 1  # the orientation of an image that is not turned
 TURNED_BY_PROPERTIES = ("AVIF", "HEIF")  # alone, whatever EXIF says

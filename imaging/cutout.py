@@ -30,12 +30,15 @@ from imaging.classes import VOID
 from imaging.deblocking import Blocks
 from imaging.encoding import ImageFormat, picture_file
 from imaging.islands import flatten_islands
+from imaging.palette import hex_color
 
 Plane = npt.NDArray[np.float32]
 Layers = list[tuple[Plane, Plane]]
-Box = tuple[float, float, float, float]
+PartBox = tuple[float, float, float, float]
+"""(left, top, right, bottom) in pixels of a reduced plane, as `Image.resize` takes it."""
 Tile = tuple[slice, slice]
 ObjectBox = tuple[int, int, int, int]
+"""(left, top, width, height) in pixels."""
 COLOR_PATTERN = "#(?:[0-9a-fA-F]{3}){1,2}|[a-zA-Z]+"
 COLOR_WORDS = "#rrggbb or #rgb (in a web address %23rrggbb) or the name of a colour of CSS, such as white"
 BORDER_CELLS = (2.0, 0.5)  # where the filter's weight reaches 0, and the radius of the windows over which it falls, in cells
@@ -122,7 +125,7 @@ def parse_color(text: str) -> str:
     if not re.fullmatch(COLOR_PATTERN, text) or (text[0] != "#" and text.lower() not in ImageColor.colormap):
         raise ValueError(f"{text!r:.40} is no colour; give {COLOR_WORDS}")
     red, green, blue = ImageColor.getrgb(text)[:3]
-    return f"#{red:02x}{green:02x}{blue:02x}"
+    return hex_color((red, green, blue))
 
 
 def cutout_bytes(pixels: int) -> int:
@@ -150,7 +153,7 @@ class Scale:
         """A plane (H, W) or a photo (H, W, 3) in the reduced size, 0 to 1."""
         return np.asarray(Image.fromarray(plane).reduce(self.factor), np.float32) / np.float32(255)
 
-    def tiles(self, size: tuple[int, int]) -> Iterator[tuple[Tile, Box]]:
+    def tiles(self, size: tuple[int, int]) -> Iterator[tuple[Tile, PartBox]]:
         """Parts of a photo of this (height, width), and where they lie in the reduced one: left, top, right, bottom."""
         height, width = size
         for top, left in product(range(0, height, TILE), range(0, width, TILE)):
@@ -206,7 +209,7 @@ def _mixed(colors: Sequence[Pixels | Plane], slopes: Sequence[Plane], intercept:
     return result
 
 
-def _enlarged(plane: Image.Image, size: tuple[int, ...], box: Box) -> Plane:
+def _enlarged(plane: Image.Image, size: tuple[int, ...], box: PartBox) -> Plane:
     """A part of a plane of the reduced photo, at this (height, width)."""
     return np.asarray(plane.resize((size[1], size[0]), Image.Resampling.BILINEAR, box))
 

@@ -10,11 +10,10 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
-from imaging.arrays import Pixels
+from imaging.arrays import Mask, Pixels, Size
 from imaging.conversion import (
     EXIF_REMARK,
     ORIENTATION,
@@ -28,7 +27,7 @@ from imaging.conversion import (
     rgb_profile,
     upright_array,
 )
-from imaging.decoding_memory import FIXED_BYTES, RUN_LENGTHS, Size, decoding_costs, webp_costs
+from imaging.decoding_memory import FIXED_BYTES, RUN_LENGTHS, decoding_costs, webp_costs
 from imaging.errors import DamagedImage, EmptyImage, ImageError, ImageTooLarge, UnknownImageType
 from imaging.formats import heif, signatures
 from imaging.formats.boxes import read_webp_header
@@ -84,7 +83,7 @@ class DecodedPhoto(NamedTuple):
     pixels: Pixels
     photo: Pixels | None
     profile: bytes | None
-    valid: npt.NDArray[np.bool_] | None = None
+    valid: Mask | None = None
     remark: str = ""
 
 

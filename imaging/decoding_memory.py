@@ -8,10 +8,10 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import TiffImageFile
 
+from imaging.arrays import Size
 from imaging.formats.jpeg import JPEGHeader
 from imaging.formats.tiff import piece_bytes
 
-Size = tuple[int, int]
 FIXED_BYTES = 48 << 20  # for bands and their conversions, memory per row, and the header data that Pillow keeps
 # bytes per pixel in Pillow's memory, for modes that do not use 4
 MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}

@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image
 
 from imaging.arrays import Pixels
+from imaging.formats.signatures import PNG
+from imaging.palette import Color
 
-Palette = Sequence[tuple[int, int, int]]
+Palette = Sequence[Color]
 ImageFormat = Literal["png", "jpeg", "webp"]
 COLORS = 256
 BAND_PIXELS = 1 << 18  # compressed or blended in one step; small enough to stay in a core's cache
 CHUNK_BYTES = 1 << 20  # of compressed pixels
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_GREY, PNG_RGB, PNG_PALETTE, PNG_RGBA, PNG_UP = 0, 2, 3, 6, 2  # colour types (section 11) and a filter (section 9)
 PHOTOGRAPHS: dict[ImageFormat, dict[str, Any]] = {
     "jpeg": {"quality": 85, "subsampling": 0},  # full colour resolution, since class borders differ in colour
@@ -100,7 +101,7 @@ def _png(
     """
     file, pixels, above = io.BytesIO(), bytearray(), np.zeros(1, np.uint8)
     compressor = zlib.compressobj(level, strategy=strategy)
-    file.write(PNG_SIGNATURE)
+    file.write(PNG)
     for chunk in ((b"IHDR", struct.pack(">IIBBBBB", *size, 8, kind, 0, 0, 0)), *chunks):
         file.write(_chunk(*chunk))
     for band in bands:

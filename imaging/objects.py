@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from imaging.arrays import Floats, Ids, Integers, Mask
+from imaging.arrays import Floats, Geometries, Ids, Integers, Mask
 from imaging.regions import component_roots
 
 OUTSIDE = 256  # the class of what is beyond the edges
@@ -226,7 +226,7 @@ def _turns(values: Sequence[npt.NDArray[np.int16]], *, with_nodes: bool) -> Iter
                 yield _Turn(is_column, pixel, NONE, side)
 
 
-def outlines(regions: Sequence[Integers], *, valid: bool) -> npt.NDArray[np.object_]:
+def outlines(regions: Sequence[Integers], *, valid: bool) -> Geometries:
     """The polygons of regions, each from its corners, int64 (N, 4). A first ring begins at its top row's leftmost corner."""
     owners = np.repeat(np.arange(len(regions)), [len(each) for each in regions])
     corners = np.column_stack([np.concatenate(regions), owners])
@@ -243,7 +243,7 @@ def outlines(regions: Sequence[Integers], *, valid: bool) -> npt.NDArray[np.obje
     before[starts] += lengths
     is_place = (points != points[before]).any(1)  # not the second half of a node
     rings = shapely.linearrings(points[is_place], indices=np.repeat(np.arange(len(starts)), lengths)[is_place])
-    polygons: npt.NDArray[np.object_] = shapely.polygons(rings, indices=corners[starts, REGION])
+    polygons: Geometries = shapely.polygons(rings, indices=corners[starts, REGION])
     return polygons
 
 

@@ -8,10 +8,9 @@ from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
-from imaging.arrays import Floats, Ids, Integers
+from imaging.arrays import Floats, Geometries, Ids, Integers
 from imaging.errors import AnswerTooLarge
 from imaging.objects import MapObject, ObjectFinder, Part
 from imaging.regions import MOST_SHARED_BORDERS, Regions, check_borders, most_regions
@@ -61,7 +60,7 @@ def trace(
         yield replace(objects[index], polygon=polygon)
 
 
-def _traced_alone(polygons: npt.NDArray[np.object_], tolerance: float, *, is_share: bool) -> Iterator[shapely.Polygon]:
+def _traced_alone(polygons: Geometries, tolerance: float, *, is_share: bool) -> Iterator[shapely.Polygon]:
     """Polygons along the sides of pixels through the middles of these sides instead, simplified each for itself."""
     polygons = shapely.orient_polygons(polygons, exterior_cw=False)
     for first in range(0, len(polygons), REGIONS_AT_ONCE):
@@ -75,7 +74,7 @@ def _traced_alone(polygons: npt.NDArray[np.object_], tolerance: float, *, is_sha
         yield from simplify(shapely.linestrings(points, indices=of_ring), owners, tolerance * lengths)
 
 
-def faces(class_map: Ids) -> npt.NDArray[np.object_]:
+def faces(class_map: Ids) -> Geometries:
     """The 4-connected regions of all classes, as polygons along the sides of pixels. Neighbours have the same points."""
     _count_borders(class_map, shares_borders=True)
     return np.array([each.polygon for each in _objects(class_map, range(256), shares_borders=True)], np.object_)
@@ -103,7 +102,7 @@ def _objects(
     yield from finder.finish()
 
 
-def _in_order(objects: Sequence[MapObject], polygons: npt.NDArray[np.object_]) -> Iterable[int]:
+def _in_order(objects: Sequence[MapObject], polygons: Geometries) -> Iterable[int]:
     """The indices of the objects by class id, then by first pixel in COCO's order: the upper left corner of each is of it."""
     corners, owners = shapely.get_coordinates(shapely.get_exterior_ring(polygons), return_index=True)
     ids = np.array([each.id for each in objects], np.int64)
@@ -111,7 +110,7 @@ def _in_order(objects: Sequence[MapObject], polygons: npt.NDArray[np.object_]) -
 
 
 def simplify(
-    lines: npt.NDArray[np.object_], regions: Integers, tolerance: float | Floats, *, keeps_holes: bool = True
+    lines: Geometries, regions: Integers, tolerance: float | Floats, *, keeps_holes: bool = True
 ) -> list[shapely.Polygon]:
     """Simplified polygons, one for each region. `regions` numbers each ring's region from 0; outer rings precede their holes.
 
@@ -139,10 +138,10 @@ def simplify(
     return list(polygons)
 
 
-def _polygons(lines: npt.NDArray[np.object_], regions: Integers) -> npt.NDArray[np.object_]:
+def _polygons(lines: Geometries, regions: Integers) -> Geometries:
     """Polygons of these closed lines, one for each region; the first line of a region is its outer ring."""
     points, line_of_point = shapely.get_coordinates(lines, return_index=True)
-    polygons: npt.NDArray[np.object_] = shapely.polygons(shapely.linearrings(points, indices=line_of_point), indices=regions)
+    polygons: Geometries = shapely.polygons(shapely.linearrings(points, indices=line_of_point), indices=regions)
     return polygons
 
 

@@ -17,7 +17,7 @@ from pycocotools import mask as coco
 from imaging.arrays import Pixels
 from imaging.errors import AnswerTooLarge
 
-Integers = npt.NDArray[np.signedinteger]
+Positions = npt.NDArray[np.signedinteger]
 BAND_PIXELS = 1 << 20
 LARGEST_COUNT = (1 << 32) - 1  # of pycocotools, whose counts are 32 bits without a sign
 
@@ -32,14 +32,14 @@ class ColumnRuns:
 
     height: int
     width: int
-    starts: Integers
+    starts: Positions
     ids: Pixels
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def ends(self) -> Integers:
+    def ends(self) -> Positions:
         return np.append(self.starts[1:], self.starts.dtype.type(self.height * self.width))
 
 
@@ -63,7 +63,7 @@ def column_runs(class_map: Pixels) -> ColumnRuns:
     return ColumnRuns(height, width, np.concatenate(starts), np.concatenate(ids))
 
 
-def coco_counts(starts: Integers, ends: Integers, height: int, width: int) -> str:
+def coco_counts(starts: Positions, ends: Positions, height: int, width: int) -> str:
     """COCO's compressed counts of the pixels in these runs. Raises `AnswerTooLarge` for 2^32 pixels and more.
 
     A run that ends at the bottom of a column is joined with a run that starts at the top of the next one.

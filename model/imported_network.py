@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from imaging.arrays import Size
+
 KIND = "imported"
 """Value of `kind` in the JSON of such a description. Descriptions of our own networks have no `kind`."""
 OutputKind = Literal["logits", "probabilities", "binary_logits", "binary_probabilities", "class_ids", "masks"]
@@ -24,7 +26,6 @@ Layout = Literal["NCHW", "NHWC"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 Pad = Literal["zero", "edge"]
-Size = tuple[int, int]
 FIRST_PHOTO = 240, 320
 """(height, width) of the smallest photo whose cost is measured."""
 UNMEASURED = ((1 << 40, 1, 1.0),)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imaging.palette import Color, hex_color
+
 VOC_NAMES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
@@ -26,8 +28,6 @@ CAMVID_COLORS = {
 }
 VOID_COLOR = (224, 224, 192)
 
-Color = tuple[int, int, int]
-
 
 class LabelError(ValueError):
     """A label set that is malformed or contradicts itself."""
@@ -43,7 +43,7 @@ class LabelClass:
 
     @property
     def hex_color(self) -> str:
-        return "#{:02x}{:02x}{:02x}".format(*self.color)
+        return hex_color(self.color)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import shapely
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from imaging.arrays import Floats, Mask
+from imaging.arrays import Floats, Geometries, Mask, Size
 from imaging.georeferenced import BOX
 from imaging.georeferenced.errors import SceneParameter
-from imaging.georeferenced.place import Place, Size, Window, system_name
-from imaging.georeferenced.vectors import NOTHING, Burner, Geometries, VectorError, bounds, polygons_in_pixels, read_features
+from imaging.georeferenced.place import Place, Window, system_name
+from imaging.georeferenced.vectors import NOTHING, Burner, VectorError, bounds, polygons_in_pixels, read_features
 
 LAYER = "|layername="  # between a file and a layer's name, as QGIS writes them
 MARGIN = 0.01  # share of a scene's extent by which polygons are kept around it before they are moved to its system

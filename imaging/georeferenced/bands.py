@@ -10,12 +10,12 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from imaging.arrays import Mask, Pixels
+from imaging.arrays import Floats, Mask, Pixels, Samples
 from imaging.band_scale import BandScale
 from imaging.formats.tiff import is_opacity
 from imaging.georeferenced.errors import SceneError, SceneParameter
 from imaging.georeferenced.place import Window
-from imaging.georeferenced.scene import Samples, Scene
+from imaging.georeferenced.scene import Scene
 
 PERCENTILES = (2, 98)
 SAMPLED_SIDE = 1024  # pixels of the longer side to which a scene is reduced for its percentiles
@@ -194,7 +194,7 @@ def _beside(scene: Scene, numbers: Sequence[int], alpha: Sequence[int], scale: B
     )
 
 
-def _hides(scale: BandScale, band: npt.NDArray[np.float64]) -> bool:
+def _hides(scale: BandScale, band: Floats) -> bool:
     """Whether a scale gives nearly all samples (N,) a few shades, although they have more values than that."""
     shades, values = np.bincount(scale.apply(band)), np.unique(band, return_counts=True)[1]
     of_shades, of_values = (int(np.sort(counts)[-FEW:].sum()) for counts in (shades, values))
@@ -231,7 +231,7 @@ def _percentile_scales(scene: Scene, numbers: Sequence[int], alpha: Sequence[int
     return scales
 
 
-def _values(scene: Scene, numbers: Sequence[int], alpha: Sequence[int]) -> npt.NDArray[np.float64]:
+def _values(scene: Scene, numbers: Sequence[int], alpha: Sequence[int]) -> Floats:
     """Samples (bands, N) with data from all over the scene."""
     return np.concatenate([samples[:, mask] for samples, mask in _sampled(scene, numbers, alpha)], 1).astype(np.float64)
 

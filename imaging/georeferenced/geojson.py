@@ -9,15 +9,13 @@ from functools import partial
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
-from imaging.arrays import Floats, Integers
+from imaging.arrays import Floats, Geometries, Integers, Mask
 from imaging.georeferenced.errors import NoCoordinates, SceneError
 from imaging.georeferenced.place import Place
 from imaging.polygons import split, to_lists
 
-Polygons = npt.NDArray[np.object_]
 Feature = dict[str, Any]
 PolygonFacts = tuple[shapely.Geometry, Mapping[str, Any]]
 """A polygon or a multipolygon in pixel positions, and its properties."""
@@ -85,7 +83,7 @@ def _batches(polygons: Iterable[PolygonFacts]) -> Iterator[list[PolygonFacts]]:
         yield batch
 
 
-def _in_degrees(geometries: Polygons, place: Place) -> tuple[Polygons, Integers]:
+def _in_degrees(geometries: Geometries, place: Place) -> tuple[Geometries, Integers]:
     """The polygons in degrees that geometries in pixels become, and the index of each one's geometry, ascending."""
     parts, owners = shapely.get_parts(geometries, return_index=True)
     parts = shapely.transform(parts, partial(_degrees, place))
@@ -147,7 +145,7 @@ def _turn_and_bend(points: Floats) -> tuple[float, float]:
     return float(turn), float(bends[np.isfinite(bends)].max(initial=1e-9))
 
 
-def _cut_apart(polygons: Polygons) -> tuple[Polygons, Integers]:
+def _cut_apart(polygons: Geometries) -> tuple[Geometries, Integers]:
     """The parts of polygons that may cross the antimeridian or go round a pole; and the index of each one's polygon."""
     rings, owners, goes_round = _unrolled(polygons)
     is_polar = np.isin(owners, owners[goes_round])  # of a polygon with such a ring
@@ -157,7 +155,7 @@ def _cut_apart(polygons: Polygons) -> tuple[Polygons, Integers]:
     return np.append(parts, polar_parts), np.append(indices[of_parts], of_polar_parts)
 
 
-def _cut_polar(rings: Polygons, owners: Integers) -> tuple[Polygons, Integers]:
+def _cut_polar(rings: Geometries, owners: Integers) -> tuple[Geometries, Integers]:
     """The parts of polygons at a pole, and the index of each one's polygon: what its first ring holds and its others do not.
 
     rings: of `_unrolled`, each with its polygon (`owners`). A hole that holds the pole may reach out of the first ring.
@@ -173,7 +171,7 @@ def _cut_polar(rings: Polygons, owners: Integers) -> tuple[Polygons, Integers]:
     return parts, indices[of_parts]
 
 
-def _unrolled(polygons: Polygons) -> tuple[Polygons, Integers, npt.NDArray[np.bool_]]:
+def _unrolled(polygons: Geometries) -> tuple[Geometries, Integers, Mask]:
     """The rings of polygons, with longitudes that do not jump by a turn where they cross the antimeridian.
 
     Also the index of each ring's polygon, and whether the ring goes round a pole, and so would end a turn away from its
@@ -206,7 +204,7 @@ def _with_pole(ring: Floats) -> shapely.LinearRing:
     return shapely.LinearRing(np.concatenate([outline, [[outline[-1, 0], pole], [outline[0, 0], pole]]]))
 
 
-def _cut(polygons: Polygons) -> tuple[Polygons, Integers]:
+def _cut(polygons: Geometries) -> tuple[Geometries, Integers]:
     """The parts of polygons, cut at the antimeridian (RFC 7946, section 3.1.9), and the index of each one's polygon."""
     west, _, east, _ = shapely.bounds(polygons).T
     first, last = np.floor((west + 180) / 360).astype(np.int64), np.ceil((east + 180) / 360).astype(np.int64)
@@ -226,15 +224,15 @@ def _cut(polygons: Polygons) -> tuple[Polygons, Integers]:
     return np.append(pieces[~crossing], whole), np.append(of_pieces[~crossing], of_whole)
 
 
-def _united(geometries: Polygons, owners: Integers, count: int) -> Polygons:
+def _united(geometries: Geometries, owners: Integers, count: int) -> Geometries:
     """For each of `count` owners the union of its geometries."""
     order, groups = np.argsort(owners, kind="stable"), np.full(count, None, np.object_)
     shapely.geometrycollections(geometries[order], indices=owners[order], out=groups)
-    result: Polygons = shapely.union_all(groups[:, None], axis=1, grid_size=GRID)
+    result: Geometries = shapely.union_all(groups[:, None], axis=1, grid_size=GRID)
     return result
 
 
-def _polygons(geometries: Polygons) -> tuple[Polygons, Integers]:
+def _polygons(geometries: Geometries) -> tuple[Geometries, Integers]:
     """The polygons with an area among the parts of geometries, and the index of each one's geometry."""
     parts, owners = shapely.get_parts(geometries, return_index=True)
     is_polygon = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)

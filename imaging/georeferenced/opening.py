@@ -24,7 +24,7 @@ from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, Raster
 from rasterio.io import DatasetReader, MemoryFile
 
 from imaging.errors import ImageError
-from imaging.formats.signatures import TIFF
+from imaging.formats.signatures import JPEG, PNG, TIFF
 from imaging.formats.tiff import system_words
 from imaging.georeferenced.errors import DamagedScene, SceneError, gdal_reason
 
@@ -32,7 +32,7 @@ UNKNOWN_FORMAT = "not recognized as being in a supported file format"  # GDAL's 
 VRT = "VRT"
 VRT_HEAD = b"<VRTDataset"
 HFA_HEAD = b"EHFA_HEADER_TAG"
-MAGIC = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+", b"\0\0\0\x0cjP  ", b"\xffO\xffQ", HFA_HEAD, b"\x89PNG", b"\xff\xd8\xff")
+MAGIC = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+", b"\0\0\0\x0cjP  ", b"\xffO\xffQ", HFA_HEAD, PNG[:4], JPEG)
 """How TIFF, JPEG 2000, HFA, PNG and JPEG begin."""
 OTHER_HEADS = (VRT_HEAD, b"<GDALTileIndexDataset", b"gdal_streamed_alg")
 """What GDAL looks for anywhere in a head, so that a JPEG's comment may have it: formats that name other files."""

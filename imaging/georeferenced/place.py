@@ -19,10 +19,9 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as change_system
 
-from imaging.arrays import Floats
+from imaging.arrays import Floats, Size
 from imaging.georeferenced.errors import NoCoordinates, SceneError, SceneParameter
 
-Size = tuple[int, int]
 DEGREES = "OGC:CRS84"
 """Longitude and latitude on WGS 84, as GeoJSON has them (RFC 7946, section 4)."""
 EQUATOR_M, ECCENTRICITY_2 = 6_378_137.0, 0.006_694_379_990_14  # of WGS 84

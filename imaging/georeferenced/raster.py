@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -22,7 +21,7 @@ from imaging.classes import VOID
 from imaging.georeferenced.errors import SceneError, gdal_reason
 from imaging.georeferenced.opening import ignore_warnings
 from imaging.georeferenced.place import Place
-from imaging.georeferenced.scene import CACHE_MB
+from imaging.georeferenced.scene import GDAL_SETTINGS
 
 BLOCK = 512  # pixels of a side of the file's tiles, a multiple of 16
 LARGEST_OVERVIEW = 512  # pixels of the longer side of the smallest overview, at most
@@ -41,10 +40,9 @@ def write_raster(
     Equal rows give equal bytes. Reads the file again, since not every failed write is told. Raises `OSError` if it is not what
     was written, or if there is no room.
     """
-    environment: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1, "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK}
     plain = path.with_name(f"{path.stem}.plain{path.suffix}") if cog else path
     ignore_warnings()
-    with rasterio.Env(**environment):
+    with rasterio.Env(**GDAL_SETTINGS, GDAL_TIFF_OVR_BLOCKSIZE=BLOCK):
         try:
             sums = _write(plain, place, rows, labels, tags)
             if cog:
@@ -62,7 +60,7 @@ def write_raster(
 
 def raster_bytes(place: Place, class_map: Ids, labels: Labels, tags: Mapping[str, str]) -> bytes:
     """The file of a class map, uint8 (H, W), without overviews. Equal maps give equal bytes."""
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_NUM_THREADS=1), MemoryFile() as memory:
+    with rasterio.Env(**GDAL_SETTINGS), MemoryFile() as memory:
         _write(memory.name, place, [class_map], labels, tags)
         return bytes(memory.read())
 

@@ -13,14 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imaging.arrays import Mask, Pixels
+from imaging.arrays import Floats32, Integers, Mask, Pixels, Size
 from imaging.georeferenced.area import Area
 from imaging.georeferenced.bands import Bands
-from imaging.georeferenced.place import Size, Window
+from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import Scene, steps
 from imaging.prefetching import prefetch
 
-Floats = npt.NDArray[np.float32]
 ROWS = 128  # least rows that are read at once, unless the scene has fewer
 MOST_BYTES = 1 << 27  # of pixels that are read at once; of wider scenes, each block is read once for each part of it
 
@@ -59,8 +58,8 @@ def scene_rows(
 class Taps(NamedTuple):
     """For each pixel of a scaled axis: the pixels it is a mean of, int64 (N, k), and their weights, float32 (N, k)."""
 
-    indices: npt.NDArray[np.int64]
-    weights: Floats
+    indices: Integers
+    weights: Floats32
 
 
 def taps(length: int, target: int) -> Taps:
@@ -100,7 +99,7 @@ class Scaling:
         horizontal = columns or taps(self.size[1], self.target[1])
         vertical = taps(self.size[0], self.target[0])
         lows, highs = vertical.indices.min(1), vertical.indices.max(1)
-        source_lines: list[Floats] = []  # rows of the source, scaled along their length: (target width, bands + 1)
+        source_lines: list[Floats32] = []  # rows of the source, scaled along their length: (target width, bands + 1)
         first_line = int(lows[first]) if first < len(lows) else 0
         for chunk in source:
             source_lines += _scaled_lines(chunk, horizontal)
@@ -137,7 +136,7 @@ class Scaling:
         return pixels, valid
 
 
-def _scaled_lines(chunk: PixelRows, horizontal: Taps) -> list[Floats]:
+def _scaled_lines(chunk: PixelRows, horizontal: Taps) -> list[Floats32]:
     """Each row scaled along its length, float32 (width, bands + 1): sums of samples with data, and the weight of those."""
     lines = []
     for pixels, valid in zip(chunk.pixels, chunk.valid, strict=True):
@@ -151,7 +150,7 @@ def _scaled_lines(chunk: PixelRows, horizontal: Taps) -> list[Floats]:
     return lines
 
 
-def _finished(top: int, lines: Floats, fill: npt.ArrayLike) -> PixelRows:
+def _finished(top: int, lines: Floats32, fill: npt.ArrayLike) -> PixelRows:
     weight = lines[:, :, -1:]
     valid = weight[:, :, 0] > 0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -173,7 +172,7 @@ class SceneSource:
     ) -> None:
         self._scene, self._bands, self._fill, self._area = scene, bands, fill, area
         self._scaling = None if working_size == scene.size else Scaling(scene.size, working_size)
-        self._masks: deque[tuple[int, int, npt.NDArray[np.uint8]]] = deque()
+        self._masks: deque[tuple[int, int, Pixels]] = deque()
         self._lock = Lock()
 
     def working(self, first: int) -> Generator[PixelRows]:

@@ -8,27 +8,26 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from imaging.arrays import Mask
+from imaging.arrays import Mask, Pixels, Samples, Size
 from imaging.errors import ImageError
 from imaging.formats.signatures import TIFF
 from imaging.formats.tiff import check_tables
 from imaging.georeferenced.errors import DamagedScene, SceneError, gdal_reason
 from imaging.georeferenced.opening import open_raster
-from imaging.georeferenced.place import Place, Size, Window
+from imaging.georeferenced.place import Place, Window
 
-Samples = npt.NDArray[Any]
 SAFE_DRIVERS = ("GTiff",)
 """GDAL's names of the formats that are read from strangers: those that lead to no other file and no network."""
 DRIVERS = (*SAFE_DRIVERS, "JP2OpenJPEG", "VRT", "HFA", "ENVI", "PNG", "JPEG")
 """GDAL's names of the formats that the command line reads."""
 CACHE_MB = 64  # of GDAL's blocks; the default is a twentieth of the memory
+GDAL_SETTINGS: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1}
 MOST_BLOCK_BYTES = 1 << 29  # of all bands of a block, which GDAL decodes whole
 MOST_BANDS = 1000
 PIECE_COLUMNS = 4096  # that are read at once, so that what is between file and answer takes little memory
@@ -72,7 +71,7 @@ class Scene:
         return nodata
 
     @property
-    def palette(self) -> npt.NDArray[np.uint8] | None:
+    def palette(self) -> Pixels | None:
         """The colours of the values of a single band, uint8 (256 or 65,536, 3); None for bands that hold samples."""
         is_index = self.dtype in (np.uint8, np.uint16)
         if len(self.bands) != 1 or not is_index or self.colors[self.bands[0] - 1] != ColorInterp.palette.name:
@@ -177,7 +176,7 @@ def open_scene(source: str | bytes, drivers: Sequence[str] = DRIVERS, name: str 
     below its folder.
     """
     label = name or (source if isinstance(source, str) else "the scene")
-    environment: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1, "CPL_VSIL_CURL_CHUNK_SIZE": 1 << 20}
+    environment = GDAL_SETTINGS | {"CPL_VSIL_CURL_CHUNK_SIZE": 1 << 20}
     if isinstance(source, str) and "://" in source:
         environment |= address_settings(os.environ) | {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
     else:

@@ -27,13 +27,11 @@ from rasterio.errors import CRSError
 from rasterio.features import rasterize
 from rasterio.warp import transform, transform_bounds
 
-from imaging.arrays import Floats
+from imaging.arrays import Floats, Geometries, Integers, Mask
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.opening import check_files, check_system, ended_by_ctrl_c, list_names, read_head
 from imaging.georeferenced.place import Place, Window, system_name
 
-Geometries = npt.NDArray[np.object_]
-"""Geometries of shapely (N,)."""
 System = CRS
 """A coordinate system, as rasterio knows it."""
 BOM = b"\xef\xbb\xbf"
@@ -65,7 +63,7 @@ class Features:
     layer: str
     crs: CRS
     geometries: Geometries
-    has_geometry: npt.NDArray[np.bool_]
+    has_geometry: Mask
     numbers: list[int]
     values: list[Any]
     encoding: str = ""
@@ -208,7 +206,7 @@ def _check_field(where: str, field: str, fields: Sequence[str]) -> None:
         raise VectorError(f"{where} has no field {field!r}{hint}; {names}")
 
 
-def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[npt.NDArray[np.int64], Geometries]:
+def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[Integers, Geometries]:
     """The indices of those polygons (N,) near a raster, and these polygons in its pixels: x is the column and y the row.
 
     crs: of the polygons. Long edges get further corners before they are moved to another system. Raises `VectorError` for a
@@ -225,7 +223,7 @@ def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[np
     return indices, shapely.transform(shapes, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
 
 
-def _near(polygons: Geometries, crs: CRS, place: Place) -> npt.NDArray[np.int64]:
+def _near(polygons: Geometries, crs: CRS, place: Place) -> Integers:
     """The indices of the polygons whose box meets that of a raster, so that none far from it is moved."""
     left, bottom, right, top = bounds(place, crs)
     sides = [(left, 180.0), (-180.0, right)] if crs.is_geographic and left > right else [(left, right)]  # antimeridian

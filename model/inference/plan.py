@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
+from imaging.arrays import Size
 from imaging.decoding import OpenImage
 from imaging.parameters import Parameter, parameters_of, read_values
 from imaging.rendering import RENDERING, Rendering
 from model.inference.scaling import SIDES, Side, parse_side
 from model.inference.small_regions import AREA_PATTERN, AREA_WORDS, Area, parse_area
-from model.inference.tiling import Blend, Size, TilePlan
+from model.inference.tiling import Blend, TilePlan
 from model.inference.views import Quality, View
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-import numpy.typing as npt
 
-from imaging.arrays import Ids
+from imaging.arrays import Floats32, Ids
 from model.inference.merging import Logits
 
 LEAST_ODDS = np.float32(1e-12)  # keeps logarithms finite; the probability of such odds rounds to 0, that of the others to 1
@@ -27,20 +26,20 @@ def to_probabilities(cells: Logits, temperature: float) -> Logits:
     return powers
 
 
-def probability_of_ids(logits: Logits, ids: Ids, temperature: float) -> npt.NDArray[np.float32]:
+def probability_of_ids(logits: Logits, ids: Ids, temperature: float) -> Floats32:
     """The probability of one class in each row, float32 (N,), from logits (N, classes). ids: uint8 (N,), these classes."""
     powers = _powers(logits, temperature)
     return np.asarray(powers[ids, np.arange(len(ids))] / powers.sum(0), np.float32)
 
 
-def log_odds(cells: Logits, temperature: float) -> npt.NDArray[np.float32]:
+def log_odds(cells: Logits, temperature: float) -> Floats32:
     """log(p / (1 - p)), float32 (rows, columns), from logits (rows, columns, classes). p: the highest probability."""
     powers = _powers_of_cells(cells, temperature)
     np.put_along_axis(powers, cells.argmax(2)[:, :, None], 0, 2)
     return np.asarray(-np.log(np.maximum(powers.sum(2), LEAST_ODDS)), np.float32)
 
 
-def log_odds_of(cells: Logits, class_ids: Collection[int], temperature: float) -> npt.NDArray[np.float32]:
+def log_odds_of(cells: Logits, class_ids: Collection[int], temperature: float) -> Floats32:
     """log(p / (1 - p)), float32 (rows, columns), from logits (rows, columns, classes). p: the probability of these classes."""
     powers = _powers_of_cells(cells, temperature)
     inside = np.isin(np.arange(powers.shape[2]), list(class_ids))

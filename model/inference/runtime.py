@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from math import inf
 from typing import ClassVar
@@ -15,6 +16,8 @@ from model.inference.merging import Logits
 from model.manifest import Manifest
 
 Tile = npt.NDArray[np.uint8]
+Submit = Callable[[Tile], Future[Logits]]
+"""Starts the network on a uint8 tile (height, width, bands); the future has its logits (classes, rows, columns)."""
 
 
 class RuntimeUnavailable(ValueError):

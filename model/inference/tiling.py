@@ -9,7 +9,8 @@ from math import ceil
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
+
+from imaging.arrays import Floats, Floats32, Pixels, Size
 
 UNIT = 32
 AUTO = "auto"  # stands for the tile size that the weights advise
@@ -17,8 +18,6 @@ WHOLE = (0, 0)  # stands for a photo as one tile; written `whole`
 FINE, COARSE = 16, 2  # steps of an axis: for a region with one full side, and for a smaller region
 PHOTO_RATIOS = 1, 4 / 3, 3 / 2, 16 / 9
 Blend = Literal["mean", "hann"]
-Size = tuple[int, int]
-Pixels = npt.NDArray[np.uint8]
 
 
 class TilingError(ValueError):
@@ -76,12 +75,12 @@ class TilePlan:
         return self.size if self.is_whole else self.tile
 
     @cached_property
-    def row_weights(self) -> list[npt.NDArray[np.float32]]:
+    def row_weights(self) -> list[Floats32]:
         """For each row of tiles, the weights of its pixel rows. A pixel's weight in a tile is row weight x column weight."""
         return _axis_weights(self.tops, self.tile[0], self.blend)
 
     @cached_property
-    def column_weights(self) -> list[npt.NDArray[np.float32]]:
+    def column_weights(self) -> list[Floats32]:
         """For each column of tiles, the weights of its pixel columns."""
         return _axis_weights(self.lefts, self.tile[1], self.blend)
 
@@ -171,7 +170,7 @@ def _side(length: int, limit: int, steps: int) -> int:
     return next((side for side in tile_sides(limit, steps) if side >= length), limit)
 
 
-def _axis_weights(origins: tuple[int, ...], side: int, blend: Blend) -> list[npt.NDArray[np.float32]]:
+def _axis_weights(origins: tuple[int, ...], side: int, blend: Blend) -> list[Floats32]:
     """For each region, the weights of its pixels along an axis; over all regions a pixel's weights add up to 1."""
     windows = [_window(side, blend, first=i == 0, last=i == len(origins) - 1) for i in range(len(origins))]
     total = np.zeros(origins[-1] + side, np.float64)
@@ -180,7 +179,7 @@ def _axis_weights(origins: tuple[int, ...], side: int, blend: Blend) -> list[npt
     return [(w / total[o : o + side]).astype(np.float32) for o, w in zip(origins, windows, strict=True)]
 
 
-def _window(side: int, blend: Blend, *, first: bool, last: bool) -> npt.NDArray[np.float64]:
+def _window(side: int, blend: Blend, *, first: bool, last: bool) -> Floats:
     """Ones for `mean`; for `hann` a Hann window above 0, which is 1 towards the image's border (`first`, `last`)."""
     if blend == "mean":
         return np.ones(side)

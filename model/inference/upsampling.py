@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from imaging.arrays import Floats, Floats32, Ids, Mask, Size
 from model.architecture import Grid, first_centre
 from model.inference.merging import JOINED_BYTES, Band, Logits
 from model.inference.probabilities import log_odds, log_odds_of, probability_of_ids
-from model.inference.tiling import UNIT, Size, TilePlan
+from model.inference.tiling import UNIT, TilePlan
 
-Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # pixels in one `Rows`
@@ -30,7 +30,7 @@ class Axis(NamedTuple):
 
     before: Indices
     after: Indices
-    fraction: npt.NDArray[np.float32]
+    fraction: Floats32
 
     def cut(self, pixels: slice, first: int = 0) -> Axis:
         """The axis of these pixels, with cell indices relative to the cell `first`."""
@@ -46,7 +46,7 @@ class ClassifiedRows(NamedTuple):
 
     ids: Ids
     counts: Indices
-    sums: npt.NDArray[np.float64]
+    sums: Floats
 
 
 class Rows(NamedTuple):
@@ -85,7 +85,7 @@ class Rows(NamedTuple):
             ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
 
-    def _can_win(self, squares: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def _can_win(self, squares: Mask) -> Mask:
         """Which classes can win, bool (classes,), in squares of four cells, bool (rows, columns) by the upper left cell."""
         rows, columns = np.nonzero(squares)
         below, beside = (np.minimum(at + 1, last - 1) for at, last in zip((rows, columns), self.cells.shape, strict=False))
@@ -142,7 +142,7 @@ class Rows(NamedTuple):
             confidence[:] = np.rint(probability, out=probability)
         return ClassifiedRows(ids, np.bincount(flat, minlength=classes), sums)
 
-    def probability_of(self, class_ids: Collection[int], temperature: float) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    def probability_of(self, class_ids: Collection[int], temperature: float) -> Iterator[tuple[slice, Floats32]]:
         """Yields rows of pixels, and the probability that a pixel's class is one of these, float32 (rows, width).
 
         The log-odds of these classes are interpolated between the cells.
@@ -176,7 +176,7 @@ class Rows(NamedTuple):
         pixel_rows = np.bincount(self.vertical.before, minlength=rows)
         return np.outer(pixel_rows, np.bincount(self.horizontal.before, minlength=columns))
 
-    def _sums(self, log_odds: npt.NDArray[np.float32], confidence: Ids | None) -> npt.NDArray[np.float64]:
+    def _sums(self, log_odds: Floats32, confidence: Ids | None) -> Floats:
         """For each cell (rows, columns), the sum of the probabilities of the pixels whose `before` cell it is.
 
         The log-odds are interpolated bilinearly. Writes round(255 x probability) of each pixel to `confidence`.
@@ -193,7 +193,7 @@ class Rows(NamedTuple):
         sums[cells] = np.add.reduceat(sums_of_lines, first_rows, 0)
         return sums
 
-    def _probabilities(self, log_odds: npt.NDArray[np.float32]) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    def _probabilities(self, log_odds: Floats32) -> Iterator[tuple[slice, Floats32]]:
         """Yields rows of pixels, and their probabilities, float32 (rows, width), from log-odds (rows, columns) of cells."""
         lines = interpolate(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
         before, after, fraction = self.horizontal
@@ -269,7 +269,7 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     return merge_bytes + interpolation_bytes + 64 * sum(target)
 
 
-def _mixed(winners: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+def _mixed(winners: npt.NDArray[np.generic]) -> Mask:
     """For each square of four cells, by its upper left cell: whether their classes differ. Beyond the edge they repeat."""
     with_edge = np.pad(winners, (0, 1), mode="edge")
     first = with_edge[:-1, :-1]
@@ -282,7 +282,7 @@ def interpolate(cells: Logits, axis: Axis, dimension: int) -> Logits:
     return _between(before, after, axis.fraction.reshape((-1, 1, 1) if dimension == 0 else (-1, 1)))
 
 
-def _between(before: Logits, after: Logits, fraction: npt.NDArray[np.float32]) -> Logits:
+def _between(before: Logits, after: Logits, fraction: Floats32) -> Logits:
     """The values at these positions (0 to 1) between others, written over those after them."""
     after -= before
     after *= fraction
@@ -290,7 +290,7 @@ def _between(before: Logits, after: Logits, fraction: npt.NDArray[np.float32]) -
     return after
 
 
-def scaled(pixels: npt.NDArray[Any], target: int, source: int) -> npt.NDArray[np.float64]:
+def scaled(pixels: npt.NDArray[Any], target: int, source: int) -> Floats:
     """Where pixels of an axis of `target` pixels lie on the same axis scaled to `source` pixels."""
     return ((pixels + 0.5) * (source / target) - 0.5).clip(0, source - 1)
 

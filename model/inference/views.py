@@ -12,12 +12,12 @@ from typing import Literal
 
 import numpy as np
 
-from imaging.arrays import Pixels
+from imaging.arrays import Pixels, Size
 from imaging.decoding import scale
 from model.architecture import Grid, first_centre
 from model.inference.merging import Band, Logits
 from model.inference.probabilities import to_probabilities
-from model.inference.tiling import Size, TilePlan
+from model.inference.tiling import TilePlan
 from model.inference.upsampling import Axis, cells_at, interpolate, scaled
 
 Quality = Literal["standard", "high"]

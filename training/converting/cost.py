@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from imaging.arrays import Size
 from model.imported_network import FIRST_PHOTO, UNMEASURED, Pad, Whole
 from model.inference.cores import available_memory, resident_bytes
 from model.inference.processes.confinement import end_with_parent, limit
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
-from model.inference.tiling import Size
 from training.converting.graph import ConversionError
 from training.converting.outputs import NetworkOutput
 from training.converting.samples import MULTIPLES, SEED, Original, Sample, noise

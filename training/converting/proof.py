@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imaging.arrays import Pixels
+from imaging.arrays import Pixels, Size
 from model.imported_network import Pad
 from model.inference.plan import Options
 from model.inference.runtime import Runtime
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import Size
 from training.converting.graph import ConversionError
 from training.converting.outputs import NetworkOutput, channels_first, to_logits
 from training.converting.samples import Array, Original

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imaging.arrays import Size
 from model.architecture import Grid
 from model.imported_network import Layout, OutputKind, Pad
-from model.inference.tiling import Size
 from model.labels import LabelSet
 from training.converting.pixels import Normalisation
 

@@ -14,12 +14,11 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from imaging.arrays import Pixels
+from imaging.arrays import Pixels, Size
 from imaging.decoding import Limits, decode, read_size
 from imaging.errors import ImageError
 from model.imported_network import Pad
 from model.inference.scaling import working_size
-from model.inference.tiling import Size
 from model.regular_file import read_regular_file
 from training.converting.graph import ConversionError, RunError, reason, with_output
 from training.converting.inputs import NetworkInput

@@ -7,14 +7,13 @@ from contextlib import suppress
 
 import numpy as np
 
-from imaging.arrays import Pixels
+from imaging.arrays import Ids, Pixels, Size
 from imaging.decoding import scale
 from model.imported_network import Whole
 from model.inference.merging import Band
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import Size
-from model.inference.upsampling import Ids, LogitsUpsampler
+from model.inference.upsampling import LogitsUpsampler
 from training.converting.cost import whole_sides
 from training.converting.endings import Ending
 from training.converting.graph import ConversionError, RunError, reason

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model.labels import Color, LabelError, camvid_labels
+from imaging.palette import Color
+from model.labels import LabelError, camvid_labels
 from training.data.files import read_text
 
 FRAMES, MASKS, COLORS = "701_StillsRaw_full", "LabeledApproved_full", "label_colors.txt"

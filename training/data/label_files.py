@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from imaging.classes import VOID, is_background
+from imaging.palette import hex_color
 from model.labels import LabelClass, LabelError, LabelSet, camvid_labels, parse_color, voc_color, voc_labels
 from model.printable import printable
 from training.data.files import read_text
@@ -157,7 +158,8 @@ def _hex_color(text: str) -> str:
     channels = [part.strip() for part in text.split(",")]
     if len(channels) != 3 or not all(part.isdecimal() and int(part) < 256 for part in channels):
         raise ValueError(f"a colour must be written red,green,blue with 0 to 255 each, got {text[:LONGEST_KEY]!r}")
-    return "#{:02x}{:02x}{:02x}".format(*map(int, channels))
+    red, green, blue = map(int, channels)
+    return hex_color((red, green, blue))
 
 
 def class_name(value: Any) -> str:

@@ -19,7 +19,8 @@ from imaging.conversion import STORED_LAYOUTS, SWAPPING, UPRIGHT
 from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 from imaging.formats.signatures import format_of
-from model.labels import Color, LabelSet
+from imaging.palette import Color
+from model.labels import LabelSet
 from training.data.files import read_file
 from training.data.problems import DataError
 

@@ -8,6 +8,7 @@ from math import dist
 from pathlib import Path
 from typing import Any
 
+from imaging.arrays import Size
 from imaging.decoding import read_size
 from imaging.errors import ImageError
 from training.data.files import images_below, without_ending
@@ -17,7 +18,7 @@ from training.data.strict_text import require_json
 from training.importing import outlines
 from training.importing.coco import Document
 from training.importing.omissions import Omissions, may_hold_outline, outline_keys, void_object
-from training.importing.outlines import LONGEST, Extent, Point, Size, read_point
+from training.importing.outlines import LONGEST, Extent, Point, read_point
 from training.importing.shapes import ShapeReader
 
 POINTS = {

@@ -18,7 +18,7 @@ from PIL import Image
 from pycocotools import mask as run_lengths
 from shapely import LineString, affinity
 
-from imaging.arrays import Mask
+from imaging.arrays import Mask, Size
 from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 from training.importing.coco import as_key
@@ -28,8 +28,6 @@ FEWEST_CORNERS, MOST_CORNERS = 64, 720  # of an ellipse
 LIMITS = Limits()
 DATA_URL = re.compile(r"data:image/png;base64,", re.IGNORECASE)
 HALF = 128  # alpha from which on a pixel is painted
-Size = tuple[int, int]
-"""(height, width)"""
 Point = tuple[float, float]
 LARGEST = 1e6  # pixels, percent or degrees; larger numbers are none
 LONGEST = 60  # letters of a value or key of an export that a message shows

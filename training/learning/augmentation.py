@@ -18,9 +18,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from imaging.arrays import Integers, Pixels
+from imaging.arrays import Integers, Pixels, Size
 from model.inference.scaling import working_size
-from model.inference.tiling import Size
 from model.preprocessing import RGB
 from training.learning.cropping import Cropper
 from training.learning.frame_cache import FrameCache

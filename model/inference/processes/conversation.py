@@ -21,7 +21,7 @@ import pickle
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from math import inf, prod
@@ -45,15 +45,13 @@ from model.inference.processes.protocol import (
     refuse,
     text,
 )
-from model.inference.runtime import Tile
+from model.inference.runtime import Submit, Tile
 from model.printable import printable
 
 PREFIX = struct.Struct("!IQ")
 MOST_HEAD = 1 << 16  # largest head in bytes that a process may send
 CLOSED, UNASKED = "the other end is closed", "a worker sent a frame that was not asked for"
 NOTHING = Blob()
-Submit = Callable[[Tile], Future[Logits]]
-"""Runs a tile through the network, on another thread."""
 Frame = tuple[dict[str, Any], memoryview]
 """What a process says: a JSON document with its `kind`, and bytes."""
 

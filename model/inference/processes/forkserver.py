@@ -21,6 +21,7 @@ from model.inference.processes.forkserver_process import FORK, REPLY, REQUEST, m
 
 PROGRAM = "import sys; sys.path[:] = {path!r}; from {module} import main; main({descriptor}, {parent})"
 CLOSE_S = 1.0  # longest wait for the process to end by itself once its socket is closed
+ENDED = "the process that forks workers has ended"
 EXIT_S = 5.0  # longest wait for a killed process to exit
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(12 << 20),  # less than Pillow's blocks of 16 MiB, which would lie between smaller ones
@@ -126,7 +127,7 @@ class ForkServer:
 
     async def _ask(self, pid: int, *channels: socket.socket) -> int:
         if self.has_ended:
-            raise ConnectionError("the process that forks workers has ended")
+            raise ConnectionError(ENDED)
         socket.send_fds(self._channel, [REQUEST.pack(pid)], [channel.fileno() for channel in channels])
         reply: asyncio.Future[int] = self._loop.create_future()
         self._replies.append(reply)
@@ -158,7 +159,7 @@ class ForkServer:
         self._channel.close()
         for reply in self._replies:
             if not reply.done():
-                reply.set_exception(ConnectionError("the process that forks workers has ended"))
+                reply.set_exception(ConnectionError(ENDED))
         self._on_end(self)
 
 

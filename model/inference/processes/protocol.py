@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from imaging.arrays import Size
 from imaging.cutout import ObjectBox
 from imaging.decoding import LONGEST_SIDE, Limits
 from imaging.errors import (
@@ -33,7 +34,7 @@ from model.inference.processes.blob import Blob, seal
 from model.inference.runtime import Runtime, Tile
 from model.inference.scaling import SideError
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import Size, TilingError
+from model.inference.tiling import TilingError
 
 PLAN_BYTES = 64 << 20  # memory that planning an image may take besides the file's own bytes
 PLAN_SECONDS = 1  # processor time that planning an image may take

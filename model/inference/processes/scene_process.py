@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from imaging.errors import DamagedImage
-from model.inference.processes.conversation import Conversation, FrameChannel, Submit
+from model.inference.processes.conversation import Conversation, FrameChannel
 from model.inference.processes.forkserver import start_program
 from model.inference.processes.protocol import MOST_MESSAGE, integer, refuse, text
+from model.inference.runtime import Submit
 from model.inference.scenes.request import SceneRequest
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import tile_shapes

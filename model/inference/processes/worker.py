@@ -16,10 +16,10 @@ from model.inference.errors import Cancelled, WorkerFailed
 from model.inference.merging import Logits
 from model.inference.processes import protocol
 from model.inference.processes.blob import Blob, anonymous_file
-from model.inference.processes.conversation import Conversation, FrameChannel, Submit
+from model.inference.processes.conversation import Conversation, FrameChannel
 from model.inference.processes.forkserver import ForkedProcess
 from model.inference.processes.protocol import Answer, ImageRequest, WorkerBroken, WorkerPlan
-from model.inference.runtime import Tile
+from model.inference.runtime import Submit, Tile
 
 GROWN_BYTES = 64 << 20  # a worker whose resident memory has grown by more is replaced
 LIBRARY_BYTES = 64 << 20  # by which it may grow besides, once it has imported the library that reads scenes

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NewType, get_args
 
+from imaging.arrays import Size
 from imaging.band_scale import BandScale, parse_bands, parse_scale
 from imaging.errors import UnusedParameter
 from imaging.georeferenced import BOX
 from imaging.parameters import Parameter, parameters_of, read_values
 from imaging.rendering import RENDERING, Rendering, Topology
 from model.inference.plan import OPTIONS, PARAMETERS
-from model.inference.tiling import Blend, Size
+from model.inference.tiling import Blend
 
 Kind = Literal["tif", "geojson", "gpkg"]
 KINDS: dict[str, Kind] = {".tif": "tif", ".tiff": "tif", ".geojson": "geojson", ".gpkg": "gpkg"}

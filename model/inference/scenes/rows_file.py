@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from imaging.arrays import Size
 from imaging.classes import VOID
 from model.inference.scenes.rows import ClassRows
-from model.inference.tiling import Size
 from model.whole_file import refuse_link
 
 HEADER = struct.Struct("<QIQI")

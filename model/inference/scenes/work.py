@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from imaging.arrays import Mask
+from imaging.arrays import Mask, Size
 from imaging.classes import VOID, object_ids
 from imaging.georeferenced.area import Area, read_area
 from imaging.georeferenced.bands import Bands, choose_bands
@@ -25,16 +25,16 @@ from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import Scene
 from model.architecture import first_centre
 from model.command_line import package_version, settings_digest
-from model.inference.runtime import Runtime, Tile
+from model.inference.runtime import Runtime, Submit, Tile
 from model.inference.scaling import LARGEST_FACTOR, SIDES, shrinks_too_far
 from model.inference.scenes.request import SceneRequest
-from model.inference.scenes.rows import ClassRows, Submit, segment_scene
+from model.inference.scenes.rows import ClassRows, segment_scene
 from model.inference.scenes.rows_file import RowsFile
 from model.inference.scheduler import Scheduler
 from model.inference.segmentation import require_confidence
 from model.inference.segmenter import Segmenter
 from model.inference.tile_queue import TileQueue
-from model.inference.tiling import Size, TilePlan, plan_tiles
+from model.inference.tiling import TilePlan, plan_tiles
 from model.labels import LabelSet
 
 VOID_ROWS = 256  # rows outside of an area that are written at once

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.labels import Color, LabelSet, numbered_labels, voc_labels
+from imaging.palette import Color
+from model.labels import LabelSet, numbered_labels, voc_labels
 from tests.support.classes import NAMES
 from training.data.class_mapping import parse_class_mapping
 from training.data.layouts import Frame, list_frames

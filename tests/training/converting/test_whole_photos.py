@@ -17,13 +17,14 @@ import torch
 from torch import nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
+from imaging.arrays import Size
 from imaging.decoding import scale
 from imaging.errors import ImageTooLarge
 from model.imported_network import UNMEASURED, Whole
 from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import MOST_SHAPES, CompiledNetwork, OpenVINORuntime
 from model.inference.segmenter import Segmenter
-from model.inference.tiling import WHOLE, Size, TilingError
+from model.inference.tiling import WHOLE, TilingError
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, wait_until
 from tests.support.training.conversions import converted, imagenet_pixels, original_output

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from imaging.arrays import Mask, Pixels
+from imaging.arrays import Mask, Pixels, Size
 from training.importing import outlines
-from training.importing.outlines import LONGEST, Point, Size
+from training.importing.outlines import LONGEST, Point
 
 FORMS = {
     "brush": (frozenset({"rle"}), frozenset({"format"})),

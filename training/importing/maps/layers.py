@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import shapely
 
+from imaging.arrays import Geometries
 from imaging.classes import VOID
 from imaging.georeferenced import vectors
 from imaging.georeferenced.place import Place, system_name
-from imaging.georeferenced.vectors import Burner, Features, Geometries, System, VectorError
+from imaging.georeferenced.vectors import Burner, Features, System, VectorError
 from model.labels import LabelError
 from training.data.label_files import class_name
 from training.data.problems import DataError, first_names
