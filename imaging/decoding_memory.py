@@ -39,10 +39,10 @@ class DecodingCosts:
         pixels = size[0] * size[1]
         if not target or target == size:
             return self.decoder + self.pixel * pixels + max(self.load, 3 * pixels)
-        loading = self.pixel * pixels + self.load
-        converting = (self.pixel + self.conversion) * pixels if self.conversion else 0
-        scaling = scaling_bytes(size[::-1], target[::-1])
-        return self.decoder + max(loading, converting, scaling, 4 * pixels + 8 * target[0] * target[1])
+        load_bytes = self.pixel * pixels + self.load
+        conversion_bytes = (self.pixel + self.conversion) * pixels if self.conversion else 0
+        resize_bytes = scaling_bytes(size[::-1], target[::-1])
+        return self.decoder + max(load_bytes, conversion_bytes, resize_bytes, 4 * pixels + 8 * target[0] * target[1])
 
 
 def webp_costs(size: Size, length: int) -> DecodingCosts:

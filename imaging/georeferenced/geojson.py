@@ -219,9 +219,9 @@ def _cut(polygons: Geometries) -> tuple[Geometries, Integers]:
         parts.append(shapely.transform(pieces, lambda points, turn=turn: points - [360 * turn, 0]))
         owners.append(at[of_pieces])
     pieces, of_pieces = np.concatenate(parts), np.concatenate(owners)
-    crossing = crosses[of_pieces]
-    whole, of_whole = _polygons(_united(pieces[crossing], of_pieces[crossing], len(polygons)))  # those of a whole turn touch
-    return np.append(pieces[~crossing], whole), np.append(of_pieces[~crossing], of_whole)
+    is_cut = crosses[of_pieces]
+    whole, of_whole = _polygons(_united(pieces[is_cut], of_pieces[is_cut], len(polygons)))  # those of a whole turn touch
+    return np.append(pieces[~is_cut], whole), np.append(of_pieces[~is_cut], of_whole)
 
 
 def _united(geometries: Geometries, owners: Integers, count: int) -> Geometries:

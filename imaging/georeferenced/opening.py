@@ -231,9 +231,9 @@ def check_files(path: Path, names: Callable[[Path], dict[str, list[str]]]) -> li
     """
     if not path.is_file():
         raise SceneError(f"{path} is {'no regular file' if path.exists() else 'not there'}; give a file on this machine")
-    beginning = f"{path.stem}.".lower()
+    prefix = f"{path.stem}.".lower()
     similar = names(path.parent)[_key(path.name)]
-    beside = [path.parent / name for name in similar if name.lower().startswith(beginning) and name != path.name]
+    beside = [path.parent / name for name in similar if name.lower().startswith(prefix) and name != path.name]
     if other := next((each for each in beside if each.exists() and not (each.is_file() or each.is_dir())), None):
         raise SceneError(f"{path} is not read: {other}, which goes with it, is no regular file; remove it")
     for other in beside:

@@ -45,10 +45,10 @@ class OpenScene:
 
     def decoding_bytes(self, working_size: Size | None = None, answer: Size | None = None, *, with_photo: bool = False) -> int:
         """Upper bound, in bytes, of the memory that `decode` needs besides the file's own bytes; includes its results."""
-        working, shown, pixels = working_size or self.size, answer or self.size, self.size[0] * self.size[1]
-        results = self._channels * (pixels + working[0] * working[1]) + (1 + 3 * with_photo) * pixels
-        results += (1 + 3 * with_photo) * shown[0] * shown[1] if shown != self.size else 0
-        return self._reading_bytes + max(scaling_bytes(self.size, size) for size in (working, shown)) + results
+        input_size, answer_size, pixels = working_size or self.size, answer or self.size, self.size[0] * self.size[1]
+        results = self._channels * (pixels + input_size[0] * input_size[1]) + (1 + 3 * with_photo) * pixels
+        results += (1 + 3 * with_photo) * answer_size[0] * answer_size[1] if answer_size != self.size else 0
+        return self._reading_bytes + max(scaling_bytes(self.size, size) for size in (input_size, answer_size)) + results
 
     def decode(self, working_size: Size | None = None, answer: Size | None = None, *, with_photo: bool = False) -> DecodedPhoto:
         """Decodes it as `fcn-segment` reads a scene: its colours or first bands, scaled to 8 bits, at the working size.
@@ -59,10 +59,10 @@ class OpenScene:
         with _opened(self.data, self.limits) as scene:
             bands = choose_bands(scene, channels=self._channels, advice=OF_IMAGES)
             pixels, valid = bands.read(scene, Window(0, 0, *scene.size), self._fill)
-        shown = answer or self.size
-        photo = scale(np.ascontiguousarray(pixels[:, :, :3]), shown) if with_photo else None
-        if shown != self.size and valid is not None:
-            valid = np.asarray(Image.fromarray(valid).resize(shown[::-1], Image.Resampling.NEAREST))
+        answer_size = answer or self.size
+        photo = scale(np.ascontiguousarray(pixels[:, :, :3]), answer_size) if with_photo else None
+        if answer_size != self.size and valid is not None:
+            valid = np.asarray(Image.fromarray(valid).resize(answer_size[::-1], Image.Resampling.NEAREST))
         return DecodedPhoto(scale(pixels, working_size or self.size), photo, None, valid, bands.remark)
 
     def longer_side(self, metres: float) -> int | None:

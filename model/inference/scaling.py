@@ -40,19 +40,19 @@ def working_size(size: Size, side: Side, advised_range: tuple[int, int]) -> Size
 
 
 def check_side(
-    side: Side, size: Size, working: Size, *, advised_range: tuple[int, int], quality: Quality, megapixels: float
+    side: Side, size: Size, view: Size, *, advised_range: tuple[int, int], quality: Quality, megapixels: float
 ) -> None:
     """Raises `SideError` if a side enlarges the image too much, or to more pixels than an image may have.
 
-    size, working: (height, width) of the image, and of its largest view. advised_range: as in `working_size`. quality: for
+    size, view: (height, width) of the image, and of its largest view. advised_range: as in `working_size`. quality: for
     the error. megapixels: the limit on images.
     """
     most = max(advised_range[1], LARGEST_FACTOR * max(size))
     if isinstance(side, int) and side > most:
         raise SideError(f"side may be up to {most} for an image of {size[1]}x{size[0]}, got {side}; give a smaller one")
-    if working != size and working[0] * working[1] > megapixels * 1e6:
+    if view != size and view[0] * view[1] > megapixels * 1e6:
         parameters = f"side {side}" + (" with quality high" if quality == "high" else "")
-        problem = f"{parameters} enlarges this image to {working[1]}x{working[0]} pixels"
+        problem = f"{parameters} enlarges this image to {view[1]}x{view[0]} pixels"
         raise SideError(f"{problem}; the limit is {megapixels:g} megapixels; give a smaller side")
 
 

@@ -62,8 +62,8 @@ class Scheduler:
         self._on_batch, self._on_failure = on_batch, on_failure
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
-        self._stopping = False
-        self._running = 0  # calls now
+        self._is_stopping = False
+        self._calls = 0  # now
         self._busy_since = 0.0  # busy seconds are reported up to here; valid while calls run
         self.max_batch = min([*([max_batch] if max_batch else []), *(runtime.max_batch for runtime in runtimes)])
         self._turns = TileTurns(self.max_batch)
@@ -86,7 +86,7 @@ class Scheduler:
         After a failure it does not wait for the threads, because a call of the runtime may never return.
         """
         with self._lock:
-            self._stopping = True
+            self._is_stopping = True
             self._work.notify_all()
         for runner in self._runners:
             if runner.thread.is_alive() and not self.failure:
@@ -117,8 +117,8 @@ class Scheduler:
     @property
     def problem(self) -> str | None:
         """Why the scheduler can run no more tiles; None while it can, or after a regular `stop`."""
-        # `alive` is read before `_stopping`: threads that `stop` ends between the two reads are then no failure
-        return self.failure or (None if self.alive or self._stopping else THREAD_ENDED)
+        # `alive` is read before `_is_stopping`: threads that `stop` ends between the two reads are then no failure
+        return self.failure or (None if self.alive or self._is_stopping else THREAD_ENDED)
 
     def calls(self) -> list[int | None]:
         """For each thread, a number that changes while it makes progress, or None if it has nothing to do.
@@ -145,8 +145,8 @@ class Scheduler:
             if error := self._refusal(queue):
                 item.future.set_exception(error)
                 return item.future
-            running = [other.queue for runner in self._runners for other in runner.batch]
-            self._turns.add(item, running, self.clock())
+            active = [other.queue for runner in self._runners for other in runner.batch]
+            self._turns.add(item, active, self.clock())
             self._notify()
         return item.future
 
@@ -167,7 +167,7 @@ class Scheduler:
             return Cancelled("the request was cancelled")
         if reason := self.problem:
             return SchedulerEnded(reason, is_failure=True)
-        return SchedulerEnded(SCHEDULER_STOPPED, is_failure=False) if self._stopping else None
+        return SchedulerEnded(SCHEDULER_STOPPED, is_failure=False) if self._is_stopping else None
 
     def _serve(self, index: int) -> None:
         runner = self._runners[index]
@@ -178,7 +178,7 @@ class Scheduler:
         """Waits for tiles and takes up to a batch of one shape; an empty list ends the thread."""
         with self._lock:
             runner.batch = []
-            while not self._stopping and not self.failure:
+            while not self._is_stopping and not self.failure:
                 batches, now = self._batches(runner.device), self.clock()
                 if batch := self._turns.take(runner.device, batches, now):
                     runner.batch = batch
@@ -238,8 +238,8 @@ class Scheduler:
         with self._lock:
             start = self.clock()
             runner.calls += 1
-            self._busy_since = self._busy_since if self._running else start
-            self._running += 1
+            self._busy_since = self._busy_since if self._calls else start
+            self._calls += 1
         try:
             logits = runner.device.runtime.logits([item.tile for item in batch])
         finally:
@@ -247,6 +247,6 @@ class Scheduler:
                 end = self.clock()
                 self._turns.note_call(runner.device, batch, start, end)
                 busy_seconds, self._busy_since = end - self._busy_since, end
-                self._running -= 1
+                self._calls -= 1
         self._on_batch(len(batch), end - start, busy_seconds)
         return logits

@@ -48,7 +48,7 @@ class TileQueue:
 
     deadline: float
     is_background: bool = False
-    waiting: deque[Item] = field(default_factory=deque)
+    items: deque[Item] = field(default_factory=deque)
     is_cancelled: bool = False
     submit_time: float | None = None
     start_time: float | None = None
@@ -66,9 +66,9 @@ class TileQueue:
 
     def fail(self, error: Exception) -> None:
         """Answers every waiting tile with the error. The scheduler's lock is held."""
-        for item in self.waiting:
+        for item in self.items:
             item.resolve(error)
-        self.waiting.clear()
+        self.items.clear()
 
 
 Batch = Sequence[Item]
@@ -107,24 +107,24 @@ class TileTurns:
         """Whether tiles wait."""
         return bool(self._requests or self._background)
 
-    def add(self, item: Item, running: Collection[TileQueue], now: float) -> None:
+    def add(self, item: Item, active: Collection[TileQueue], now: float) -> None:
         """Adds a tile. A queue without waiting tiles comes before those whose tiles are running: they have their turn now."""
         queue = item.queue
         queue.submit_time = now if queue.submit_time is None else queue.submit_time
-        queue.waiting.append(item)
-        if len(queue.waiting) > 1:
+        queue.items.append(item)
+        if len(queue.items) > 1:
             return
         queues = self._queues_of(queue)
         if queue.is_background and not queues:
             self._waiting_since = now
         place = len(queues)
-        if queue not in running:
-            place = next((i for i, other in enumerate(queues) if other in running), place)
+        if queue not in active:
+            place = next((i for i, other in enumerate(queues) if other in active), place)
         queues.insert(place, queue)
 
     def drop(self, queue: TileQueue, error: InferenceError) -> None:
         """Answers all waiting tiles of the queue with the error."""
-        if queue.waiting:
+        if queue.items:
             self._queues_of(queue).remove(queue)
             queue.fail(error)
 
@@ -151,12 +151,12 @@ class TileTurns:
         skipped_queues: list[TileQueue] = []
         while queues and (not batch or len(batch) < most_tiles(batch[0].tile.shape, max_batch, device.max_pixels)):
             queue = queues.popleft()
-            if batch and queue.waiting[0].tile.shape != batch[0].tile.shape:
+            if batch and queue.items[0].tile.shape != batch[0].tile.shape:
                 skipped_queues.append(queue)
                 continue
-            batch.append(queue.waiting.popleft())
+            batch.append(queue.items.popleft())
             queue.start_time = now if queue.start_time is None else queue.start_time
-            if queue.waiting:
+            if queue.items:
                 queues.append(queue)
         queues.extendleft(reversed(skipped_queues))
         return batch
@@ -202,17 +202,17 @@ class TileTurns:
             return not batches and not is_paused
         # a batch of the background delays requests, but is no reason to wait for more of their tiles
         same = [batch for batch in batches if batch[0].queue.is_background == is_background]
-        waiting = sum(len(queue.waiting) for queue in queues)
+        tile_count = sum(len(queue.items) for queue in queues)
         most = self._most_batches(queues, same, device, now)
         # a much smaller batch gains more by waiting for further tiles than by overlapping
-        return len(batches) < most and 2 * waiting >= max(map(len, same), default=0)
+        return len(batches) < most and 2 * tile_count >= max(map(len, same), default=0)
 
     def _most_batches(self, queues: Collection[TileQueue], batches: Sequence[Batch], device: Device, now: float) -> int:
         """How many batches may run on the device while these tiles wait and run.
 
         On a CPU, tiles of long requests do not count while tiles of others come, and so run one at a time.
         """
-        counts = [(queue, len(queue.waiting)) for queue in queues] + [(item.queue, 1) for batch in batches for item in batch]
+        counts = [(queue, len(queue.items)) for queue in queues] + [(item.queue, 1) for batch in batches for item in batch]
         tiles = sum(count for _, count in counts)
         long = sum(count for queue, count in counts if queue.is_long)
         if 0 < long < tiles:

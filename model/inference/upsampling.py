@@ -114,11 +114,11 @@ class Rows(NamedTuple):
         sums = np.bincount(winners[~mixed_cells], sums_of_cells[~mixed_cells], classes).astype(np.float64)
         # the softmax, of the pixels of mixed cells
         for positions, logits in self.logits_at(np.flatnonzero(self._spread(mixed_cells))):
-            winning = logits.argmax(1)
-            probability = probability_of_ids(logits, winning, temperature)
-            ids.reshape(-1)[positions] = winning
-            counts += np.bincount(winning, minlength=classes)
-            sums += np.bincount(winning, probability, classes)
+            class_ids = logits.argmax(1)
+            probability = probability_of_ids(logits, class_ids, temperature)
+            ids.reshape(-1)[positions] = class_ids
+            counts += np.bincount(class_ids, minlength=classes)
+            sums += np.bincount(class_ids, probability, classes)
             if confidence is not None:
                 confidence.reshape(-1)[positions] = np.rint(255 * probability)
         return ClassifiedRows(ids, counts, sums)

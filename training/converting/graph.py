@@ -123,15 +123,15 @@ def all_names(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
-def origin(model: onnx.ModelProto, name: str, passing: Collection[str] = PASSING) -> onnx.NodeProto | None:
-    """The node that gives what a tensor holds: the nearest before it that is none of `passing`; None for an input."""
-    return trace(model, name, passing)[1]
+def origin(model: onnx.ModelProto, name: str, op_types: Collection[str] = PASSING) -> onnx.NodeProto | None:
+    """The node that gives what a tensor holds: the nearest before it that is none of `op_types`; None for an input."""
+    return trace(model, name, op_types)[1]
 
 
-def trace(model: onnx.ModelProto, name: str, passing: Collection[str]) -> tuple[str, onnx.NodeProto | None]:
-    """The tensor before this one and before all nodes of `passing` above it, and the node that gives it; None for an input."""
+def trace(model: onnx.ModelProto, name: str, op_types: Collection[str]) -> tuple[str, onnx.NodeProto | None]:
+    """The tensor before this one and before all nodes of `op_types` above it, and the node that gives it; None for an input."""
     by_output = {output: node for node in model.graph.node for output in node.output}
-    while (node := by_output.get(name)) is not None and node.op_type in passing and node.input:
+    while (node := by_output.get(name)) is not None and node.op_type in op_types and node.input:
         name = node.input[0]
     return name, node
 

@@ -204,8 +204,8 @@ def _other_kinds(survey: Survey) -> list[Finding]:
 
 def outlying_masks(survey: Survey) -> list[str]:
     """Remarks on masks that few others of their split are like; in a survey of one layer on classes and void alone."""
-    inverted, inverted_text = _inverted(survey)
-    other_ids = _misnumbered(survey, [index for index, _ in inverted])
+    inversions, inversions_text = _inverted(survey)
+    other_ids = _misnumbered(survey, [index for index, _ in inversions])
     with_other_ids = {index for index, _ in other_ids}
     blocks = _of_details(survey, lambda details: f"blocks of {details.block_side} pixels" if details.block_side else None)
     parts = _of_details(survey, lambda details: details.unlabelled_part)
@@ -219,12 +219,12 @@ def outlying_masks(survey: Survey) -> list[str]:
         ),
         (if_exceptions(blocks, survey), "consist of blocks, as if drawn on a smaller photo"),
         (if_exceptions(parts, survey), "end at a straight border, as if a part of the photo had no labels"),
-        (inverted, inverted_text),
+        (inversions, inversions_text),
     ]
     return remarks(survey, "masks", kinds, survey.tiles)
 
 
-def _misnumbered(survey: Survey, inverted: list[int]) -> list[Finding]:
+def _misnumbered(survey: Survey, inversions: list[int]) -> list[Finding]:
     """Masks whose classes would lie where they lie in the others if all ids were one lower, or one higher.
 
     Without masks of one class and inverted masks, and not for two classes, where shifted ids are inverted ones.
@@ -234,7 +234,7 @@ def _misnumbered(survey: Survey, inverted: list[int]) -> list[Finding]:
     if len(cells) < max(LEAST_FRAMES, len(survey.records)) or classes < 3:
         return []
     grids = np.frombuffer(b"".join(cells), np.uint8).reshape(len(cells), -1).astype(np.int64)
-    named_otherwise = {*inverted, *np.flatnonzero((survey.class_pixels > 0).sum(1) < 2).tolist()}
+    named_otherwise = {*inversions, *np.flatnonzero((survey.class_pixels > 0).sum(1) < 2).tolist()}
     own = _fit(grids, classes, 0)
     usual = float(np.quantile(own, POOREST))
     findings: list[Finding] = []

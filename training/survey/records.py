@@ -189,8 +189,8 @@ def survey_readable(
 def _key(split: Split, index: int, details: bool) -> str:
     """A digest of a frame's paths, sizes and times of change, of the layers, and of how its mask is read."""
     frame = split.frames[index]
-    reading = [split.source_labels.to_list(), split.source_labels.ignore_index, list(split.colors.items())]
-    digest = hashlib.sha256(json.dumps([VERSION, details, *reading, split.meaning, split.drawn_on]).encode())
+    mask_facts = [split.source_labels.to_list(), split.source_labels.ignore_index, list(split.colors.items())]
+    digest = hashlib.sha256(json.dumps([VERSION, details, *mask_facts, split.meaning, split.drawn_on]).encode())
     for path in (frame.image.absolute(), frame.mask.absolute()):
         digest.update(hashlib.sha256(os.fsencode(path)).digest())
         try:

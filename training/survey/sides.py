@@ -30,9 +30,9 @@ def side_notes(names: Sequence[str], shares: Mapping[str, float]) -> list[str]:
         words[name] = sorted(SIDE_OF.get(word, word) for word in own)
     pairs, options = dict[tuple[str, str], None](), list[str]()
     for change, swap in CHANGES.items():
-        swapped = {name: sorted(swap.get(word, word) for word in own) for name, own in words.items()}
+        mirror = {name: sorted(swap.get(word, word) for word in own) for name, own in words.items()}
         of_change = [
-            (name, other) for name in names for other in names if words[name] < words[other] and swapped[name] == words[other]
+            (name, other) for name in names for other in names if words[name] < words[other] and mirror[name] == words[other]
         ]
         if shares[change] and of_change:
             pairs |= dict.fromkeys(of_change)

@@ -49,7 +49,7 @@ class SceneProcess(Conversation):
 
     def __init__(self, frames: FrameChannel, segmenter: Segmenter, task: SceneTask) -> None:
         super().__init__(frames)
-        self._folder, self._done, self._of_all, self.remark = task.folder, 0, 0, ""
+        self._folder, self._progress, self._of_all, self.remark = task.folder, 0, 0, ""
         self._stall_s = STALL_S * len(task.requests)  # each is written without a word
         self.begin(task, task.ahead)
         self.expect((*shape, segmenter.channels) for shape in tile_shapes(segmenter.tile(task.requests[0].tile)))
@@ -73,8 +73,8 @@ class SceneProcess(Conversation):
         """
         try:
             while (head := (await self.run_tiles(submit, "rows", "answer", stall_s=self._stall_s))[0])["kind"] == "rows":
-                self._done = self._parse_tiles(head, self._of_all)
-                on_rows(self._done / self._of_all)
+                self._progress = self._parse_tiles(head, self._of_all)
+                on_rows(self._progress / self._of_all)
         except ConnectionError:
             if self._error:
                 raise self._error from None
@@ -95,7 +95,7 @@ class SceneProcess(Conversation):
     def _parse_tiles(self, head: Mapping[str, Any], most: int) -> int:
         """The number of tiles in a message, more than in the one before. Raises `WorkerBroken`."""
         with refuse("tiles"):
-            return integer(head["tiles"], self._done + 1, most)
+            return integer(head["tiles"], self._progress + 1, most)
 
 
 @asynccontextmanager

@@ -81,13 +81,13 @@ def _work(task: SceneTask, front: Front) -> None:
             if rows.next_row:  # rows of former turns: were the result written meanwhile, each turn would write them all again
                 remove_partials(Path(task.folder))
                 with closing(new_rows(*network_rows)) as parts:
-                    deque(_told(parts, common, rows, front, network.kept), maxlen=0)
+                    deque(_tell(parts, common, rows, front, network.cache), maxlen=0)
             for work in works:
                 if existing_key(work.request) == work.key:
                     continue
                 with closing(all_rows(*network_rows)) as parts:
-                    told = _told(parts, common, rows, front, network.kept)
-                    write_output(work.request, work.place, told, labels, work.facts(runtime))
+                    output_rows = _tell(parts, common, rows, front, network.cache)
+                    write_output(work.request, work.place, output_rows, labels, work.facts(runtime))
 
 
 def _rows_file(path: Path, work: SceneWork, scene: Scene, classes: int) -> RowsFile:
@@ -101,14 +101,14 @@ def _rows_file(path: Path, work: SceneWork, scene: Scene, classes: int) -> RowsF
         return RowsFile(path, work.rows_key, scene.size, classes, confidence=confidence, resume=False)
 
 
-def _told(parts: Iterator[ClassRows], work: SceneWork, rows: RowsFile, front: Front, kept: _KeptTiles) -> Iterator[ClassRows]:
+def _tell(parts: Iterator[ClassRows], work: SceneWork, rows: RowsFile, front: Front, cache: _KeptTiles) -> Iterator[ClassRows]:
     """The same rows. The front is told of the tiles of new ones, and the limit on processor time begins anew with each."""
     first_new_row, count = rows.next_row, 0
     for part in parts:
         if part.bottom > first_new_row and (tiles := work.tiles_above(part.bottom)) > count:
             front.send({"kind": "rows", "tiles": tiles})
             count = tiles
-            kept.forget()
+            cache.forget()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         yield part
 
@@ -155,16 +155,16 @@ class _KeptTiles:
 
 
 class _Network:
-    """The network, which the front runs. ahead: most tiles that are there without logits. kept: where their logits are kept."""
+    """The network, which the front runs. ahead: most tiles that are there without logits. cache: keeps their logits."""
 
-    def __init__(self, front: Front, ahead: int, kept: _KeptTiles) -> None:
-        self.kept, self._front, self._lock, self._room = kept, front, threading.Lock(), threading.Semaphore(ahead)
+    def __init__(self, front: Front, ahead: int, cache: _KeptTiles) -> None:
+        self.cache, self._front, self._lock, self._room = cache, front, threading.Lock(), threading.Semaphore(ahead)
         self._waiting: deque[tuple[bytes, Future[Logits]]] = deque()
 
     def submit(self, tile: Tile) -> Future[Logits]:
         """Sends a tile that is not kept, once there is room for it; the future gets its logits. Any thread may call it."""
-        future, digest = Future[Logits](), self.kept.digest(tile)
-        if (logits := self.kept.get(digest)) is not None:
+        future, digest = Future[Logits](), self.cache.digest(tile)
+        if (logits := self.cache.get(digest)) is not None:
             future.set_result(logits)
             return future
         self._room.acquire()
@@ -180,7 +180,7 @@ class _Network:
                 logits = self._front.receive_logits()
                 self._room.release()
                 digest, future = self._waiting.popleft()
-                self.kept.add(digest, logits)
+                self.cache.add(digest, logits)
                 future.set_result(logits)
         finally:
             os._exit(0)

@@ -59,7 +59,7 @@ class Workers:
         self._claim_lock = asyncio.Lock()  # of who waits for a worker
         self._starts: set[asyncio.Task[object]] = set()
         self._ends: set[asyncio.Task[object]] = set()
-        self._pausing = self._deaths_in_a_row = 0
+        self._pauses = self._deaths_in_a_row = 0
         self._is_stopped, self._reason = False, ""
         self._forkserver: ForkServer | None = None
 
@@ -140,15 +140,15 @@ class Workers:
         if worker.death in BY_ITSELF:
             worker.log_death()
             self._deaths_in_a_row += 1
-            if self._deaths_in_a_row > 1 and self._pausing < self.count // 2:
+            if self._deaths_in_a_row > 1 and self._pauses < self.count // 2:
                 pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (self._deaths_in_a_row - 2))
         self._run(self._start_worker(pause), self._starts)
 
     async def _start_worker(self, pause: float = 0.0) -> None:
         """Starts a worker after the pause, and retries until it succeeds."""
-        self._pausing += pause > 0
+        self._pauses += pause > 0
         await asyncio.sleep(pause)
-        self._pausing -= pause > 0
+        self._pauses -= pause > 0
         clock, seconds = asyncio.get_running_loop().time, 0.0
         while True:
             start = clock()

@@ -152,9 +152,9 @@ class OpenVINORuntime(Runtime):
         self._networks = [CompiledNetwork(export, threads=self.threads, streams=1)]
         # the first array initialises OpenVINO's numpy binding; two threads that do so at the same time never finish
         openvino.Tensor(np.zeros(1, np.uint8))
-        self._lock = threading.Lock()  # guards `_calls`, `_compiling`, `_shapes`
+        self._lock = threading.Lock()  # guards `_calls`, `_is_compiling`, `_shapes`
         self._calls = 0
-        self._compiling = False
+        self._is_compiling = False
         self._compared_shapes: set[tuple[int, ...]] = set()
         self._shapes: set[tuple[int, ...]] = set()  # of whole photos, in this compilation
         if self.manifest.whole:
@@ -165,7 +165,7 @@ class OpenVINORuntime(Runtime):
         if self.max_concurrency == 1 or tiles <= self.max_concurrency / 2:
             return 1
         with self._lock:
-            must_compile, self._compiling = not self._compiling, True
+            must_compile, self._is_compiling = not self._is_compiling, True
         if must_compile:
             # not a daemon, even if the calling thread is one: the interpreter must wait until OpenVINO has compiled
             threading.Thread(target=self._compile_streams, name="compile-streams", daemon=False).start()
@@ -193,8 +193,8 @@ class OpenVINORuntime(Runtime):
     def _renew(self, shape: tuple[int, ...]) -> None:
         """Has the network compiled anew from the shape of a whole photo on that is one too many. The lock is held."""
         self._shapes.add(shape)
-        if len(self._shapes) > MOST_SHAPES and not self._compiling:
-            self._compiling, self._shapes = True, {shape}
+        if len(self._shapes) > MOST_SHAPES and not self._is_compiling:
+            self._is_compiling, self._shapes = True, {shape}
             threading.Thread(target=self._compile_anew, name="compile-anew", daemon=False).start()
 
     def _compile_anew(self) -> None:
@@ -204,7 +204,7 @@ class OpenVINORuntime(Runtime):
             log.warning("%s: the network, which keeps memory for each shape, stays: %s", self.identity.name, error)
         finally:
             with self._lock:
-                self._compiling = False
+                self._is_compiling = False
 
     def _compile_streams(self) -> None:
         try:

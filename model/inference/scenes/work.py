@@ -138,19 +138,19 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     """
     manifest, confidence = runtime.manifest, _has_confidence(request, scene.place, scene.name, runtime)
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
-    working, gsd = scene.size, request.gsd
+    working_size, gsd = scene.size, request.gsd
     if gsd is None and scene.place.is_on_earth:
         gsd = manifest.preprocessing.gsd
     if gsd is not None:
-        working = scaled_size(scene.place, gsd, LARGEST_FACTOR, scene.name)
-        if shrinks_too_far(max(scene.size), max(working)):
+        working_size = scaled_size(scene.place, gsd, LARGEST_FACTOR, scene.name)
+        if shrinks_too_far(max(scene.size), max(working_size)):
             raise SceneParameter(
                 f"{scene.name} shows too little ground for pixels of {gsd:.3g} m: {scene.size[1]}x{scene.size[0]} pixels "
-                f"would become {working[1]}x{working[0]}, and the network needs {SIDES[0]} along the longer side; give a "
-                "smaller --gsd"
+                f"would become {working_size[1]}x{working_size[0]}, and the network needs {SIDES[0]} along the longer side; "
+                "give a smaller --gsd"
             )
     tile = Segmenter(runtime).tile(request.tile)
-    tiles = plan_tiles(working, tile, request.overlap, request.blend)
+    tiles = plan_tiles(working_size, tile, request.overlap, request.blend)
     network = (runtime.identity, runtime.file_sha256)
     area = read_area(request.extent, scene.place, scene.name) if request.extent else None
     runs = _runs(area, scene.size, tiles, runtime) if area else np.ones((len(tiles.tops), len(tiles.lefts)), np.bool_)
@@ -174,8 +174,8 @@ def _runs(area: Area, size: Size, tiles: TilePlan, runtime: Runtime) -> Mask:
     """Which tiles have a cell that a pixel of the area depends on, bool (rows, columns). size: of the scene."""
     centre = first_centre(runtime.stride, runtime.grid) + 0.5
     spans = []
-    for origins, side, own, working in zip((tiles.tops, tiles.lefts), tiles.tile, size, tiles.size, strict=True):
-        first, last = (np.add(origins, reach) * (own / working) - 0.5 for reach in (centre - runtime.stride, centre + side))
+    for origins, side, length, extent in zip((tiles.tops, tiles.lefts), tiles.tile, size, tiles.size, strict=True):
+        first, last = (np.add(origins, reach) * (length / extent) - 0.5 for reach in (centre - runtime.stride, centre + side))
         spans.append((np.ceil(first - ROUNDING) + 0.5, np.ceil(last + ROUNDING) - 0.5))  # of pixels' centres
     return np.array([area.meets(top, bottom, *spans[1]) for top, bottom in zip(*spans[0], strict=True)])
 
@@ -189,7 +189,7 @@ def _source_identity(source: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _sha256(path: str, size: int, changed: int) -> str:
+def _sha256(path: str, size: int, change_ns: int) -> str:
     """The digest of a file of this size and time of change."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -110,7 +110,7 @@ def test_without_requests_the_background_makes_all_calls_at_once_and_one_while_t
         for most in (2, 1):
             with runtime.hold:
                 futures = [it.scheduler.submit(queue, tile(7)) for queue in (new, long, long, long)]
-                wait_until(lambda most=most: len(new.waiting) + len(long.waiting) == 4 - most)  # type: ignore[misc]
+                wait_until(lambda most=most: len(new.items) + len(long.items) == 4 - most)  # type: ignore[misc]
             for each in futures:
                 each.result(HANG_S)
             assert runtime.most == most

@@ -59,7 +59,7 @@ def test_while_photos_come_a_large_image_s_tiles_run_one_at_a_time() -> None:
 
         with runtime.hold:
             futures = submit([7] * 4, large)
-            wait_until(lambda: len(large.waiting) == 2)  # it is alone
+            wait_until(lambda: len(large.items) == 2)  # it is alone
             futures += submit([9], TileQueue(FAR))
         wait([*futures], HANG_S)
         for pause_s, most in ((0.0, 1), (BUSY_S - 1, 1), (1.0, 2)):
@@ -67,7 +67,7 @@ def test_while_photos_come_a_large_image_s_tiles_run_one_at_a_time() -> None:
             runtime.most = 0
             with runtime.hold:
                 futures = submit([7] * 4, large)
-                wait_until(lambda most=most: len(large.waiting) == 4 - most)  # type: ignore[misc]
+                wait_until(lambda most=most: len(large.items) == 4 - most)  # type: ignore[misc]
             wait(futures, HANG_S)
             assert runtime.most == most
 
@@ -128,7 +128,7 @@ def test_a_cancelled_request_s_tiles_leave_the_queue_and_its_thread_is_told() ->
         with it.busy(runtime):
             late, other = it.waiting([2] * 3, queue), it.waiting([3])
             it.scheduler.cancel(queue)
-            assert not queue.waiting
+            assert not queue.items
             for ask in (lambda: late.result(HANG_S), lambda: it.run([4], queue)):
                 with pytest.raises(Cancelled):
                     ask()

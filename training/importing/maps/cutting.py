@@ -89,7 +89,7 @@ class Tile:
 class Cutting:
     """What was cut of all scenes.
 
-    bare_tiles, narrow_tiles: numbers of tiles that are left out, as they have no label or are too narrow. covered, beyond:
+    bare_tiles, narrow_tiles: numbers of tiles that are left out, as they have no label or are too narrow. inside, beyond:
     pixels of polygons inside and outside of the extent. bare_scenes: those whose tiles show no polygon. outside: where polygons
     lie that are on no scene, in words; empty if there are none.
     """
@@ -97,7 +97,7 @@ class Cutting:
     tiles: list[Tile] = field(default_factory=list)
     bare_tiles: int = 0
     narrow_tiles: int = 0
-    covered: int = 0
+    inside: int = 0
     beyond: int = 0
     bare_scenes: list[Path] = field(default_factory=list)
     outside: str = ""
@@ -154,17 +154,17 @@ def cut(
         burner, indices = labels.burner(source.place, ids)
         on_scenes.update(indices)
         burners = burner, extent.burner(source.place, {"": BACKGROUND})[0] if extent else None
-        windows, tiles, covered = list(windows_of(source.place.size, side)), len(result.tiles), result.covered
+        windows, tiles, inside = list(windows_of(source.place.size, side)), len(result.tiles), result.inside
         with open_scene(str(source.path)) as scene:
             for window in tqdm(windows, desc=source.path.name, unit="tile", leave=False, disable=None):
                 if min(window.height, window.width) < NARROWEST:
                     result.narrow_tiles += 1
                 elif not _cut_tile(result, source, scene, window, burners, side, folder, palette):
                     result.bare_tiles += 1
-        if len(result.tiles) > tiles and result.covered == covered:
+        if len(result.tiles) > tiles and result.inside == inside:
             result.bare_scenes.append(source.path)
     scenes = {str(source.path): source.place for source in sources}
-    if not result.covered:  # the extent alone would make background of ground whose labels lie elsewhere
+    if not result.inside:  # the extent alone would make background of ground whose labels lie elsewhere
         places = "; ".join(layer.places(scenes) for layer in (labels, extent) if layer)
         raise DataError(f"no pixel of the scenes has a label: {places}; check their coordinate systems")
     if outside := [index for index in range(len(labels.features)) if index not in on_scenes]:
@@ -208,7 +208,7 @@ def _cut_tile(
     if not is_labelled.any():
         return False
     pixels, valid = source.read(scene, window)
-    result.covered += int((is_labelled & valid & is_covered & (values != VOID)).sum())
+    result.inside += int((is_labelled & valid & is_covered & (values != VOID)).sum())
     mask = np.where(is_labelled & valid, np.where(is_covered, values, BACKGROUND), VOID).astype(np.uint8)
     classes = frozenset(np.unique(mask).tolist()) - {VOID}
     if not classes:
