@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from PIL import Image
 
-from docs.pictures import sheet
+from docs.pictures import DOCS, sheet
 from imaging.rendering import Rendering
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
@@ -27,7 +27,6 @@ from model.inference.segmenter import Segmenter
 from model.inference.tiling import plan_tiles
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
-DOCS = Path(__file__).parent
 PHOTO, TILING_PHOTO = DOCS / "photos" / "cows.jpg", DOCS / "photos" / "chelsea.jpg"
 CUTOUT_NAMES = ("cows", "dog", "astronaut", "chelsea")
 CUTOUT_WIDTH, GAP, GREEN = 380, 10, (60, 190, 120)

@@ -16,9 +16,8 @@ from affine import Affine
 from PIL import Image
 
 from docs.orthophoto import outline, shapes
-from docs.pictures import sheet
+from docs.pictures import DOCS, sheet
 
-DOCS = Path(__file__).parent
 PIXEL = 0.01  # metres
 CORNER = 448_000.0, 5_412_000.0  # in UTM zone 32
 BORDER = 60  # pixels without data

@@ -12,6 +12,7 @@ Ids = npt.NDArray[np.uint8]
 """Of classes."""
 Mask = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
+Integers16 = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Samples = npt.NDArray[Any]

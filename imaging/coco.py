@@ -29,7 +29,6 @@ HEAD = json.dumps({"info": INFO, "licenses": []}, separators=(",", ":")).encode(
 """The first members of every document, without the final brace."""
 DOCUMENT = re.compile(re.escape(HEAD) + rb',"images":\[(\{.*?\})\],"categories":\[(.*?)\],"annotations":\[(.*)\]\}', re.DOTALL)
 IDS = re.compile(rb'(?<=\{"id":)\d+,"image_id":\d+(?=,)')
-Points = Floats
 
 
 def coco_document(
@@ -122,7 +121,7 @@ class JoinedDocument:
         yield b"]}"
 
 
-def keyhole(polygon: shapely.Polygon) -> Points:
+def keyhole(polygon: shapely.Polygon) -> Floats:
     """The polygon as one ring: float64 (N, 2), x then y. The last corner is not the first one again.
 
     A horizontal line leads from the leftmost corner of each hole to the next ring on its left. The ring goes along this line
@@ -130,7 +129,7 @@ def keyhole(polygon: shapely.Polygon) -> Points:
     the polygon. The polygon must be valid, its corners at multiples of half a pixel.
     """
     if not polygon.interiors:
-        outer: Points = shapely.get_coordinates(polygon.exterior)[:-1]
+        outer: Floats = shapely.get_coordinates(polygon.exterior)[:-1]
         return outer
     corners, firsts = _from_the_left(polygon)
     rings = len(firsts) - 1
@@ -141,7 +140,7 @@ def keyhole(polygon: shapely.Polygon) -> Points:
     parents = np.searchsorted(firsts, edges, "right") - 1
     order = np.lexsort((np.where(ends[edges, 0] < corners[edges, 0], -xs, xs), edges))  # of the exits along the rings
     bounds = np.searchsorted(parents[order], np.arange(rings + 1)).tolist()
-    pieces: list[Points] = []
+    pieces: list[Floats] = []
     stack = [(0, 0, bounds[0])]  # a ring, the index of its next corner, and the index in `order` of its next exit
     while stack:
         ring, corner, next_exit = stack.pop()
@@ -155,11 +154,11 @@ def keyhole(polygon: shapely.Polygon) -> Points:
         if ring:
             pieces += [corners[firsts[ring] : firsts[ring] + 1], exits[ring - 1 : ring]]
     whole = np.concatenate(pieces)
-    distinct: Points = whole[(whole != np.roll(whole, 1, 0)).any(1)]
+    distinct: Floats = whole[(whole != np.roll(whole, 1, 0)).any(1)]
     return distinct
 
 
-def _from_the_left(polygon: shapely.Polygon) -> tuple[Points, Integers]:
+def _from_the_left(polygon: shapely.Polygon) -> tuple[Floats, Integers]:
     """The corners of the outer ring, then of each hole, float64 (N, 2); and the index of each ring's first corner, then N.
 
     Each ring begins at its leftmost corner.
@@ -175,7 +174,7 @@ def _from_the_left(polygon: shapely.Polygon) -> tuple[Points, Integers]:
     return corners[firsts[rings] + (places + shift[rings]) % sizes[rings]], firsts
 
 
-def _edges_on_the_left(begins: Points, ends: Points, firsts: Integers) -> tuple[Integers, Points]:
+def _edges_on_the_left(begins: Floats, ends: Floats, firsts: Integers) -> tuple[Integers, Floats]:
     """For each hole: the index of the nearest edge to the left of its leftmost corner, and the x of that edge in its row.
 
     begins, ends: the two corners of each edge, float64 (N, 2), ring by ring. firsts: as from `_from_the_left`.

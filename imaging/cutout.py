@@ -22,18 +22,16 @@ from itertools import product
 from math import ceil
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageColor
 
-from imaging.arrays import Mask, Pixels
+from imaging.arrays import Floats32, Mask, Pixels
 from imaging.classes import VOID
 from imaging.deblocking import Blocks
 from imaging.encoding import ImageFormat, picture_file
 from imaging.islands import flatten_islands
 from imaging.palette import hex_color
 
-Plane = npt.NDArray[np.float32]
-Layers = list[tuple[Plane, Plane]]
+Layer = tuple[Floats32, Floats32]
 PartBox = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels of a reduced plane, as `Image.resize` takes it."""
 Tile = tuple[slice, slice]
@@ -149,7 +147,7 @@ class Scale:
         """Pixels of the reduced photo."""
         return max(1, round(cells * self.cell / self.factor))
 
-    def reduced(self, plane: Pixels) -> Plane:
+    def reduced(self, plane: Pixels) -> Floats32:
         """A plane (H, W) or a photo (H, W, 3) in the reduced size, 0 to 1."""
         return np.asarray(Image.fromarray(plane).reduce(self.factor), np.float32) / np.float32(255)
 
@@ -162,7 +160,7 @@ class Scale:
             yield (slice(top, bottom), slice(left, right)), box
 
 
-def refined(photo: Pixels, blocks: Blocks, colors: list[Plane], inside: Mask, foreground: Pixels, scale: Scale) -> Pixels:
+def refined(photo: Pixels, blocks: Blocks, colors: list[Floats32], inside: Mask, foreground: Pixels, scale: Scale) -> Pixels:
     """The opacity after the filter, uint8 (H, W).
 
     photo: uint8 (H, W, 3); the opacity follows it, but not its blocks. colors: of the reduced photo. inside: bool (H, W),
@@ -190,7 +188,7 @@ def refined(photo: Pixels, blocks: Blocks, colors: list[Plane], inside: Mask, fo
     return opacity
 
 
-def border_weight(share: Plane, reach: int, radius: int) -> Plane:
+def border_weight(share: Floats32, reach: int, radius: int) -> Floats32:
     """The filter's weight, float32 (H, W): 0 from `reach` pixels of a border on, 1 within `reach - 2 * radius` of one.
 
     A small region counts as a large one. share: float32 (H, W), 1 inside of the regions and 0 outside. radius: of the windows
@@ -201,7 +199,7 @@ def border_weight(share: Plane, reach: int, radius: int) -> Plane:
     return _window_mean(near.astype(np.float32), radius)
 
 
-def _mixed(colors: Sequence[Pixels | Plane], slopes: Sequence[Plane], intercept: Plane) -> Plane:
+def _mixed(colors: Sequence[Pixels | Floats32], slopes: Sequence[Floats32], intercept: Floats32) -> Floats32:
     """A linear function of three colours at each pixel."""
     result = intercept.copy()
     for slope, color in zip(slopes, colors, strict=True):
@@ -209,18 +207,18 @@ def _mixed(colors: Sequence[Pixels | Plane], slopes: Sequence[Plane], intercept:
     return result
 
 
-def _enlarged(plane: Image.Image, size: tuple[int, ...], box: PartBox) -> Plane:
+def _enlarged(plane: Image.Image, size: tuple[int, ...], box: PartBox) -> Floats32:
     """A part of a plane of the reduced photo, at this (height, width)."""
     return np.asarray(plane.resize((size[1], size[0]), Image.Resampling.BILINEAR, box))
 
 
-def color_layers(colors: Sequence[Plane], opacity: Plane, radii: Sequence[int]) -> Layers:
+def color_layers(colors: Sequence[Floats32], opacity: Floats32, radii: Sequence[int]) -> list[Layer]:
     """For each colour, the planes (H, W) of the object's and the background's means, 0 to 1.
 
     colors: planes of the photo, 0 to 1. opacity: 0 to 1. radii: of the windows, in pixels; each round begins with the colours
     of the one before.
     """
-    layers: Layers = [(color, color) for color in colors]
+    layers: list[Layer] = [(color, color) for color in colors]
     for radius in radii:
         share = _window_mean(opacity, radius)
         if radius != radii[0]:
@@ -232,7 +230,7 @@ def color_layers(colors: Sequence[Plane], opacity: Plane, radii: Sequence[int]) 
     return layers
 
 
-def _means(object: Plane, background: Plane, opacity: Plane, share: Plane, radius: int) -> tuple[Plane, Plane]:
+def _means(object: Floats32, background: Floats32, opacity: Floats32, share: Floats32, radius: int) -> Layer:
     """The means over windows, object by opacity and background by the rest."""
     least = np.float32(LEAST)
     first = (_window_mean(object * opacity, radius) + least * object) / (share + least)
@@ -240,7 +238,7 @@ def _means(object: Plane, background: Plane, opacity: Plane, share: Plane, radiu
     return first, second
 
 
-def _coefficients(colors: Sequence[Plane], target: Plane, radius: int, smoothness: float) -> list[Plane]:
+def _coefficients(colors: Sequence[Floats32], target: Floats32, radius: int, smoothness: float) -> list[Floats32]:
     """Of the guided filter, four planes (H, W): the slopes of the filtered target by red, green and blue, and its intercept.
 
     colors: three planes, 0 to 1. radius: of the windows, in pixels. smoothness: the variance of colours below which the
@@ -249,7 +247,7 @@ def _coefficients(colors: Sequence[Plane], target: Plane, radius: int, smoothnes
     mean, means = _window_mean(target, radius), [_window_mean(color, radius) for color in colors]
     with_target = [_window_mean(c * target, radius) - color_mean * mean for c, color_mean in zip(colors, means, strict=True)]
     pairs = [(i, j) for i in range(3) for j in range(i, 3)]
-    covariances: dict[tuple[int, int], Plane] = {
+    covariances: dict[tuple[int, int], Floats32] = {
         (i, j): _window_mean(colors[i] * colors[j], radius) - means[i] * means[j] + np.float32(smoothness * (i == j))
         for i, j in pairs
     }
@@ -258,20 +256,20 @@ def _coefficients(colors: Sequence[Plane], target: Plane, radius: int, smoothnes
     return [*(_window_mean(slope, radius) for slope in slopes), _window_mean(intercept, radius)]
 
 
-def _window_mean(plane: Plane, radius: int) -> Plane:
+def _window_mean(plane: Floats32, radius: int) -> Floats32:
     """The mean over the square window around each pixel; beyond the edge, its pixels are repeated."""
     return _mean_of_rows(_mean_of_rows(plane, radius).T, radius).T
 
 
-def _mean_of_rows(plane: Plane, radius: int) -> Plane:
+def _mean_of_rows(plane: Floats32, radius: int) -> Floats32:
     window = 2 * radius + 1
     sums = np.pad(plane, ((0, 0), (radius + 1, radius)), mode="edge").astype(np.float64, "C")
     np.cumsum(sums, 1, out=sums)
-    means: Plane = ((sums[:, window:] - sums[:, :-window]) / window).astype(np.float32)
+    means: Floats32 = ((sums[:, window:] - sums[:, :-window]) / window).astype(np.float32)
     return means
 
 
-def _solve(matrix: dict[tuple[int, int], Plane], right: list[Plane]) -> list[Plane]:
+def _solve(matrix: dict[tuple[int, int], Floats32], right: list[Floats32]) -> list[Floats32]:
     """Solves a symmetric system of three equations at each pixel, by its cofactors. matrix: its upper triangle."""
     (a, b, c), (d, e, f) = (matrix[0, 0], matrix[0, 1], matrix[0, 2]), (matrix[1, 1], matrix[1, 2], matrix[2, 2])
     first = [d * f - e * e, c * e - b * f, b * e - c * d]

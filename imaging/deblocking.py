@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from imaging.arrays import Floats32, Pixels
 
-Steps = npt.NDArray[np.float32]
 BLOCK = 8  # pixels along a side
 SAMPLE = 256  # lines of an axis whose steps are measured
 LARGEST = 24  # grey levels: a larger step counts as this in the measurement, since it is rather an edge of the photo
@@ -68,14 +66,14 @@ def block_steps(lines: Pixels) -> tuple[int, float]:
     return first, excess if excess > LEAST * (others + 1) else 0.0
 
 
-def _steps(lines: Floats32, places: slice) -> Steps:
+def _steps(lines: Floats32, places: slice) -> Floats32:
     """The steps between the pixels `places` of these lines and those before them, beyond the mean of the steps beside them."""
     start, stop, by = places.start, places.stop, places.step
 
     def at(offset: int) -> Floats32:
         return lines[:, start + offset : stop + offset : by]
 
-    steps: Steps = np.float32(1.5) * (at(0) - at(-1)) + np.float32(0.5) * (at(-2) - at(1))
+    steps: Floats32 = np.float32(1.5) * (at(0) - at(-1)) + np.float32(0.5) * (at(-2) - at(1))
     return steps
 
 

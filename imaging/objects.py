@@ -13,10 +13,9 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
-from imaging.arrays import Floats, Geometries, Ids, Integers, Mask
+from imaging.arrays import Floats, Geometries, Ids, Integers, Integers16, Mask
 from imaging.regions import component_roots
 
 OUTSIDE = 256  # the class of what is beyond the edges
@@ -101,7 +100,7 @@ class ObjectFinder:
         outside = np.full((1, self._width), OUTSIDE, np.int16)
         yield from self._outlined(self._add(outside, np.zeros((1, 1)), None))
 
-    def _add(self, rows: npt.NDArray[np.int16], square_metres: Floats, confidence: Ids | None) -> Iterator[_Open]:
+    def _add(self, rows: Integers16, square_metres: Floats, confidence: Ids | None) -> Iterator[_Open]:
         """Yields what it knows of the objects that the rows finish."""
         width = self._width
         classes = np.concatenate([self._last[None], rows])
@@ -142,7 +141,7 @@ class ObjectFinder:
                 confidence = item.confidence / (255 * item.pixels) if self._has_confidence else None
                 yield MapObject(item.id, polygon, item.pixels, item.square_metres, confidence)
 
-    def _regions(self, classes: npt.NDArray[np.int16], starts: Integers) -> Integers:
+    def _regions(self, classes: Integers16, starts: Integers) -> Integers:
         """The region of each run, counted from 0: runs that touch along a side, or that were one object before."""
         width = classes.shape[1]
         flat = classes.reshape(-1)
@@ -172,9 +171,7 @@ class ObjectFinder:
             sums = np.add.reduceat(confidence.reshape(-1), own, dtype=np.int64)
         return np.array([np.bincount(regions[begin:], each, count) for each in (lengths, areas, sums)])
 
-    def _corners(
-        self, classes: npt.NDArray[np.int16], starts: Integers, regions: Integers, count: int
-    ) -> tuple[Integers, Integers]:
+    def _corners(self, classes: Integers16, starts: Integers, regions: Integers, count: int) -> tuple[Integers, Integers]:
         """The corners at the upper ends of the new rows, by region, and where those of each region begin."""
         classes = np.pad(classes, ((0, 0), (1, 1)), constant_values=OUTSIDE)
         around = [classes[r : len(classes) - 1 + r, c : classes.shape[1] - 1 + c] for r in (0, 1) for c in (0, 1)]
@@ -208,7 +205,7 @@ class _Turn(NamedTuple):
     vertical: int
 
 
-def _turns(values: Sequence[npt.NDArray[np.int16]], *, with_nodes: bool) -> Iterator[_Turn]:
+def _turns(values: Sequence[Integers16], *, with_nodes: bool) -> Iterator[_Turn]:
     """Yields every way. values: the classes of the four pixels around each place, in the order of `_Turn`."""
     for pixel, own in enumerate(values):
         # of a pixel's number, the lower bit is its column and the higher one its row
@@ -289,7 +286,7 @@ def _cycles(rows: list[int], columns: list[int]) -> tuple[Integers, Integers]:
     return np.array(order, np.int64), np.array(starts, np.int64)
 
 
-def _run_starts(classes: npt.NDArray[np.int16]) -> Integers:
+def _run_starts(classes: Integers16) -> Integers:
     """Where runs of equal pixels begin, along the rows."""
     is_start = np.ones(classes.shape, np.bool_)
     np.not_equal(classes[:, 1:], classes[:, :-1], out=is_start[:, 1:])

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyogrio
 import rasterio
 import shapely
@@ -27,7 +26,7 @@ from rasterio.errors import CRSError
 from rasterio.features import rasterize
 from rasterio.warp import transform, transform_bounds
 
-from imaging.arrays import Floats, Geometries, Integers, Mask
+from imaging.arrays import Floats, Geometries, Integers, Integers16, Mask
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.opening import check_files, check_system, ended_by_ctrl_c, list_names, read_head
 from imaging.georeferenced.place import Place, Window, system_name
@@ -292,7 +291,7 @@ class Burner:
         self._shapes = [(polygons[at], values[at]) for at in rank]
         self._tree = shapely.STRtree(polygons[rank])
 
-    def burn(self, window: Window) -> npt.NDArray[np.int16]:
+    def burn(self, window: Window) -> Integers16:
         """The values of a window's pixels (H, W), `NOTHING` outside of all polygons."""
         place = Affine.translation(window.left, window.top)
         area = shapely.box(window.left, window.top, window.left + window.width, window.top + window.height)

@@ -14,13 +14,12 @@ from fractions import Fraction
 from math import ceil
 
 import numpy as np
-import numpy.typing as npt
 
 from imaging.arrays import Floats, Ids, Size
 from imaging.regions import Regions, most_borders, most_regions
 from imaging.runs import column_runs
 from model.inference.tiling import TilePlan
-from model.inference.upsampling import BAND_PIXELS, Rows
+from model.inference.upsampling import BAND_PIXELS, Indices, Rows
 
 AREA_PATTERN = r"([0-9]{1,9}|(100(\.0{1,9})?|[0-9]{1,2}(\.[0-9]{1,9})?)%)"
 """A regular expression for the areas that `parse_area` takes."""
@@ -105,7 +104,7 @@ class RegionGraph:
         """The class of each region of the class map, uint8 (N,)."""
         return np.array([self._ids[self._root(region)] for region in range(len(self._ids))], np.uint8)
 
-    def merge_small(self, min_area: int, sums: Floats, row_of: npt.NDArray[np.intp]) -> None:
+    def merge_small(self, min_area: int, sums: Floats, row_of: Indices) -> None:
         """Replaces the regions of less than `min_area` pixels. sums, row_of: as `_logit_sums` gives them."""
         rows: list[int] = row_of.tolist()
         small = [self._key(region) for region, row in enumerate(rows) if row >= 0]
@@ -184,7 +183,7 @@ class RegionGraph:
         return self._pixels[region], self._first[region], region
 
 
-def _logit_sums(bands: Sequence[Rows], regions: Regions, min_area: int) -> tuple[Floats, npt.NDArray[np.intp]]:
+def _logit_sums(bands: Sequence[Rows], regions: Regions, min_area: int) -> tuple[Floats, Indices]:
     """The sum of the logits over the pixels of each small region, float64 (small regions, classes); its row for each region.
 
     The row is -1 for the other regions.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -21,6 +20,7 @@ from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
 from imaging.answer import Segmentation, SegmentedImage
+from imaging.arrays import Ids
 from imaging.coco import INFO, JoinedDocument, coco_document, keyhole
 from imaging.polygons import trace
 from imaging.rendering import Rendering
@@ -32,7 +32,6 @@ from tests.support.polling import HANG_S
 
 LABELS = numbered_labels(NAMES).classes
 MASKS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.integers(0, 2))
-Ids = npt.NDArray[np.uint8]
 CONVERTER = ROOT / "build" / "label-studio" / "bin" / "label-studio-converter"
 HOSTILE = '{"id":7,"image_id":1}],"categories":[{"id":1}],"annotations":[{"id":1,"image_id":1,'
 

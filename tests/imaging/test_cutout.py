@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image, ImageFilter
 
 from imaging import cutout
+from imaging.arrays import Mask
 from imaging.cutout import cut_out, cutout_file, parse_color
 from imaging.encoding import ImageFormat
 from imaging.regions import Regions
@@ -19,19 +19,19 @@ from tests.support.images import Pixels, open_image
 BACKGROUND, DISC = (40, 90, 60), (200, 150, 90)
 
 
-def disc(size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def disc(size: tuple[int, int]) -> Mask:
     """A disc in the middle of an image."""
     y, x = np.mgrid[: size[0], : size[1]]
-    inside: npt.NDArray[np.bool_] = np.hypot(y - size[0] / 2 + 0.5, x - size[1] / 2 + 0.5) < min(size) / 3
+    inside: Mask = np.hypot(y - size[0] / 2 + 0.5, x - size[1] / 2 + 0.5) < min(size) / 3
     return inside
 
 
-def photo_of(inside: npt.NDArray[np.bool_]) -> Pixels:
+def photo_of(inside: Mask) -> Pixels:
     noise = np.random.default_rng(0).integers(-8, 9, (*inside.shape, 3))
     return (np.where(inside[..., None], DISC, BACKGROUND) + noise).astype(np.uint8)
 
 
-def seen_in_cells(inside: npt.NDArray[np.bool_], cell: int) -> Pixels:
+def seen_in_cells(inside: Mask, cell: int) -> Pixels:
     """255 x the share of the cells that lies inside, interpolated between them: what a coarse network could say."""
     mask = Image.fromarray(inside.astype(np.uint8) * np.uint8(255))
     cells = mask.resize((max(1, mask.width // cell), max(1, mask.height // cell)), Image.Resampling.BOX)
@@ -45,7 +45,7 @@ def cut(photo: Pixels, foreground: Pixels, cell: float) -> Pixels:
     return np.asarray(picture)
 
 
-def error(opacity: Pixels, inside: npt.NDArray[np.bool_]) -> float:
+def error(opacity: Pixels, inside: Mask) -> float:
     return float(np.abs(opacity / 255 - inside).mean())
 
 
@@ -135,7 +135,7 @@ def test_tiles_change_no_opacity(monkeypatch: pytest.MonkeyPatch, size: tuple[in
     assert np.abs(cut(photo, foreground, cell)[..., 3].astype(int) - whole[..., 3]).max() <= 1  # by rounding
 
 
-def picture(inside: npt.NDArray[np.bool_], **form: Any) -> tuple[Image.Image, tuple[int, int, int, int] | None]:
+def picture(inside: Mask, **form: Any) -> tuple[Image.Image, tuple[int, int, int, int] | None]:
     foreground = seen_in_cells(inside, 8)
     data, box = cutout_file(cut_out(photo_of(inside), (foreground > 127).astype(np.uint8), {1}, foreground, 8), **form)
     image = open_image(data)

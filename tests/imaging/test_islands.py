@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
+from imaging.arrays import Mask
 from imaging.islands import flatten_islands
 from tests.support.images import Pixels
 
@@ -23,7 +23,7 @@ def flatten(opacity: Pixels, objects: Pixels, least: float) -> Pixels:
     return result
 
 
-def parts(inside: npt.NDArray[np.bool_]) -> list[set[tuple[int, int]]]:
+def parts(inside: Mask) -> list[set[tuple[int, int]]]:
     """The 4-connected parts of a mask."""
     numbers, count = ndimage.label(inside)
     return [{(int(y), int(x)) for y, x in np.argwhere(numbers == number)} for number in range(1, count + 1)]

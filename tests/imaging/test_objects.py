@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -11,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from imaging import objects as module
+from imaging.arrays import Ids
 from imaging.objects import MapObject, ObjectFinder
 from imaging.regions import Regions
 from imaging.runs import column_runs
 
-Ids = npt.NDArray[np.uint8]
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.sampled_from([0, 1, 2, 255]))
 CLASSES = (0, 1, 2)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
+from imaging.arrays import Mask
 from imaging.encoding import ImageFormat
 from imaging.overlay import MOST_NAMES, Name, overlay_picture, place_names
 from imaging.palette import display_palette
@@ -32,10 +32,10 @@ def blocks(height: int = 60, width: int = 90, side: int = 30) -> Pixels:
     return (1 + (rows[:, None] * 3 + columns) % 5).astype(np.uint8)
 
 
-def inner(class_map: Pixels, distance: int = 4) -> npt.NDArray[np.bool_]:
+def inner(class_map: Pixels, distance: int = 4) -> Mask:
     """The pixels (H, W) whose surroundings, up to this distance, are all of one class."""
     side = 2 * distance + 1
-    same: npt.NDArray[np.bool_] = ndimage.minimum_filter(class_map, side) == ndimage.maximum_filter(class_map, side)
+    same: Mask = ndimage.minimum_filter(class_map, side) == ndimage.maximum_filter(class_map, side)
     return same
 
 

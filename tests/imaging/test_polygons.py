@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from imaging.answer import Segmentation, SegmentedImage
+from imaging.arrays import Ids, Mask
 from imaging.errors import AnswerTooLarge
 from imaging.polygons import to_lists, trace
 from imaging.regions import MOST_SHARED_BORDERS, Regions
@@ -24,8 +24,6 @@ from imaging.runs import column_runs
 from model.labels import numbered_labels
 from tests.support.costs import cpu_seconds
 
-Ids = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.integers(0, 3))
 CLASSES = range(4)
 

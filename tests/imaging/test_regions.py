@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from pycocotools import mask as coco
 
+from imaging.arrays import Mask, Pixels
 from imaging.errors import AnswerTooLarge
 from imaging.regions import ClassRegion, Regions, most_borders, most_regions
 from imaging.runs import column_runs, encode_rle
 
-Inside = npt.NDArray[np.bool_]
+Inside = Mask
 
 
 def draw(counts: str, shape: tuple[int, ...]) -> Inside:
@@ -21,7 +21,7 @@ def draw(counts: str, shape: tuple[int, ...]) -> Inside:
     return pixels
 
 
-def regions_of(class_map: npt.NDArray[np.uint8], ids: Iterable[int]) -> Regions:
+def regions_of(class_map: Pixels, ids: Iterable[int]) -> Regions:
     return Regions(column_runs(class_map), ids)
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import yaml
 
-from imaging.arrays import Pixels
+from imaging.arrays import Floats32, Pixels
 from model.printable import printable
 from training.converting.graph import ConversionError
 from training.data.files import read_text
@@ -82,7 +81,7 @@ class Normalisation:
     def rgb_std(self) -> Triple:
         return self.std[::-1] if self.bgr else self.std
 
-    def apply(self, tile: Pixels) -> npt.NDArray[np.float32]:
+    def apply(self, tile: Pixels) -> Floats32:
         """The network's values (height, width, 3) of a tile's RGB pixels (height, width, 3)."""
         pixels = tile[..., ::-1] if self.bgr else tile
         values = (pixels.astype(np.float64) * self.scale - self.mean) / self.std

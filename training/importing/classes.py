@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -83,14 +82,10 @@ def _names(document: Document, groups: Collection[str]) -> dict[Key, str]:
     """The names of a document's categories by id, in the order of the ids; raises `DataError` for one that is no text."""
     categories = [entry for entry in document.categories if str(entry["name"]) not in groups]
     try:
-        return {entry["id"]: class_name(entry["name"]) for entry in sorted(categories, key=_order)}
+        categories.sort(key=lambda entry: (isinstance(entry["id"], str), entry["id"]))  # numbers first, then texts
+        return {entry["id"]: class_name(entry["name"]) for entry in categories}
     except LabelError as error:
         raise DataError(f"{document.path}: a category: {error}") from error
-
-
-def _order(category: Mapping[str, Any]) -> tuple[bool, Any]:
-    """Sort key by id: numbers first, then texts."""
-    return isinstance(category["id"], str), category["id"]
 
 
 def _classes_file(out: Path) -> Path | None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.arrays import Mask, Pixels
+from imaging.arrays import Integers16, Mask, Pixels
 from imaging.formats.signatures import JPEG, TIFF, ignore_pillow_warnings
 
 Appearance = Literal["one colour", "cut off", "grey", "colour"]
@@ -63,7 +63,7 @@ def is_cmyk(data: bytes) -> bool:
         return image.mode == "CMYK"
 
 
-def _is_cut_off(planes: npt.NDArray[np.int16], fill: int) -> bool:
+def _is_cut_off(planes: Integers16, fill: int) -> bool:
     """Whether the lower rows of (3, 128, 128) have the colour `fill`, and nearly the whole width shows something above."""
     is_photo = np.abs(planes - fill).max(0) > FILL_NOISE
     rows = np.flatnonzero(is_photo.any(1))

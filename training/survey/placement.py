@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from imaging.arrays import Floats, Ids, Mask, Pixels
+from imaging.arrays import Floats, Floats32, Ids, Integers16, Mask, Pixels
 from training.survey.photos import SIDE
 
 RIM = 5  # cells beside the frame's rim that are left out: masks often end a little before it, and some photos have a black line
@@ -113,14 +112,14 @@ def _turned(ids: Ids) -> Iterator[tuple[str, Ids]]:
         yield "turned by 90 degrees to the right", np.rot90(ids, 3)
 
 
-def _ranks(strength: npt.NDArray[np.int16]) -> Floats:
+def _ranks(strength: Integers16) -> Floats:
     """The share of the cells whose strength is lower, half of the equal ones included."""
     _, inverse, counts = np.unique(strength, return_inverse=True, return_counts=True)
     ranks: Floats = ((np.cumsum(counts) - counts / 2) / strength.size)[inverse].reshape(strength.shape)
     return ranks
 
 
-def edge_strength(values: Pixels) -> npt.NDArray[np.int16]:
+def edge_strength(values: Pixels) -> Integers16:
     """The largest difference between each cell and a neighbour, int16 (n, n). values: of cells (n, n, c), such as colours."""
     integers = values.astype(np.int16)
     strength = np.zeros(values.shape[:2], np.int16)
@@ -181,7 +180,7 @@ def swapped(edges: Sequence[bytes], borders: Sequence[bytes]) -> list[tuple[int,
     return [(int(usable[first]), int(usable[other])) for first, other in once.items()]
 
 
-def _unpack(cells: Sequence[bytes]) -> npt.NDArray[np.float32]:
+def _unpack(cells: Sequence[bytes]) -> Floats32:
     """The cells as 0 and 1, float32 (n, 4096)."""
     bits = np.unpackbits(np.frombuffer(b"".join(cells), np.uint8))
     return bits.reshape(len(cells), SWAP_SIDE * SWAP_SIDE).astype(np.float32)

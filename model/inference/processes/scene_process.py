@@ -84,8 +84,7 @@ class SceneProcess(Conversation):
 
     def drop(self, error: BaseException) -> None:
         """Closes the channel, which ends the process, so that `run` raises the error."""
-        self._error = error
-        self.end_tiles()
+        super().drop(error)
         self._frames.close()
 
     def unexpected(self, error: type[Exception] | None, message: str) -> Exception:

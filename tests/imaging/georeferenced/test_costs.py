@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
 from imaging.answer import SegmentedImage
+from imaging.arrays import Pixels
 from imaging.georeferenced import place as module
 from imaging.georeferenced.answer import encode_scene
 from imaging.georeferenced.errors import SceneError
@@ -75,7 +75,7 @@ def test_layers_cost_at_most_some_coco(rings: str, tolerance: float, tmp_path: P
 
 
 def test_the_number_of_transforms_does_not_grow_with_the_rings(monkeypatch: pytest.MonkeyPatch) -> None:
-    def transforms(class_map: npt.NDArray[np.uint8]) -> int:
+    def transforms(class_map: Pixels) -> int:
         calls.clear()
         encode_scene(segmented(class_map), place("metres"), Rendering("geojson"))
         return len(calls)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from imaging.arrays import Mask, Pixels
 from imaging.georeferenced.bands import choose_bands
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.rows import PixelRows, Scaling, SceneSource, scene_rows
@@ -20,7 +20,7 @@ from tests.support.imaging.scenes import write_scene
 PHOTO = make_photo(300, 220)
 
 
-def joined(parts: Iterator[PixelRows], first: int = 0) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+def joined(parts: Iterator[PixelRows], first: int = 0) -> tuple[Pixels, Mask]:
     pixels, valid = [], []
     for part in parts:
         assert part.top == first
@@ -49,7 +49,7 @@ def test_pixels_without_data_have_the_value_to_fill(tmp_path: Path) -> None:
     assert (pixels[mask] == PHOTO[mask]).all()
 
 
-def chunks(pixels: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_], first: int, step: int) -> Iterator[PixelRows]:
+def chunks(pixels: Pixels, valid: Mask, first: int, step: int) -> Iterator[PixelRows]:
     for top in range(first, len(pixels), step):
         yield PixelRows(top, pixels[top : top + step], valid[top : top + step])
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imaging.arrays import Pixels
 from model.architecture import Grid
 from model.inference import merging
 from model.inference.merging import Band, BandMerger, Logits
@@ -48,7 +48,7 @@ def test_a_network_that_sees_one_pixel_gives_the_same_in_tiles_as_at_once(plan: 
     image = np.random.default_rng(0).integers(0, 256, (*plan.size, 3), np.uint8)
     weight, bias = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3), np.linspace(0, 1, 4, dtype=np.float32)
 
-    def network(pixels: npt.NDArray[np.uint8]) -> Logits:
+    def network(pixels: Pixels) -> Logits:
         logits: Logits = (weight @ (pixels / np.float32(255)).transpose(2, 0, 1).reshape(3, -1) + bias[:, None]).reshape(
             4, *pixels.shape[:2]
         )

@@ -7,11 +7,11 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
 from imaging.answer import Segmentation
+from imaging.arrays import Ids, Mask
 from imaging.errors import AnswerTooLarge
 from imaging.rendering import Rendering
 from model.inference.merging import Band, Logits
@@ -21,9 +21,6 @@ from model.inference.segmenter import Segmenter
 from model.inference.small_regions import Area, parse_area, without_small_regions
 from model.inference.upsampling import LogitsUpsampler, Rows
 from model.inference.views import Quality
-
-Ids = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 
 
 def bands_of(cells: Logits, size: tuple[int, int], stride: int = 1, height: int = 5) -> list[Rows]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.arrays import Ids
+from imaging.arrays import Floats, Ids, Mask, Pixels
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
 from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, LogitsUpsampler, Rows
@@ -39,7 +38,7 @@ def whole(bands: Sequence[Rows]) -> Logits:
     return np.concatenate([part for rows in bands for _, part in rows.logits()], 1)
 
 
-def ids_of(bands: Sequence[Rows]) -> npt.NDArray[np.uint8]:
+def ids_of(bands: Sequence[Rows]) -> Pixels:
     return np.concatenate([rows.class_ids() for rows in bands])
 
 
@@ -110,7 +109,7 @@ def test_rows_come_in_order_a_bounded_number_at_a_time(
         assert all(0 < height * target[1] <= max(target[1], most) for height in rows_at_once)
 
 
-def softmax(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
+def softmax(logits: Logits, temperature: float) -> Floats:
     powers = np.exp((logits - logits.max(0)).astype(np.float64) / temperature)
     return np.asarray(powers / powers.sum(0))
 
@@ -128,7 +127,7 @@ def confidences(rows: Sequence[Rows], temperature: float) -> tuple[Ids, Classifi
     return confidence, ClassifiedRows(np.concatenate(maps), np.sum(counts, 0), np.sum(sums, 0))
 
 
-def agree(rows: Rows) -> npt.NDArray[np.bool_]:
+def agree(rows: Rows) -> Mask:
     """Whether the four cells from the one before each pixel on have one class (rows, width)."""
     winners = np.pad(rows.cells.argmax(2), ((0, 1), (0, 1)), mode="edge")
     down, right = rows.vertical.before[:, None], rows.horizontal.before[None]

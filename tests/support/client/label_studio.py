@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from fcn_client.label_studio.app import Settings, create_app
 from starlette.testclient import TestClient
 
+from imaging.arrays import Mask
 from tests.support.polling import HANG_S
 
 CHANNELS = 4
@@ -28,7 +28,7 @@ def backend(service: str, **settings: Any) -> Iterator[TestClient]:
         yield client
 
 
-def decode_brush(rle: list[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def decode_brush(rle: list[int], size: tuple[int, int]) -> Mask:
     """The mask of a brush label, bool (H, W), read bit by bit; all four channels must be equal, and the bits used up."""
     bits = "".join(f"{byte:08b}" for byte in rle)
     place = 0
@@ -49,5 +49,5 @@ def decode_brush(rle: list[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]
     pixels = np.array(values, np.uint8).reshape(*size, CHANNELS)
     assert set(np.unique(pixels)) <= {0, 255}
     assert (pixels == pixels[..., :1]).all()
-    mask: npt.NDArray[np.bool_] = pixels[..., 0] == 255
+    mask: Mask = pixels[..., 0] == 255
     return mask

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Floats
 from model.architecture import Grid
 from model.inference.merging import Logits
 
@@ -12,7 +12,7 @@ from model.inference.merging import Logits
 def interpolate(logits: Logits, stride: int, grid: Grid, source: tuple[int, int], target: tuple[int, int]) -> Logits:
     """By definition: pixels of both images share their outer edges, and cells lie on their own pixels of the source."""
 
-    def matrix(axis: int) -> npt.NDArray[np.float64]:
+    def matrix(axis: int) -> Floats:
         places = ((np.arange(target[axis]) + 0.5) * source[axis] / target[axis] - 0.5).clip(0, source[axis] - 1)
         cells = logits.shape[axis - 2]
         centres = stride * np.arange(cells) + (0 if grid == "corner" else (stride - 1) / 2)

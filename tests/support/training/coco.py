@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from imaging.arrays import Ids, Mask
 from tests.support.images import make_photo
 from training.data.label_files import IGNORED
 from training.importing.coco import Document
 from training.importing.objects import Drawing
 from training.importing.omissions import Omissions
 
-Ids = npt.NDArray[np.uint8]
-Region = npt.NDArray[np.bool_]
+Region = Mask
 SIZE = (40, 60)
 SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
 

@@ -6,16 +6,17 @@ import json
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from imaging.arrays import Pixels
 
-def pictures(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
+
+def pictures(folder: Path) -> dict[str, Pixels]:
     """The pictures in a folder's splits, by name."""
     return {path.stem: np.asarray(Image.open(path)) for path in folder.glob("*/*.png")}
 
 
-def whole(out: Path, part: str = "masks") -> npt.NDArray[np.uint8]:
+def whole(out: Path, part: str = "masks") -> Pixels:
     """The masks or images of one scene put together at the places that `tiles.geojson` has; 254 where there is none."""
     tiles, document = pictures(out / part), json.loads((out / "tiles.geojson").read_text())
     ((height, width),) = ((scene["height"], scene["width"]) for scene in document["scenes"])

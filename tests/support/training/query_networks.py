@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from imaging.arrays import Integers, Pixels
 from tests.support.images import make_photo
 from tests.support.training.conversions import imagenet_pixels
 
@@ -93,7 +92,7 @@ def query_network(name: str) -> torch.nn.Module:
     return network
 
 
-def library_classes(name: str, network: torch.nn.Module, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+def library_classes(name: str, network: torch.nn.Module, photo: Pixels) -> Integers:
     """The classes (height, width) of a photo of the network's size, by the library's `post_process_semantic_segmentation`."""
     from transformers import EomtImageProcessor, Mask2FormerImageProcessor, MaskFormerImageProcessor, OneFormerImageProcessor
 
@@ -107,5 +106,5 @@ def library_classes(name: str, network: torch.nn.Module, photo: npt.NDArray[np.u
         output = network(torch.from_numpy(imagenet_pixels(photo)))
     output.patch_offsets = None  # of photos that EoMT's processor has cut into pieces
     (classes,) = processors[name].post_process_semantic_segmentation(output, target_sizes=[photo.shape[:2]])
-    result: npt.NDArray[np.int64] = classes.numpy()
+    result: Integers = classes.numpy()
     return result

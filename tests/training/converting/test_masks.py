@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
@@ -15,6 +14,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 from PIL import Image
 
+from imaging.arrays import Pixels
 from imaging.rendering import Rendering
 from model.imported_network import ImportedNetwork
 from model.inference.plan import Options
@@ -27,7 +27,7 @@ from training.converting.graph import ConversionError
 PHOTO = make_photo(*SIDES)
 
 
-def library_scores(source: Path, photo: npt.NDArray[np.uint8] = PHOTO, *, after: bool = False) -> torch.Tensor:
+def library_scores(source: Path, photo: Pixels = PHOTO, *, after: bool = False) -> torch.Tensor:
     """(classes, height, width): what `transformers` sums up, for a photo of the network's size.
 
     after: the sums are enlarged, as of MaskFormer and OneFormer, instead of the masks, as of Mask2Former and EoMT.

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from imaging.arrays import Pixels
 from imaging.rendering import Rendering
 from model.imported_network import ImportedNetwork
 from model.inference.plan import Options
@@ -53,8 +53,8 @@ def network(path: Path, tail: Tail, **changes: Any) -> Path:
     return path
 
 
-def served(runtime: Any) -> npt.NDArray[np.uint8]:
-    classes: npt.NDArray[np.uint8] = Segmenter(runtime)(PHOTO, Options(side="native")).class_map
+def served(runtime: Any) -> Pixels:
+    classes: Pixels = Segmenter(runtime)(PHOTO, Options(side="native")).class_map
     return classes
 
 

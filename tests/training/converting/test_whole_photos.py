@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch import nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from imaging.arrays import Size
+from imaging.arrays import Integers, Pixels, Size
 from imaging.decoding import scale
 from imaging.errors import ImageTooLarge
 from model.imported_network import UNMEASURED, Whole
@@ -69,7 +68,7 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.converting.conversion.measured", lambda _, whole, memory_mb: replace(whole, curve=CURVE))
 
 
-def own_classes(source: Path, picture: npt.NDArray[np.uint8], multiple: int, pad: str) -> npt.NDArray[np.int64]:
+def own_classes(source: Path, picture: Pixels, multiple: int, pad: str) -> Integers:
     """Of the original for the picture, extended at the right and bottom to multiples, at least 32; its map is then enlarged."""
     height, width = picture.shape[:2]
     missing = [(0, max(-(-32 // multiple) * multiple - side, -side % multiple)) for side in (height, width)]
@@ -178,7 +177,7 @@ def test_what_is_kept_of_shapes_is_bounded_and_no_photo_waits(tmp_path: Path, mo
         if side == 2 * MOST_SHAPES:
             assert runtime._networks is former
             may_end.set()
-            wait_until(lambda: not runtime._compiling)
+            wait_until(lambda: not runtime._is_compiling)
         assert runtime.logits([make_photo(32, 32 + side)]).shape == (1, 3, 32, 32 + side)
     wait_until(lambda: runtime._networks == compiled[1:])
     assert (len(compiled), len(runtime._shapes), len(compiled[1]._idle), runtime.max_concurrency) == (2, 30, 0, 1)

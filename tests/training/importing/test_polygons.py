@@ -7,10 +7,10 @@ import sys
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from pycocotools import mask as run_lengths
 
+from imaging.arrays import Mask
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
 from training.importing.objects import Drawing, fill
@@ -18,7 +18,7 @@ from training.importing.omissions import Omissions
 from training.importing.outlines import encode_mask
 from training.importing.run_lengths import paint_runs
 
-Bits = npt.NDArray[np.bool_]
+Bits = Mask
 
 
 def whole(parts: list[list[float]], size: tuple[int, int]) -> Bits:

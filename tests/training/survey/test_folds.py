@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from imaging.arrays import Pixels
 from model.labels import LabelSet
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame, write_noise
@@ -21,7 +21,7 @@ from training.survey.records import Survey, survey_all
 LABELS = LabelSet.from_list([{"id": i, "name": name, "color": "#000000"} for i, name in enumerate("abc")], 255)
 
 
-def mask(*ids: int) -> npt.NDArray[np.uint8]:
+def mask(*ids: int) -> Pixels:
     """A mask of 16x16 whose rows show these classes in turn."""
     return np.repeat(np.resize(np.array(ids, np.uint8), 16)[:, None], 16, 1)
 

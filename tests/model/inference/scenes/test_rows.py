@@ -10,9 +10,9 @@ from concurrent.futures import Future
 from itertools import islice, pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from imaging.arrays import Mask
 from imaging.classes import VOID
 from imaging.georeferenced.rows import PixelRows
 from imaging.rendering import Rendering
@@ -32,7 +32,7 @@ FILL = 127
 class Held:
     """A scene in memory, read a few rows at a time; counts them."""
 
-    def __init__(self, pixels: Pixels, valid: npt.NDArray[np.bool_] | None = None, chunk: int = 37) -> None:
+    def __init__(self, pixels: Pixels, valid: Mask | None = None, chunk: int = 37) -> None:
         self.pixels, self.mask, self.chunk = pixels.copy(), np.ones(pixels.shape[:2], bool) if valid is None else valid, chunk
         self.pixels[~self.mask] = FILL
         self.first_row: int | None = None
@@ -42,7 +42,7 @@ class Held:
         for top in range(first, len(self.pixels), self.chunk):
             yield PixelRows(top, self.pixels[top : top + self.chunk], self.mask[top : top + self.chunk])
 
-    def valid(self, first: int, last: int) -> npt.NDArray[np.bool_]:
+    def valid(self, first: int, last: int) -> Mask:
         return self.mask[first:last]
 
 
@@ -127,7 +127,7 @@ def test_a_scene_is_scaled_for_the_network_and_its_classes_back(segmenter: Segme
 
 
 class _Scaled(Held):
-    def valid(self, first: int, last: int) -> npt.NDArray[np.bool_]:
+    def valid(self, first: int, last: int) -> Mask:
         return np.ones((last - first, 200), bool)
 
 
