@@ -10,9 +10,10 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imaging.arrays import Ids
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
-from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, Ids, LogitsUpsampler, Rows
+from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, LogitsUpsampler, Rows
 from tests.support.model.interpolation import interpolate
 
 SIDES = st.integers(1, 90)
