@@ -10,7 +10,6 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.arrays import Ids
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
 from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, LogitsUpsampler, Rows
@@ -115,7 +114,7 @@ def softmax(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
     return np.asarray(powers / powers.sum(0))
 
 
-def confidences(rows: Sequence[Rows], temperature: float) -> tuple[Ids, ClassifiedRows]:
+def confidences(rows: Sequence[Rows], temperature: float) -> tuple[npt.NDArray[np.uint8], ClassifiedRows]:
     """The confidence map, and what is said of all rows together, with and without that map."""
     ids = ids_of(rows)
     confidence = np.empty_like(ids)
