@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 import threading
 import time
@@ -11,6 +10,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -120,9 +120,30 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks(
     assert longest(20) <= 5 * longest(1)
 
 
-@pytest.mark.parametrize("behind", [1, 20])
-def test_a_pass_of_the_event_loop_begins_one_request_and_addresses_have_it_in_turn(behind: int) -> None:
-    """`behind`: how many requests a connection sends behind each other, before the first is answered."""
+class FromElsewhere:
+    """A transport whose peer has another address."""
+
+    def __init__(self, transport: asyncio.Transport, address: str) -> None:
+        self._transport, self._peer = transport, {"peername": (address, 1), "socket": None}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._peer[name] if name in self._peer else self._transport.get_extra_info(name, default)
+
+
+@pytest.mark.parametrize(
+    ("behind", "network", "other"),
+    [(1, "", "127.0.0.3"), (20, "", "127.0.0.3"), (1, "2001:db8::", "2001:db8:0:1::"), (1, "fe80::", "::ffff:10.0.0.1")],
+)
+def test_a_pass_of_the_event_loop_begins_one_request_and_networks_have_it_in_turn(
+    behind: int, network: str, other: str
+) -> None:
+    """`behind`: how many requests a connection sends behind each other, before the first is answered.
+
+    network: of the many senders, each with an address of its own; empty if all have the same one. other: the other sender's.
+    """
     begun, passes, clients = list[tuple[str, int]](), list[int](), Clients()
 
     async def count() -> None:
@@ -138,20 +159,24 @@ def test_a_pass_of_the_event_loop_begins_one_request_and_addresses_have_it_in_tu
             time.sleep(0.5)  # the others come meanwhile
         await respond(send, 200, b"")
 
-    def connection(address: str) -> socket.socket:
-        return stack.enter_context(socket.create_connection(("127.0.0.1", port), HANG_S, (address, 0)))
+    def protocol(*args: Any, **kwargs: Any) -> Any:
+        connection: Any = open_.protocol(*args, **kwargs)
+        made = connection.connection_made
+        connection.connection_made = lambda transport: made(FromElsewhere(transport, next(addresses)))
+        return connection
 
-    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with over_http(ConnectionMiddleware(app, clients), Connections(99, clients).protocol) as port, ExitStack() as stack:
-        first, *flood = [connection("127.0.0.2") for _ in range(20)]
+    open_, request = Connections(99, clients), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    addresses = iter([*(f"{network}{number:x}" if network else "127.0.0.2" for number in range(20)), other])
+    with over_http(ConnectionMiddleware(app, clients), protocol) as port, ExitStack() as stack:
+        first, *flood, late = [stack.enter_context(connect(port)) for _ in range(21)]
         first.sendall(request.replace(b"/ ", b"/first ", 1))
         wait_until(lambda: len(begun) == 1)
         for sender in flood:
             sender.sendall(request * behind)
-        (other := connection("127.0.0.3")).sendall(request)
-        assert [answer_on(sender).status for sender in (first, *flood, other)] == [200] * 21
+        late.sendall(request)
+        assert [answer_on(sender).status for sender in (first, *flood, late)] == [200] * 21
         wait_until(lambda: len(begun) == 2 + len(flood) * behind)
-    assert [address for address, _ in begun].index("127.0.0.3") <= 3
+    assert [address for address, _ in begun].index(other) <= 3
     assert max(Counter(number for _, number in begun[1:]).values()) == 1
 
 
