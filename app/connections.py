@@ -26,6 +26,7 @@ MAX_HEAD_BYTES = 1 << 15  # also of a chunk's line, and of trailers
 HEAD_READ_BYTES = 1 << 12  # read at a time; to parse so many takes about 10 ms if chunks of a byte follow the head
 CHUNKS_READ_BYTES = 1 << 14  # of a body in chunks; it is refused once a thousand chunks are small
 READ_BYTES = 1 << 16  # of a body with Content-Length
+COSTLY_S = 0.001  # of the processor, for parsing what was read at once
 DISCARD_S = 1.0  # for discarding the rest of a body when the answer closes the connection
 PIECE_BYTES = 1 << 15  # of an answer at a time: the next piece follows when the system has taken the one before
 
@@ -92,7 +93,7 @@ class Connection(asyncio.BufferedProtocol):
         self.request_bytes = 0
         self._connections = connections
         self._body_bytes = 0  # of a body with Content-Length that may still come
-        self._costs_much = False  # what came last, to parse
+        self._has_turn = self._costs_much = False  # now; what came last, to parse
         self._head_in_flight = self._half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -125,7 +126,7 @@ class Connection(asyncio.BufferedProtocol):
             self.parse(data)  # a part of a body with Content-Length costs little
             return
         self.tcp.pause_reading()
-        self._connections.turns.add(self.network, partial(self.parse, data), self._note_cost)
+        self._connections.turns.add(self.network, partial(self._parse_in_turn, data), self._end_turn)
 
     def parse(self, data: bytes) -> None:
         """Parses what has arrived. From then on more is read, unless uvicorn has enough."""
@@ -139,8 +140,12 @@ class Connection(asyncio.BufferedProtocol):
         except h11.LocalProtocolError:  # it would answer 400 to the rest of a body, after or in the midst of another answer
             self.tcp.abort()
 
-    def _note_cost(self, costs_much: bool) -> None:
-        self._costs_much = costs_much
+    def _parse_in_turn(self, data: bytes) -> None:
+        self._has_turn = True
+        self.parse(data)
+
+    def _end_turn(self, cost: float) -> None:
+        self._has_turn, self._costs_much = False, cost > COSTLY_S
 
     def eof_received(self) -> bool:
         """Returns whether the connection stays open for writing after its client has stopped sending.
@@ -160,7 +165,13 @@ class Connection(asyncio.BufferedProtocol):
         current_connection.set(None)
 
     async def turn(self, sender: str) -> None:
-        """Waits for a turn of the sender at work of at most some milliseconds, such as to begin a request."""
+        """Waits for a turn of the sender at work of at most some milliseconds, such as to begin a request.
+
+        The first request of what has come begins in the turn in which it was parsed.
+        """
+        if self._has_turn and sender == self.network:
+            self._has_turn = False
+            return
         has_come = asyncio.Event()
         self._connections.turns.add(sender, has_come.set)
         await has_come.wait()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import statistics
 import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from tests.support.costs import noted_passes
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
 
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HALF = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED_HEAD = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
 # the service with few files for its process: the soft limit is lower than the hard one, to which it is to be raised
@@ -165,15 +169,15 @@ def test_a_pass_of_the_event_loop_begins_one_request_and_networks_have_it_in_tur
         connection.connection_made = lambda transport: made(FromElsewhere(transport, next(addresses)))
         return connection
 
-    open_, request = Connections(99, clients), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    open_ = Connections(99, clients)
     addresses = iter([*(f"{network}{number:x}" if network else "127.0.0.2" for number in range(20)), other])
     with over_http(ConnectionMiddleware(app, clients), protocol) as port, ExitStack() as stack:
         first, *flood, late = [stack.enter_context(connect(port)) for _ in range(21)]
-        first.sendall(request.replace(b"/ ", b"/first ", 1))
+        first.sendall(REQUEST.replace(b"/ ", b"/first ", 1))
         wait_until(lambda: len(begun) == 1)
         for sender in flood:
-            sender.sendall(request * behind)
-        late.sendall(request)
+            sender.sendall(REQUEST * behind)
+        late.sendall(REQUEST)
         assert [answer_on(sender).status for sender in (first, *flood, late)] == [200] * 21
         wait_until(lambda: len(begun) == 2 + len(flood) * behind)
     assert [address for address, _ in begun].index(other) <= 3
@@ -194,6 +198,43 @@ def test_bodies_in_small_chunks_take_the_loop_for_half_of_its_time() -> None:
         sender.sendall(CHUNKED_HEAD + b"\r\n" + chunks(bytes(1 << 20), 66) + b"0\r\n\r\n")
         assert answer_on(sender).status == 200
     assert shares[0] < 0.75
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_requests_of_senders_that_go_on_take_the_loop_for_half_of_its_time_and_another_one_waits_for_few(count: int) -> None:
+    """However long such a request takes, and however many senders there are."""
+    begun, waits, clients = list[tuple[float, float]](), list[int](), Clients()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != "/other":
+            start = time.thread_time()
+            sha256(bytes(1 << 23))  # without the interpreter, which the clients need here
+            begun.append((time.monotonic(), time.thread_time() - start))
+        await respond(send, 200, b"")
+
+    def repeat(sender: socket.socket) -> None:
+        for _ in range(30):
+            sender.sendall(REQUEST)
+            assert answer_on(sender).status == 200
+
+    open_ = Connections(99, clients)
+    with over_http(ConnectionMiddleware(app, clients), open_.protocol) as port, ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(8))
+        for number in range(8):
+            address = f"127.0.1.{1 + number % count}"
+            sender = stack.enter_context(socket.create_connection(("127.0.0.1", port), HANG_S, (address, 0)))
+            pool.submit(repeat, sender)
+        wait_until(lambda: len(begun) > 40)
+        with connect(port) as other:
+            for _ in range(10):
+                before = len(begun)
+                other.sendall(REQUEST.replace(b"/ ", b"/other ", 1))
+                assert answer_on(other).status == 200
+                waits.append(len(begun) - before)
+                time.sleep(begun[-1][1])
+        pool.shutdown()
+    assert (statistics.median(waits) <= 3, len(begun)) == (True, 240), waits
+    assert sum(seconds for _, seconds in begun[40:200]) / (begun[200][0] - begun[40][0]) < 0.75
 
 
 @pytest.mark.parametrize(("first", "size"), [(b"", 1), (chunks(PHOTO, 4096), 63)], ids=["from the start", "after large ones"])
