@@ -27,15 +27,14 @@ def flatten_islands(opacity: Pixels, objects: Pixels, least: float) -> None:
     except AnswerTooLarge:
         return
     for lowest in OPACITIES:
-        opaque = opacity >= lowest
-        runs = column_runs(opaque.view(np.uint8))
+        runs = column_runs((opacity >= lowest).view(np.uint8))
         try:
             regions = Regions(runs, [1])
         except AnswerTooLarge:
             continue
-        remains = _remains(regions, object_regions, _first_pixels(runs, object_runs), least)
-        opaque &= regions.to_map(remains.astype(np.uint8)) == 0
-        opacity[opaque] = lowest - 1
+        islands = ~_remains(regions, object_regions, _first_pixels(runs, object_runs), least)
+        if islands.any():
+            opacity[regions.to_map(islands.view(np.uint8)) > 0] = lowest - 1
 
 
 def _remains(regions: Regions, objects: Regions, pixels: Integers, least: float) -> Mask:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
-from imaging.arrays import Floats, Ids, Integers
+from imaging.arrays import Floats, Ids, Integers, Mask
 from imaging.regions import component_roots
 
 OUTSIDE = 256  # the class of what is beyond the edges
@@ -180,40 +180,50 @@ class ObjectFinder:
         around = [classes[r : len(classes) - 1 + r, c : classes.shape[1] - 1 + c] for r in (0, 1) for c in (0, 1)]
         places = np.flatnonzero((around[0] != around[1]) | (around[0] != around[2]) | (around[0] != around[3]))
         rows, columns = np.divmod(places, self._width + 1)
-        values = [each.reshape(-1)[places] if each.flags.c_contiguous else each[rows, columns] for each in around]
+        values = [each[rows, columns] for each in around]
         corners, owners = [np.zeros((0, 4), np.int64)], [np.zeros(0, np.int64)]
-        for is_corner, pixel, horizontal, vertical in _turns(values, with_nodes=self._with_nodes):
-            at = np.flatnonzero(is_corner & self._is_object[values[pixel]])
+        for turn in _turns(values, with_nodes=self._with_nodes):
+            at = np.flatnonzero(turn.is_here & self._is_object[values[turn.pixel]])
             corner = np.empty((len(at), 4), np.int64)
             corner[:, ROW], corner[:, COLUMN] = rows[at] + self._row, columns[at]
-            corner[:, HORIZONTAL], corner[:, VERTICAL] = horizontal, vertical
+            corner[:, HORIZONTAL], corner[:, VERTICAL] = turn.horizontal, turn.vertical
             corners.append(corner)
-            down, right = divmod(pixel, 2)
+            down, right = divmod(turn.pixel, 2)
             owners.append(regions[_run_of(starts, (rows[at] + down) * self._width + columns[at] - 1 + right)])
         owner = np.concatenate(owners)
         order = np.argsort(owner, kind="stable")
         return np.concatenate(corners)[order], np.searchsorted(owner[order], np.arange(count + 1))
 
 
-def _turns(
-    values: Sequence[npt.NDArray[np.int16]], *, with_nodes: bool
-) -> Iterator[tuple[npt.NDArray[np.bool_], int, int, int]]:
-    """Yields at which places a border turns or has a node, which pixel's region it goes around, and where it leads from there.
+class _Turn(NamedTuple):
+    """A way in which a border can turn or have a node.
 
-    values: the classes of the pixels around each place: 0 upper left, 1 upper right, 2 lower left, 3 lower right.
+    is_here: at which places it does so, bool (places,). pixel: whose region it goes around, of the four pixels around a place:
+    0 upper left, 1 upper right, 2 lower left, 3 lower right. horizontal, vertical: where it leads from there.
     """
+
+    is_here: Mask
+    pixel: int
+    horizontal: int
+    vertical: int
+
+
+def _turns(values: Sequence[npt.NDArray[np.int16]], *, with_nodes: bool) -> Iterator[_Turn]:
+    """Yields every way. values: the classes of the four pixels around each place, in the order of `_Turn`."""
     for pixel, own in enumerate(values):
+        # of a pixel's number, the lower bit is its column and the higher one its row
         beside, across, opposite = values[pixel ^ 1], values[pixel ^ 2], values[pixel ^ 3]
         vertical, horizontal = divmod(pixel, 2)  # the border leads along two sides of this pixel
-        yield (own != beside) & (own != across), pixel, horizontal, vertical  # around the pixel
-        yield (own != beside) & (beside == across) & (beside == opposite), pixel ^ 1, horizontal, vertical  # around the others
+        yield _Turn((own != beside) & (own != across), pixel, horizontal, vertical)  # a corner of this pixel's region
+        # a corner of the region of the three others, which goes around this pixel
+        yield _Turn((own != beside) & (beside == across) & (beside == opposite), pixel ^ 1, horizontal, vertical)
         if with_nodes and pixel in (0, 3):
             # a straight border: this pixel and the one beside it (across) are of one class, the other two of two more classes
             is_row = (own == beside) & (across != own) & (opposite != own) & (across != opposite)
             is_column = (own == across) & (beside != own) & (opposite != own) & (beside != opposite)
             for side in (0, 1):
-                yield is_row, pixel, side, NONE
-                yield is_column, pixel, NONE, side
+                yield _Turn(is_row, pixel, side, NONE)
+                yield _Turn(is_column, pixel, NONE, side)
 
 
 def outlines(regions: Sequence[Integers], *, valid: bool) -> npt.NDArray[np.object_]:

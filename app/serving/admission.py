@@ -104,7 +104,7 @@ class Reservation(ExitStack):
         self._admission.close_slow(self._admission.files)
 
     def ask(self, file: Blob, deadline: float) -> None:
-        """Asks for a turn to plan the file, which has come after `wait`. Raises `QueueFull`."""
+        """Asks for a turn to plan the file. It has come once `wait` returns. Raises `QueueFull`."""
         self._file, self._deadline = file, deadline
         self.check_queue(deadline)
         self._join(self._admission.small, 1, 1.0, FIRST_BYTES)

@@ -45,7 +45,7 @@ class Case(NamedTuple):
 
 def case(kind: str, method: str, path: str, name: str = "", **content: object) -> Case:
     """A request whose answer ends the connection. content: as for `httpx.Request`, such as `headers`, `content`, `files`."""
-    request = httpx.Request(method, f"http://service{path}", **content)  # type: ignore[arg-type]
+    request = httpx.Request(method, f"http://localhost{path}", **content)  # type: ignore[arg-type]
     body = request.read()
     fields = [*request.headers.raw, (b"Connection", b"close")]
     target = path.encode() if path.isascii() else request.url.raw_path

@@ -26,7 +26,7 @@ CLIENTS = 16
 OURS = "fcn-segment"
 SIZES = ((320, 240), (500, 375), (640, 480), (375, 500), (1024, 768), (1152, 864), (1600, 1200))
 AGREEMENT = 0.999  # least share of equal pixels: with another number of threads, sums are rounded differently
-PLAIN_AGREEMENT = 0.8  # in float32, and scaled to multiples of 32 by another filter
+PLAIN_AGREEMENT = 0.6  # in float32, and scaled to multiples of 32 by another filter: a cup fills one photo, and is of no class
 TRIES = 3  # loads until one has answers
 TEXT = f"""\
 {CLIENTS} clients of wrk post JPEGs of {len(SIZES)} sizes from 320x240 to 1600x1200 and get masks. LitServe, BentoML and Ray

@@ -8,11 +8,15 @@ import signal
 import threading
 from types import FrameType
 
+from benchmarks.harness.serving import free_port
+
 # docs, "Enable High Throughput on Ray Serve": HAProxy (part of ray[serve]) instead of the proxy in Python, and the settings
 # for it. Ray Serve reads these variables on import, and its actors read them too.
 os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "1"
 os.environ["RAY_SERVE_THROUGHPUT_OPTIMIZED"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_SERVE_HAPROXY_METRICS_PORT"] = str(free_port())  # two of these servers run at once
+os.environ["RAY_SERVE_HAPROXY_STATS_PORT"] = str(free_port())
 
 import ray
 from fastapi import FastAPI, Request, Response

@@ -35,8 +35,10 @@ COEFFICIENTS = 64
 MOST_SCANS = 100
 MOST_SEGMENTS = 10_000  # before, between and behind the scans; each takes time, however short it is
 REPAIR = "is the file complete? If it is, repair it with jpegtran -copy all; what is missing becomes grey"
-# bytes: of data without 0xFF that are worth a doubt, of each sample of them, in which their first byte is looked for
-DOUBTFUL, SAMPLE, WINDOW = 512, 4096, 1 << 18
+# in bytes
+DOUBTFUL = 512  # of data without 0xFF behind the coded data; fewer are no reason to look closer
+SAMPLE = 4096  # of the coded data, and of what follows them, from which the odds of each byte are counted
+WINDOW = 1 << 18  # in which the border between them is sought
 DOUBT = 15.0  # logarithm of the odds; how far from the most likely end of the coded data the last possible one is
 SCANNED_PIXELS = 2_000_000_000  # limit of scans x pixels; an empty scan takes about 0.8 ms per megapixel
 
@@ -213,7 +215,10 @@ def check_scans(header: JPEGHeader, image: Image.Image, data: bytes) -> None:
 
 
 def _is_continued(header: JPEGHeader, data: bytes, end: int) -> bool:
-    """Whether other data stand in for units between the coded data and this marker, and more of them than are read."""
+    """Whether the coded data end early, and other data without markers were decoded in their place.
+
+    Then the image is whole without the last `DOUBTFUL` bytes before the marker at `end`, but not with its coded data alone.
+    """
     latest = _latest_end(header, data, end)
     is_reduced = header.process not in PROGRESSIVE  # whose last scan changes single pixels alone
     is_surplus = latest < end - DOUBTFUL and not _ends_early(data[: end - DOUBTFUL], is_reduced=is_reduced)

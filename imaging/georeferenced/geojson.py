@@ -122,10 +122,12 @@ def _longest_straight(place: Place) -> float:
     lines += [np.column_stack([np.full(SAMPLED, width * share), height * steps]) for share in LINES]
     degrees = np.split(place.to_degrees(np.concatenate(lines)), len(lines))  # some lines may be beyond the projection
     for line, points in zip(lines, degrees, strict=True):
-        pixels = float(np.hypot(*(line[2] - line[0])))  # of two steps
+        two_steps = float(np.hypot(*(line[2] - line[0])))  # pixels
         turn, bend = _turn_and_bend(points)
-        # a turn grows with the length of a line, the distance of its middle from a straight one with the length's square
-        longest = min(longest, pixels / 2 * MOST_TURN / turn, pixels * math.sqrt(MOST_BEND / (bend * pixels)))
+        by_turn = two_steps / 2 * MOST_TURN / turn  # one step turns by `turn`, and a turn grows with the length of a line
+        # the middle of two steps is `bend * two_steps` pixels off, which grows with the square of the length
+        by_bend = two_steps * math.sqrt(MOST_BEND / (bend * two_steps))
+        longest = min(longest, by_turn, by_bend)
     return max(1.0, longest)
 
 

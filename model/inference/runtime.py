@@ -97,12 +97,12 @@ class Device:
     """A runtime, and what a scheduler knows of its device.
 
     max_pixels: the most pixels of tiles in a call that fit its memory, as far as is known; None without a limit.
-    background_time: of the scheduler's clock; while requests come, no tile of the background starts earlier.
+    pause_end: of the scheduler's clock; while requests come, no tile of the background starts earlier.
     """
 
     runtime: Runtime
     max_pixels: int | None
-    background_time: float = -inf
+    pause_end: float = -inf
 
 
 def most_tiles(shape: tuple[int, ...], max_batch: int, max_pixels: int | None) -> int:

@@ -21,8 +21,8 @@ Pixels = npt.NDArray[np.uint8]
 def require_confidence(runtime: Runtime, rendering: Rendering) -> None:
     """Raises `NoConfidence` if an answer needs the confidence of pixels, and the network gives class ids alone."""
     needs_confidence = rendering.needs_confidence_map or rendering.needs_probabilities
-    has_it_if_there_is_any = (rendering.format == "geojson" or rendering.shapes) and rendering.min_confidence == 0
-    if not runtime.manifest.has_logits and needs_confidence and not has_it_if_there_is_any:
+    may_lack_confidence = (rendering.format == "geojson" or rendering.shapes) and rendering.min_confidence == 0
+    if not runtime.manifest.has_logits and needs_confidence and not may_lack_confidence:
         raise NoConfidence(
             f"{runtime.identity.name} gives class ids alone, without scores, so there is no confidence: ask for another "
             "format, and leave out min_confidence, min_object_confidence, confidence and probabilities"

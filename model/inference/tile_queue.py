@@ -17,7 +17,7 @@ from model.inference.runtime import Device, Tile, most_tiles
 LONG_S = 1.0  # seconds of the network that a photo does not need, also on slow processors
 BUSY_S = 5.0  # seconds in which another request may come after the last one
 QUIET_S = 120.0  # seconds without a request after which the background may use all streams
-STARVED_S = 2.0  # longest wait of the background for a tile while tiles of requests wait
+STARVED_S = 2.0  # longest wait of the background after its pause, while tiles of requests wait
 BACKGROUND_SHARE = 0.1  # of the time of a device, for the background while requests come
 
 
@@ -80,18 +80,18 @@ class TileTurns:
     Requests:
 
     - A batch has tiles of one shape: one of each queue in turn, as many as `max_batch` and the device's memory allow.
-    - It starts at once on an idle device. Beside others, it starts if fewer run than `runtime.concurrency` says for all tiles
-      that wait or run, and if at least half as many tiles wait as the largest of them has.
+    - It starts at once on an idle device. On a device that runs batches, it starts if fewer run than `runtime.concurrency`
+      allows for all tiles that wait or run, and if at least half as many tiles wait as the largest running batch has.
     - On a CPU, tiles of long requests run one at a time, on all cores, if tiles of others were here in the last `BUSY_S`
       seconds: those then wait for one tile.
 
     The background, whose tiles run only when no tile of a request waits:
 
-    - While requests come, it has one tile at a time, on an idle device, and pauses after each, so that it has
-      `BACKGROUND_SHARE` of the time. Requests come while a tile of one runs on the device, and for `BUSY_S` seconds after one
-      was announced, or has run on any device.
-    - Until `QUIET_S` seconds after that, it has one batch at a time, so that a rare request waits for one.
-    - If tiles of requests wait without an end, it has one tile every `STARVED_S` seconds.
+    - Requests *come* while a tile of one runs on the device, and until `BUSY_S` after a request was announced or a tile of one
+      ended on any device. Meanwhile the background has one tile at a time, on an idle device, and pauses after each, so that it
+      has `BACKGROUND_SHARE` of the time.
+    - From then until `QUIET_S` after the same event, it has one batch at a time, so that a rare request waits for one batch.
+    - While tiles of requests wait all the time, it has a tile `STARVED_S` after the end of its pause.
     """
 
     def __init__(self, max_batch: int) -> None:
@@ -100,7 +100,7 @@ class TileTurns:
         self._requests: deque[TileQueue] = deque()
         self._background: deque[TileQueue] = deque()
         self._mixed_time = -inf  # when tiles of long and of other requests were last here at the same time
-        self._background_time = -inf  # when a tile of the background came while none waited
+        self._waiting_since = -inf  # when a tile of the background came while none waited
         self._request_time = -inf  # when a request was last announced, or a tile of one last ran
 
     def __bool__(self) -> bool:
@@ -116,7 +116,7 @@ class TileTurns:
             return
         queues = self._queues_of(queue)
         if queue.is_background and not queues:
-            self._background_time = now
+            self._waiting_since = now
         place = len(queues)
         if queue not in running:
             place = next((i for i, other in enumerate(queues) if other in running), place)
@@ -165,7 +165,7 @@ class TileTurns:
         """Seconds until a tile of the background may start on the idle device; None if waiting tiles wait for other reasons."""
         if self._requests or not self._background or batches:
             return None
-        seconds = min(device.background_time, self._request_time + BUSY_S) - now
+        seconds = min(device.pause_end, self._request_time + BUSY_S) - now
         return seconds if seconds > 0 else None
 
     def note_request(self, now: float) -> None:
@@ -177,7 +177,7 @@ class TileTurns:
         for item in batch:
             item.queue.seconds += (end - start) / len(batch)
         if batch[0].queue.is_background:
-            device.background_time = end + (end - start) * (1 / BACKGROUND_SHARE - 1)
+            device.pause_end = end + (end - start) * (1 / BACKGROUND_SHARE - 1)
         else:
             self._request_time = end
 
@@ -192,13 +192,13 @@ class TileTurns:
         """Whether the next tile is one of the background, though others wait."""
         if not self._background or len(batches) >= device.runtime.max_concurrency:
             return False
-        return now >= max(device.background_time, self._background_time) + STARVED_S
+        return now >= max(device.pause_end, self._waiting_since) + STARVED_S
 
     def _may_start(self, queues: Collection[TileQueue], device: Device, batches: Sequence[Batch], now: float) -> bool:
         """Whether one more batch of these queues may start on the device. batches: those that run on it."""
         is_background = queues is self._background
         if is_background and self._requests_come(batches, now, QUIET_S):
-            is_paused = now < device.background_time and self._requests_come(batches, now)
+            is_paused = now < device.pause_end and self._requests_come(batches, now)
             return not batches and not is_paused
         # a batch of the background delays requests, but is no reason to wait for more of their tiles
         same = [batch for batch in batches if batch[0].queue.is_background == is_background]

@@ -110,9 +110,10 @@ def check_tile(tile: Size) -> None:
 
 @cache
 def tile_sides(limit: int, steps: int) -> tuple[int, ...]:
-    """The sides that a region may have on an axis with tiles of side `limit`, which is divided into `steps` or fewer.
+    """The sides that a region may have on an axis with tiles of side `limit`.
 
-    From the half on, each step is a side. Below it, where few photos are, every second one is.
+    The axis is cut into at most `steps` equal steps. Sides are all their multiples from half the limit on, and every second one
+    below that, since few photos are so narrow.
     """
     step = UNIT * ceil(limit / (steps * UNIT))
     sides = [*range(step, limit, step), limit]

@@ -160,22 +160,15 @@ class Rows(NamedTuple):
             chunk = positions[start : start + step]
             rows, columns = np.divmod(chunk, len(self.horizontal.before))
             first = rows * lines.shape[1]
-            before = flat.take(first + self.horizontal.before.take(columns), 0)
-            logits = flat.take(first + self.horizontal.after.take(columns), 0)
-            logits -= before
-            logits *= self.horizontal.fraction.take(columns)[:, None]
-            logits += before
-            yield chunk, logits
+            before, after = (flat.take(first + cells.take(columns), 0) for cells in self.horizontal[:2])
+            yield chunk, _between(before, after, self.horizontal.fraction.take(columns)[:, None])
 
     def logits(self) -> Iterator[tuple[slice, Logits]]:
         """Yields rows of pixels, and their interpolated logits, float32 (classes, rows, width): a few rows at a time."""
         for rows in self._steps():
             lines = np.ascontiguousarray(interpolate(self.cells, self.vertical.cut(rows), 0).transpose(2, 0, 1))
             before, after = lines.take(self.horizontal.before, 2), lines.take(self.horizontal.after, 2)
-            after -= before
-            after *= self.horizontal.fraction
-            after += before
-            yield rows, after
+            yield rows, _between(before, after, self.horizontal.fraction)
 
     def _pixels_of_cells(self) -> Indices:
         """For each cell (rows, columns), the number of the pixels whose `before` cell it is."""
@@ -286,8 +279,13 @@ def _mixed(winners: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
 def interpolate(cells: Logits, axis: Axis, dimension: int) -> Logits:
     """Logits (rows, columns, classes), interpolated along one dimension only: 0 (rows) or 1 (columns)."""
     before, after = cells.take(axis.before, dimension), cells.take(axis.after, dimension)
+    return _between(before, after, axis.fraction.reshape((-1, 1, 1) if dimension == 0 else (-1, 1)))
+
+
+def _between(before: Logits, after: Logits, fraction: npt.NDArray[np.float32]) -> Logits:
+    """The values at these positions (0 to 1) between others, written over those after them."""
     after -= before
-    after *= axis.fraction.reshape((-1, 1, 1) if dimension == 0 else (-1, 1))
+    after *= fraction
     after += before
     return after
 

@@ -148,8 +148,8 @@ def _train_once(
 def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights, run: Run) -> None:
     """Writes the weights file, curves, card and export, with the score on val, and compares it with the start's.
 
-    The network is that of the last epoch, or with `--stop-after` that of the best one; or the start with the rows of the
-    data's classes, if it knows all of them and scores more.
+    The network is that of the last epoch, or with `--stop-after` that of the best one. It is the start itself, cut to the
+    data's classes, if the start knows all of them and scores more than the training.
     """
     scorer, manifest = weights.scorer, weights.manifest_at(progress)
     is_last = progress.best_epoch in (0, progress.epoch)

@@ -86,9 +86,10 @@ StartNetwork = Callable[[], tuple[FCN, list[str]]]
 
 
 def save_result(net: FCN, manifest: Manifest, weights: TrainingWeights, start_network: StartNetwork) -> list[str]:
-    """Saves the network that `weights.scorer` has scored last, or a better start, and beside it the trained one as `-trained`.
+    """Saves the network that `weights.scorer` has scored last. Gives lines of text.
 
-    Gives lines of text. The scorer then holds the scores of the final file.
+    If the start scores more, saves the start under that name, and the trained network beside it as `-trained`. The scorer then
+    holds the scores of the file of that name.
     """
     bar, scorer, frames = weights.bar, weights.scorer, len(weights.scorer.counts)
     change = bar.against(scorer.counts) if bar else None
@@ -96,15 +97,15 @@ def save_result(net: FCN, manifest: Manifest, weights: TrainingWeights, start_ne
         against = change.to_dict(bar.names) | {"frames": frames}
         manifest = replace(manifest, training={**manifest.training, "against_start": against})
     manifest, trained_score = replace(manifest, scores=last_scores(scorer, weights.data_name)), scorer.matrix.mean_iou
-    start = better_start(weights, change, start_network)
+    better_net = better_start(weights, change, start_network)
     weights.path("-trained").unlink(missing_ok=True)
-    save_weights(weights.path("-trained" if start else ""), half_tensors(net), manifest)
-    if bar and start:
-        save_weights(weights.path(), half_tensors(start), _of_the_start(weights, bar.start, trained_score))
+    save_weights(weights.path("-trained" if better_net else ""), half_tensors(net), manifest)
+    if bar and better_net:
+        save_weights(weights.path(), half_tensors(better_net), _of_the_start(weights, bar.start, trained_score))
     if not bar or not change:
         return []
     line = comparison_line("the trained network", change, frames, bar.names)
-    return [line, *_below_lines(weights, bar, trained_score if start else None)] if change.mean.value < 0 else [line]
+    return [line, *_below_lines(weights, bar, trained_score if better_net else None)] if change.mean.value < 0 else [line]
 
 
 def better_start(weights: TrainingWeights, change: Change | None, start_network: StartNetwork) -> FCN | None:
@@ -131,7 +132,7 @@ def _below_lines(weights: TrainingWeights, bar: StartScore, trained_score: float
         text += f"of the data, {bar.interval.value:.4f} with its own; the trained network, {trained_score:.4f}, is "
         return [f"{text}{weights.path('-trained')}; {ADVICE}"]
     if bar.is_complete:
-        return [f"{bar.start} scores more by the classes that the data lacks, which count as background; {ADVICE}"]
+        return [f"{bar.start} scores more only because its classes that the data lacks count as background; {ADVICE}"]
     return [f"this is over the classes that the start knows; {ADVICE}"]
 
 

@@ -158,8 +158,9 @@ def _pairs(first: Sample) -> dict[Pair, int]:
 def _refuse_objects(first: Sample, queries: Queries | None, output: str | None) -> None:
     """Raises `ConversionError` for an output that is no map: boxes, prototypes' coefficients and scores of masks are such.
 
-    Of queries, the scores of other layers and further features are left out, and what the user does not name, but for boxes.
-    Without queries, it may stand beside a map of the image's own size, if the user names that.
+    Maps, scores of queries, and outputs of fewer than two axes are accepted. With queries, so are outputs of three axes, and
+    all that the user did not name, unless their last axis is as long as a box (`ROWS`). Without queries, everything is accepted
+    if the user names a map of the image's own size.
     """
     whole = [name for name, (_, stride) in first.maps.items() if stride == 1 and not queries]
     answers, columns = ([f"{queries.scores},{queries.masks}"], queries.classes + 1) if queries else (whole, None)

@@ -38,9 +38,9 @@ class NetworkClasses:
 def network_classes(network: Sequence[str], split: Split) -> NetworkClasses:
     """Matches a network's classes, by these names, with those of the masks and with those that the split maps them to.
 
-    A class that neither has counts as the mapping's `*`, else as the background; without one it is none of the data's
-    classes. Raises `DataError` if the network lacks a class of the data, and `ValueError` if the mapping leaves out one of the
-    masks' classes that the network has.
+    A class of the network that is neither among the masks' classes nor among the split's counts as the mapping's `*`, else
+    as the background; without one it is none of the data's classes. Raises `DataError` if the network lacks a class of the
+    data, and `ValueError` if the mapping leaves out one of the masks' classes that the network has.
     """
     mapping, names, masks, sources = split.mapping, split.labels.names, split.source_labels, split.source_labels.names
     if network == names:

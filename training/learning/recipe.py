@@ -55,8 +55,8 @@ class Recipe(BaseModel):
     start_rows: for each class, one of the start (a row of its score layers), with whose weights it starts, or -1 for random
         weights. Not stated: the rows of the classes of the same name, if the start is a weights file of ours. Else, and if
         empty, the layers are loaded if they have the same number of classes.
-    start_scores: for each class, all of the start's scores that count for it, where these are more than `start_rows` has.
-        Not stated: the background, if the start knows it, also has the scores of the start's classes that the data lacks.
+    start_scores: as `start_rows`, with several scores for a class: all of the start's that count for it. Not stated: the
+        background, if the start knows it, also has the scores of the start's classes that the data lacks.
     rare_share: share of crops that show a rare class, one with fewer pixels in the data than the median class: the class is
         drawn, then a frame that shows it, then a crop that holds a pixel of it (after nnU-Net, Isensee et al. 2021, which takes
         a third). The other crops are of the epoch's frames, anywhere.

@@ -72,7 +72,7 @@ def describe_start(
             else:
                 scores = scores_of_classes(rows, labels.names, class_scores, _answers(weights, rows, train, device))
             lines += score_lines(labels.names, scores, manifest.labels.names, class_scores)
-        elif not scores and manifest.fcn.class_scores:  # a class's rows of the score layers are not its number
+        elif not scores and manifest.fcn.class_scores:  # it has several scores for a class, so its rows are not the classes
             number = len(labels)
             rows = rows or (tuple(range(number)) if number == len(class_scores) else (NEW,) * number)
             scores = own_scores(rows, class_scores, number)

@@ -24,10 +24,10 @@ def scores_of_classes(
 ) -> tuple[tuple[int, ...], ...]:
     """For each class, the start's scores that count for it, and `NEW` if it gets a new one.
 
-    A class that the start knows has the scores of its class, another one a new score (`own_scores`). If the start knows the
-    background, its other classes count as well, so that the untrained network answers as the start does: one that the start
-    says mostly on pixels of a new class counts for that class, any other for the background. A new class then gets a new score
-    only if at most half of what the start says of it counts for it.
+    A class that the start knows by name has the scores of that class. Each other class of the data is new (`own_scores`). If
+    the start knows the background, the start's other classes are given away, so that the untrained network answers as the start
+    does. Each goes to the class on whose pixels the start names it most often, if that class is new; else to the background. A
+    new class gets a new score, unless the start names more than half of its pixels by the classes that it was given.
 
     rows: for each class, the start's class, or `NEW`. class_scores: for each class of the start, the number of its scores.
     answers: the pixels of each class (rows) of which the start says each of its classes (columns); 0 where it was not asked.

@@ -45,7 +45,7 @@ class Teacher:
     ) -> Tensor:
         """The masks (N, H, W), void at pixels without a label that seem to have one.
 
-        There the teacher gives the classes that the crop's set labels more than the set's `void_above` (K,) together.
+        Those are pixels where the summed probability of the classes that the crop's set labels exceeds its `void_above` (K,).
         labelled: bool (K, C). The crops are of sets that label some classes. log_probabilities: of `log_probabilities`.
         """
         sets, (height, width) = set_of_crop(masks), masks.shape[-2:]

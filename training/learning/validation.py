@@ -141,8 +141,8 @@ class StartScore:
 def comparison_line(what: str, change: Change, frames: int, names: Sequence[str]) -> str:
     """How far a network (`what`) is above or below the start, in words. names: of all classes.
 
-    It is `better` or `below` only if the change of the classes that enough frames show says so, which is then the figure; where
-    few frames show a class, the figure of all classes stands beside it.
+    It says `better` or `below` only if the change over the classes that enough frames show is sure, and gives that change. If
+    few frames show some class, the change over all classes follows.
     """
     on = f"on the same {frames} frames of val"
     if change.frequent and change.is_sure:

@@ -61,7 +61,7 @@ def frame_confusion(split: Split, index: int, mask: Ids, prediction: Ids, names:
 
 
 def _class_ids(split: Split, mask: Ids) -> Ids:
-    """The mask with void at all that is no class of the split: its own void id may be that of `OTHER`."""
+    """The mask with `VOID` wherever it shows no class of the split, whose own id of void may be the one that `OTHER` gets."""
     return np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
 
 

@@ -13,8 +13,8 @@ from imaging.arrays import Floats, Ids
 Counts = npt.NDArray[np.int64]
 """Confusion matrices (..., n, n): pixels by label (rows) and prediction.
 
-One row more, (..., n + 1, n), counts pixels that none of the classes of their frame's labels shows: what is predicted there is
-wrong for the predicted class. The last column is then of predictions that are none of these classes; it has no score.
+(..., n + 1, n) has one row more: pixels that show none of the classes that their frame's set labels. A labelled class that is
+predicted there is an error of that class. The last column is then of predictions of other classes; it has no score.
 """
 
 

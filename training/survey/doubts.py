@@ -25,7 +25,8 @@ Finding = tuple[int, str]
 class Rarity(NamedTuple):
     """What so few frames of a split do that it may be a slip.
 
-    number, share: so many, or this share of all where that is more. others: frames that must do otherwise, for each of them.
+    number, share: at most so many frames, or this share of all if that is more. others: for each such frame, at least so many
+    frames do otherwise.
     """
 
     number: int

@@ -100,7 +100,7 @@ class Survey:
 
     @property
     def tiles(self) -> frozenset[int]:
-        """The indices of the frames that `fcn-import` has cut of scenes: it knows their places, and what is void or black."""
+        """The indices of the frames that `fcn-import` has cut of scenes: the import knows their places, and what is void."""
         return frozenset(index for index, frame in enumerate(self.split.frames) if frame.name in self.split.blocks)
 
     @property

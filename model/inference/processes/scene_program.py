@@ -78,7 +78,7 @@ def _work(task: SceneTask, front: Front) -> None:
         threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()
         with _rows_file(Path(out + ENDING), common, scene, len(labels)) as rows:
             network_rows = common, scene, runtime, rows, network.submit, task.ahead
-            if rows.next_row:  # of former turns: each would write the result of all before it, so it waits for the last row
+            if rows.next_row:  # rows of former turns: were the result written meanwhile, each turn would write them all again
                 remove_partials(Path(task.folder))
                 with closing(new_rows(*network_rows)) as parts:
                     deque(_told(parts, common, rows, front, network.kept), maxlen=0)
@@ -145,7 +145,10 @@ class _KeptTiles:
                 self._file.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", row)
 
     def forget(self) -> None:
-        """Removes those that came before the rows that were done before these: they may be of the next rows."""
+        """Begins a new part, since rows are done. Removes the tiles of all parts before the last one.
+
+        Tiles of the last part may already belong to the next rows.
+        """
         with self._lock:
             self._file.execute("DELETE FROM tiles WHERE part < ?", (self._part,))
             self._part, self._start = self._part + 1, time.monotonic()

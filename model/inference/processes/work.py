@@ -19,7 +19,7 @@ class ImageReservation(Protocol):
     """Decides what an image may take, and when."""
 
     def ask(self, file: Blob, deadline: float) -> None:
-        """Asks for a turn to plan the file, which has come after `wait`."""
+        """Asks for a turn to plan the file. It has come once `wait` returns."""
 
     @property
     def is_in_work(self) -> bool:

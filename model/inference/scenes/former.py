@@ -14,7 +14,8 @@ OF_GDAL = (".aux.xml", ".msk", ".msk.ovr", ".ovr", ".vat.dbf")
 JOURNALS = ("-journal", "-wal")
 STYLE, MOST_STYLE = ".qml", 1 << 20  # bytes of a style that are looked at
 VERSION = "3.22"  # of QGIS, whose elements styles of ours have; later ones read them
-STYLE_HEAD = f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n<qgis version=\"{VERSION}\"".encode()
+DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+STYLE_HEAD = f'{DOCTYPE}<qgis version="{VERSION}"'.encode()
 """What every style of ours begins with."""
 OF_KIND = {True: b"<renderer-v2", False: b"<rasterrenderer"}
 """What a style of polygons, and one of pixels, has."""

@@ -14,7 +14,7 @@ from imaging.georeferenced import layers
 from imaging.georeferenced.geojson import write_geojson
 from imaging.georeferenced.place import Place
 from imaging.georeferenced.raster import read_key, write_raster
-from model.inference.scenes.former import STYLE, STYLE_HEAD, VERSION, refuse_open, remove_former
+from model.inference.scenes.former import DOCTYPE, STYLE, STYLE_HEAD, VERSION, refuse_open, remove_former
 from model.inference.scenes.request import SceneRequest
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING
@@ -23,7 +23,6 @@ from model.whole_file import OTHER, begins_with, check_output, whole_file, write
 
 LAYER = "objects"
 HEAD_BYTES = 1 << 14  # of a GeoJSON document, where its key is
-DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 OPACITY = "0.6"
 
 

@@ -93,7 +93,7 @@ class RowsFile:
         row = self.first
         while row < self.next_row:
             if (rows := self._read_record(row)) is None:
-                raise OSError(f"{self.path} is damaged at row {row}; remove it and begin again")
+                raise self._damage(row)
             yield rows
             row = rows.bottom
 
@@ -121,14 +121,13 @@ class RowsFile:
 
         Raises `OSError` for a record that is whole, and that no run has written.
         """
-        damage = f"{self.path} is damaged at row {row}; remove it and begin again"
         head = self._file.read(HEADER.size)
         top, count, length, crc = HEADER.unpack(head.ljust(HEADER.size, b"\0"))
         if len(head) < HEADER.size or top != row:
             return None
         most = self._planes * count * self.size[1]
         if not 0 < count <= self.last - row or length > 2 * most + HEADER.size:
-            raise OSError(damage)
+            raise self._damage(row)
         body = self._file.read(length)
         if len(body) < length or zlib.crc32(body) != crc:
             return None
@@ -139,4 +138,7 @@ class RowsFile:
             planes = np.frombuffer(pixels, np.uint8).reshape(self._planes, count, self.size[1])
             if ((planes[0] < self._classes) | (planes[0] == VOID)).all():
                 return ClassRows(row, planes[0], planes[1] if self._planes > 1 else None)
-        raise OSError(damage)
+        raise self._damage(row)
+
+    def _damage(self, row: int) -> OSError:
+        return OSError(f"{self.path} is damaged at row {row}; remove it and begin again")

@@ -173,7 +173,7 @@ def test_a_network_above_its_start_is_the_file(
     [
         ((0, 1, 2), narrow_net, "over the classes that the start knows"),
         # its other classes may score as background what its rows of the data's classes cannot
-        ((0, 1, 2, 3), constant, "scores more by the classes that the data lacks"),
+        ((0, 1, 2, 3), constant, "scores more only because its classes that the data lacks"),
     ],
     ids=["knows a part", "its rows score less"],
 )
