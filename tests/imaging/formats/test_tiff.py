@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from pathlib import Path
 from PIL import Image
 
 from benchmarks.harness.image_files import file_of
