@@ -188,8 +188,8 @@ def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, 
     if tile == WHOLE:
         if sides != (None, None):
             raise ConversionError(f"the network takes {original.input.size} alone, not each photo as a whole: leave out --tile")
-        network = original.of(ending.model).giving(output.name) if ending.whole else ending.original
-        whole, tile = whole_sides(network, output, request.pad or "zero"), None
+        model = original.of(ending.model).giving(output.name) if ending.whole else ending.original
+        whole, tile = whole_sides(model, output, request.pad or "zero"), None
     unit = max(output.multiple, UNIT)
     height, width = (TILE // unit * unit if side is None else side // UNIT * UNIT for side in sides)
     if not height or not width:

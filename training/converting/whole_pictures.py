@@ -62,9 +62,9 @@ def compare_whole(
 
 def own_classes(original: Original, output: NetworkOutput, picture: Pixels, whole: Whole, classes: int) -> Ids:
     """The ids (height, width) that the network itself gives for a picture. Raises `ConversionError` if it fails."""
-    (height, width), input_sides = picture.shape[:2], original.input.sides
-    whole_size = whole.extended((height, width))
-    size = input_sides[0] or whole_size[0], input_sides[1] or whole_size[1]
+    (height, width), sides = picture.shape[:2], original.input.sides
+    extent = whole.extended((height, width))
+    size = sides[0] or extent[0], sides[1] or extent[1]
     if size[0] < height or size[1] < width:
         raise ConversionError(f"the network takes {original.input.size} alone, so it has no classes of its own there")
     logits = original_logits(original, output, picture, classes, size, whole.pad)

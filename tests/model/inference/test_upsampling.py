@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.arrays import Floats, Ids, Mask, Pixels
+from imaging.arrays import Floats, Mask, Pixels
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
 from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, LogitsUpsampler, Rows
@@ -114,7 +114,7 @@ def softmax(logits: Logits, temperature: float) -> Floats:
     return np.asarray(powers / powers.sum(0))
 
 
-def confidences(rows: Sequence[Rows], temperature: float) -> tuple[Ids, ClassifiedRows]:
+def confidences(rows: Sequence[Rows], temperature: float) -> tuple[Pixels, ClassifiedRows]:
     """The confidence map, and what is said of all rows together, with and without that map."""
     ids = ids_of(rows)
     confidence = np.empty_like(ids)
