@@ -18,9 +18,9 @@ from tests.support.networks import loading_once
 @pytest.fixture(autouse=True, scope="module")
 def loaded_networks() -> Iterator[None]:
     """The command in this process loads a network and starts workers once for all tests of a module: most runs take less."""
-    with pytest.MonkeyPatch.context() as patch, kept_workers() as kept:
+    with pytest.MonkeyPatch.context() as patch, kept_workers() as workers:
         patch.setattr("cli.local.load_runtime", loading_once())
-        patch.setattr("cli.main.Local", kept)
+        patch.setattr("cli.main.Local", workers)
         yield
 
 

@@ -136,8 +136,8 @@ def test_odd_names_and_odd_files_have_their_answers(
 ) -> None:
     """Also what the answer's remark says is told."""
     open_ended = encode(make_photo(60, 64), "JPEG")[:-2] + b"\0\0\1trailer\xff\xe8" * 9000
-    lost = with_chunk(encode(make_photo(60, 64)), b"eXIf", b"MM", checksum=0)
-    folder = write_files(tmp_path / "in", {'a"b.jpg': open_ended, "c\\d.png": lost})
+    png = with_chunk(encode(make_photo(60, 64)), b"eXIf", b"MM", checksum=0)
+    folder = write_files(tmp_path / "in", {'a"b.jpg': open_ended, "c\\d.png": png})
     arguments = [str(folder), "-o", str(tmp_path / "out"), "--format", "coco"]
     assert (main([*arguments, "--server", narrow_url]) if server else run(*arguments)) == 0
     names = [json.loads(path.read_bytes())["images"][0]["file_name"] for path in sorted((tmp_path / "out").glob("*.json"))]

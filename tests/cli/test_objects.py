@@ -37,15 +37,15 @@ def test_a_run_ends_with_a_line_about_photos_without_an_object(
     arguments: list[str], words: list[str], run: Segment, narrow_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_files(tmp_path / "in", {"photo.png": PHOTO, "tiny.png": TINY, "text.png": b"text"})
-    told, tables = [], []
+    messages, tables = [], []
     for name, call, more in (("here", run, []), ("there", lambda *line: main(list(map(str, line))), ["--server", narrow_url])):
         table = tmp_path / f"{name}.jsonl"
         assert call(tmp_path / "in", "-o", tmp_path / name, "--results", table, *arguments, *more) == 3
         lines = capfd.readouterr().err.splitlines()
-        told.append([line.removeprefix("fcn-segment: ") for line in lines if "text.png" not in line])
+        messages.append([line.removeprefix("fcn-segment: ") for line in lines if "text.png" not in line])
         tables.append([(row["name"], row["box"]) for row in map(json.loads, table.read_text().splitlines())])
         assert len(files_in(tmp_path / name)) == 2  # also a cut-out without an object is written
-    assert told == [words, words]
+    assert messages == [words, words]
     assert tables[0] == tables[1]
     is_cutout = "cutout" in arguments and "circle" in arguments
     assert [box is not None for _, box in tables[0]] == [is_cutout and not name.endswith("text.png") for name, _ in tables[0]]

@@ -124,11 +124,11 @@ def test_a_cluster_does_many_scenes_and_tells_what_fails(
     options = ["--weights", str(varied_file), "--device", "cpu", "--precision", "float32", "--runtime", "openvino"]
     inputs = [str(tmp_path / f"{name}.tif") for name in "abc"]
     words = [sys.executable, "-c", code, *inputs, "-o", str(tmp_path / "maps"), "--scenes", "tif", "--tile", "64", *options]
-    done = subprocess.run(
+    result = subprocess.run(
         [*words, "--address", cluster.address], cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True, check=False
     )
-    assert done.returncode == 3, done.stderr
-    assert "c.tif is not read as a scene" in done.stderr
+    assert result.returncode == 3, result.stderr
+    assert "c.tif is not read as a scene" in result.stderr
     assert sorted(os.listdir(tmp_path / "maps")) == ["a.tif", "b.tif"]
     with rasterio.open(tmp_path / "maps" / "a.tif") as file, rasterio.open(request_of.out) as expected:
         assert (file.read(1) == expected.read(1)).all()

@@ -196,9 +196,9 @@ def document(name: str = "a.png", mask: Any = "rle", label: str = "dot") -> byte
 @pytest.mark.parametrize("text", ["a.png", HOSTILE, "ü\n\\", "\udcff"])
 def test_ids_change_and_nothing_else(mask: str, text: str) -> None:
     whole = document(text, mask, text)
-    joined, before = JoinedDocument(), json.loads(whole)
-    pieces, images = zip(*(joined.add(whole, image_id, {}) for image_id in (7, 12)), strict=True)
-    both = json.loads(b"".join([*pieces, *joined.rest(images)]))
+    joiner, before = JoinedDocument(), json.loads(whole)
+    pieces, images = zip(*(joiner.add(whole, image_id, {}) for image_id in (7, 12)), strict=True)
+    both = json.loads(b"".join([*pieces, *joiner.rest(images)]))
     assert list(both) == ["info", "licenses", "annotations", "images", "categories"]
     assert both["categories"] == before["categories"]
     assert both["images"] == [before["images"][0] | {"id": id} for id in (7, 12)]

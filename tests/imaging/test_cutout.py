@@ -146,12 +146,12 @@ def picture(inside: Mask, **form: Any) -> tuple[Image.Image, tuple[int, int, int
 def test_a_crop_is_the_part_of_the_whole_in_which_something_is_left() -> None:
     inside = disc((160, 200))
     whole, box = picture(inside)
-    cropped, same = picture(inside, crop=True)
+    crop_picture, same = picture(inside, crop=True)
     assert box is not None
     left, top, width, height = box
     assert box == same
     assert whole.getchannel("A").getbbox() == (left, top, left + width, top + height)
-    assert np.array_equal(np.asarray(whole)[top : top + height, left : left + width], np.asarray(cropped))
+    assert np.array_equal(np.asarray(whole)[top : top + height, left : left + width], np.asarray(crop_picture))
 
 
 def test_without_an_object_there_is_no_box_and_a_crop_is_the_whole() -> None:
@@ -170,11 +170,11 @@ def test_a_webp_has_the_same_opacity_and_nearly_the_same_colours() -> None:
 @pytest.mark.parametrize("format", ["png", "webp", "jpeg"])
 def test_a_background_lies_below_the_object(format: ImageFormat) -> None:
     inside = disc((160, 200))
-    rgba, colored = picture(inside)[0], picture(inside, image_format=format, background="#0ac81e")[0]
+    rgba, on_color = picture(inside)[0], picture(inside, image_format=format, background="#0ac81e")[0]
     expected = Image.new("RGB", rgba.size, (10, 200, 30))
     expected.paste(rgba, mask=rgba.getchannel("A"))
-    assert (colored.mode, colored.format) == ("RGB", format.upper())
-    assert np.abs(np.asarray(colored).astype(int) - np.asarray(expected)).mean() < (0.5 if format == "png" else 6)
+    assert (on_color.mode, on_color.format) == ("RGB", format.upper())
+    assert np.abs(np.asarray(on_color).astype(int) - np.asarray(expected)).mean() < (0.5 if format == "png" else 6)
 
 
 def test_a_colour_has_three_or_six_digits_or_a_name() -> None:

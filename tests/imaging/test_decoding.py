@@ -37,12 +37,12 @@ def test_every_kind_becomes_rgb_of_the_announced_size(sample: Sample) -> None:
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 def test_every_exif_orientation_comes_out_upright(format: str, orientation: int) -> None:
     photo = make_photo(*SIZE)
-    pixels, turned = (
+    pixels, result = (
         decode(file_of(Image.fromarray(photo), format), LIMITS),
         decode(oriented(photo, format, orientation), LIMITS),
     )
-    assert np.array_equal(turned, upright(pixels, orientation))
-    assert turned.flags.c_contiguous
+    assert np.array_equal(result, upright(pixels, orientation))
+    assert result.flags.c_contiguous
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -164,8 +164,8 @@ def test_what_pillow_warns_of_is_not_told() -> None:
 def test_decoding_threads_leave_the_others_their_warnings() -> None:
     data = file_of(Image.fromarray(make_photo(200, 300)), "PNG")
     with ThreadPoolExecutor(4) as pool:
-        running = [pool.submit(decode, data, LIMITS) for _ in range(100)]
-        while not all(each.done() for each in running):
+        futures = [pool.submit(decode, data, LIMITS) for _ in range(100)]
+        while not all(each.done() for each in futures):
             with pytest.raises(UserWarning, match="another"):
                 warnings.warn("another thread's", UserWarning, stacklevel=1)
 

@@ -33,13 +33,13 @@ def slowly_flatten(opacity: Pixels, objects: Pixels, least: float) -> Pixels:
     result = opacity.copy()
     for lowest in (128, 64, 1):
         groups = parts(result >= lowest)
-        remaining = [part for part in groups if len(part) >= least and any(objects[pixel] for pixel in part)]
+        large = [part for part in groups if len(part) >= least and any(objects[pixel] for pixel in part)]
         for one in parts(objects > 0):
-            remaining += sorted(
+            large += sorted(
                 (part for part in groups if part & one), key=lambda part: (len(part), min((x, y) for y, x in part))
             )[-1:]
         for part in groups:
-            if part not in remaining:
+            if part not in large:
                 for pixel in part:
                     result[pixel] = lowest - 1
     return result

@@ -20,9 +20,9 @@ CLASSES = (0, 1, 2)
 
 
 def find(
-    ids: Ids, rows: int, wanted: tuple[int, ...] = CLASSES, *, nodes: bool = False, confidence: Ids | None = None
+    ids: Ids, rows: int, class_ids: tuple[int, ...] = CLASSES, *, nodes: bool = False, confidence: Ids | None = None
 ) -> list[MapObject]:
-    finder, objects = ObjectFinder(ids.shape[1], wanted, with_nodes=nodes), []
+    finder, objects = ObjectFinder(ids.shape[1], class_ids, with_nodes=nodes), []
     for top in range(0, len(ids), rows):
         part = ids[top : top + rows]
         sure = np.zeros_like(part) if confidence is None else confidence[top : top + rows]

@@ -53,8 +53,8 @@ def disc(side: int, radius: float, hole: float = 0) -> Mask:
 @settings(max_examples=150, deadline=None)
 @given(MAPS)
 def test_without_simplification_each_polygon_is_its_region_in_the_order_of_run_lengths(shared: bool, class_map: Ids) -> None:
-    traced = trace(class_map, [2, 0, 3], 0, shares_borders=shared)
-    for each, region in zip(traced, Regions(column_runs(class_map), [2, 0, 3]).masks(), strict=True):
+    polygons = trace(class_map, [2, 0, 3], 0, shares_borders=shared)
+    for each, region in zip(polygons, Regions(column_runs(class_map), [2, 0, 3]).masks(), strict=True):
         assert (each.id, each.pixels, each.square_metres) == (region.id, region.pixels, region.pixels)
         ys, xs = np.mgrid[: class_map.shape[0], : class_map.shape[1]] + 0.5
         mask = coco.decode({"size": list(class_map.shape), "counts": region.counts}).astype(bool)

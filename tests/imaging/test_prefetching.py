@@ -15,15 +15,15 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("numbers")]
 
 
-def numbers(computed: list[int], last: int = 1000, error: Exception | None = None) -> Generator[int]:
+def numbers(calls: list[int], last: int = 1000, error: Exception | None = None) -> Generator[int]:
     try:
         for number in range(last):
-            computed.append(number)
+            calls.append(number)
             yield number
         if error:
             raise error
     finally:
-        computed.append(-1)
+        calls.append(-1)
 
 
 def test_items_come_in_order_and_so_does_an_error() -> None:
@@ -35,27 +35,27 @@ def test_items_come_in_order_and_so_does_an_error() -> None:
 
 
 def test_a_bounded_number_is_computed_ahead_and_closing_ends_the_thread() -> None:
-    computed: list[int] = []
-    items = prefetch(numbers(computed), 3, "numbers")
+    calls: list[int] = []
+    items = prefetch(numbers(calls), 3, "numbers")
     assert next(items) == 0
-    wait_until(lambda: len(computed) == 4)
+    wait_until(lambda: len(calls) == 4)
     assert next(items) == 1
-    wait_until(lambda: len(computed) == 5)
+    wait_until(lambda: len(calls) == 5)
     items.close()
-    assert computed == [0, 1, 2, 3, 4, -1]
+    assert calls == [0, 1, 2, 3, 4, -1]
     assert not threads()
 
 
 def test_closing_tells_the_item_in_work_to_stop() -> None:
-    ended, begun = threading.Event(), threading.Event()
+    end, start = threading.Event(), threading.Event()
 
     def waiting() -> Generator[int]:
         yield 0
-        begun.set()
-        ended.wait()
+        start.set()
+        end.wait()
 
-    items = prefetch(waiting(), 1, "numbers", ended)
+    items = prefetch(waiting(), 1, "numbers", end)
     assert next(items) == 0
-    begun.wait()
+    start.wait()
     items.close()
     assert not threads()

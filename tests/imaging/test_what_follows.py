@@ -93,8 +93,8 @@ CHECKED = {
 def test_a_damaged_chunk_that_is_not_of_the_pixels_changes_nothing(
     kind: bytes, content: bytes, checksum: int, late: bool
 ) -> None:
-    turned = oriented(PHOTO, "PNG", 6)
-    data = with_chunk(turned, kind, content, checksum=checksum, late=late)
+    photo = oriented(PHOTO, "PNG", 6)
+    data = with_chunk(photo, kind, content, checksum=checksum, late=late)
     np.testing.assert_array_equal(decode(data, LIMITS), upright(PHOTO, 6))
     assert read_size(data, LIMITS) == (176, 120)
 
@@ -104,9 +104,9 @@ def test_what_is_behind_the_pixels_of_a_png_may_be_missing_or_anything() -> None
     end = data.rindex(b"IEND") - 4
     for tail in (b"", b"\0\0\xff\xfftEXtcut", NOISE, data[end:] + NOISE, data):
         np.testing.assert_array_equal(decode(data[:end] + tail, LIMITS), PHOTO)
-    for cut in (data[: end - 20], data[: end // 2], data[:40]):
+    for part in (data[: end - 20], data[: end // 2], data[:40]):
         with pytest.raises(DamagedImage):
-            decode(cut, LIMITS)
+            decode(part, LIMITS)
 
 
 @pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"tRNS", b"IDAT"])
@@ -123,8 +123,8 @@ def test_a_wrong_checksum_of_what_decides_about_the_pixels_is_damage(kind: bytes
 
 def test_an_orientation_that_cannot_be_read_is_told() -> None:
     exif = exif_of(6).tobytes()
-    lost = with_chunk(encode(PHOTO), b"eXIf", exif.removeprefix(b"Exif\0\0"), checksum=0)
-    for data in (lost, encode(PHOTO, "JPEG", exif=b"Exif\0\0garbage1 and more"), encode(PHOTO, exif=b"garbage1 and more")):
+    png = with_chunk(encode(PHOTO), b"eXIf", exif.removeprefix(b"Exif\0\0"), checksum=0)
+    for data in (png, encode(PHOTO, "JPEG", exif=b"Exif\0\0garbage1 and more"), encode(PHOTO, exif=b"garbage1 and more")):
         assert OpenImage(data, LIMITS).decode().remark.startswith("EXIF cannot be read")
         assert decode(data, LIMITS).shape == PHOTO.shape
     for data in (encode(PHOTO), encode(PHOTO, "JPEG", exif=exif)):

@@ -18,17 +18,17 @@ from tests.support.commands import COMMANDS, parser_of
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_tells_its_version(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as info:
         parser_of(command).parse_args(["--version"])
-    assert (caught.value.code, capsys.readouterr().out) == (0, f"{command} {version('fcn-segment')}\n")
+    assert (info.value.code, capsys.readouterr().out) == (0, f"{command} {version('fcn-segment')}\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_wrong_arguments_are_told_in_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as info:
         parser_of(command).parse_args(["--nonsense\n"])
     lines = capsys.readouterr().err.splitlines()
-    assert (caught.value.code, len(lines)) == (2, 1)
+    assert (info.value.code, len(lines)) == (2, 1)
     assert lines[0].startswith(f"{command}: ")
     assert lines[0].endswith(f"see {command} --help")
 
@@ -45,9 +45,9 @@ def test_wrong_arguments_are_told_in_one_line(command: str, capsys: pytest.Captu
 def test_a_value_of_the_wrong_type_says_what_was_expected(
     command: str, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as info:
         parser_of(command).parse_args(arguments)
-    assert caught.value.code == 2
+    assert info.value.code == 2
     assert words in capsys.readouterr().err
 
 

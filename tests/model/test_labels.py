@@ -44,8 +44,8 @@ def test_a_palette_has_256_entries_black_where_no_class_is(labels: LabelSet) -> 
     palette = labels.palette
     assert len(palette) == 256
     assert palette[255] == VOID
-    unused = [palette[i] for i in range(len(labels), 255) if i != labels.ignore_index]
-    assert set(unused) == {BLACK}
+    others = [palette[i] for i in range(len(labels), 255) if i != labels.ignore_index]
+    assert set(others) == {BLACK}
 
 
 def test_a_label_set_survives_being_written_down() -> None:

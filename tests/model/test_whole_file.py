@@ -92,9 +92,9 @@ def test_a_circle_of_links_and_a_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("folder")
     for name, number in (("circle", errno.ELOOP), ("folder", errno.EISDIR), ("link", errno.EISDIR)):
         for action in (write, check_output):
-            with pytest.raises(OSError, match=name) as caught:
+            with pytest.raises(OSError, match=name) as info:
                 action(tmp_path / name)
-            assert caught.value.errno == number
+            assert info.value.errno == number
     assert sorted(os.listdir(tmp_path)) == ["circle", "folder", "link"]
 
 
@@ -113,9 +113,9 @@ def test_a_pipe_gets_the_content(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     check_output(pipe)
     with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(pipe.read_bytes)
+        future = pool.submit(pipe.read_bytes)
         write(pipe, b"x" * 300_000)
-        assert reading.result() == b"x" * 300_000
+        assert future.result() == b"x" * 300_000
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert os.listdir(tmp_path) == ["pipe"]
 
@@ -140,8 +140,8 @@ def test_an_open_descriptor_is_written_where_it_stands(tmp_path: Path, name: str
     with log.open("ab" if append else "wb") as file:
         subprocess.run([sys.executable, "-c", code], stdout=file, check=True, timeout=HANG_S)
     assert log.read_bytes().splitlines() == [*([b"former"] if append else []), b"before", b"new", b"after"]
-    piped = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, timeout=HANG_S)
-    assert piped.stdout.splitlines() == [b"before", b"new", b"after"]
+    result = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, timeout=HANG_S)
+    assert result.stdout.splitlines() == [b"before", b"new", b"after"]
 
 
 def test_descriptors_are_known_by_their_names() -> None:

@@ -149,10 +149,10 @@ def test_a_damaged_block_keeps_what_is_finished_and_resume_goes_on(
     assert run(path, "-o", out, *TILE, "--resume") == 0
     assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["a.tif", "out.tif", "whole.tif"]
-    written = out.stat().st_mtime_ns
+    time_ns = out.stat().st_mtime_ns
     assert run(path, "-o", out, *TILE, "--resume") == 0
     assert "is done and up to date" in capsys.readouterr().err
-    assert out.stat().st_mtime_ns == written
+    assert out.stat().st_mtime_ns == time_ns
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
@@ -226,10 +226,10 @@ def test_what_does_not_go_together_is_said_in_a_line(
         file.build_overviews([2])
     os.truncate("cut.tif", 300_000)
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as records:
             warnings.simplefilter("always", UserWarning)
             status = run(*arguments)
-        assert told == []
+        assert records == []
     except SystemExit as end:
         status = end.code  # type: ignore[assignment]
     assert status == 2
@@ -248,8 +248,8 @@ def test_memory_has_a_limit_that_the_area_exceeds(narrow_file: Path, tmp_path: P
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({700 << 20}, {700 << 20})); "
     words = command(narrow_file, path, "-o", tmp_path / "out.tif", *TILE)
     words[2] = limit + words[2]
-    done = subprocess.run(words, env=environment(MALLOC_ARENA_MAX="2"), stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(words, env=environment(MALLOC_ARENA_MAX="2"), stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 0, result.stderr
     ids = read(tmp_path / "out.tif")
     assert (ids[:39_000] == VOID).all()
     assert (ids[39_000:39_256, :256] != VOID).any()

@@ -58,8 +58,8 @@ def test_0_is_where_there_is_no_data_alone(run: Segment, segmenter: Segmenter, t
     assert run(scene, "-o", out, *TILE, "--format", "confidence") == 0
     with rasterio.open(out) as file:
         values, has_data = file.read(1), file.read_masks(1) > 0
-    filled = np.where(mask[:, :, None], PHOTO, np.array(segmenter.manifest.preprocessing.neutral, np.uint8))
-    whole = segmenter(filled, Options(tile=(128, 128), side="native", rendering=Rendering("confidence"))).confidence
+    pixels = np.where(mask[:, :, None], PHOTO, np.array(segmenter.manifest.preprocessing.neutral, np.uint8))
+    whole = segmenter(pixels, Options(tile=(128, 128), side="native", rendering=Rendering("confidence"))).confidence
     assert whole is not None
     assert (values == np.where(mask, whole, 0)).all()
     assert (has_data == mask).all()

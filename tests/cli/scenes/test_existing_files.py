@@ -136,9 +136,9 @@ def test_what_described_the_former_result_goes_with_it_and_is_told(
     facts = '<PAMDataset><PAMRasterBand band="1"><NoDataValue>1</NoDataValue></PAMRasterBand></PAMDataset>'
     (tmp_path / "out.tif.aux.xml").write_text(facts)
     assert run(*words) == 0
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     for name in ("out.tif.aux.xml", "OUT.tif.msk", "out.tif.ovr", "out.qml"):
-        assert f"{tmp_path / name} " in told
+        assert f"{tmp_path / name} " in errors
         assert not (tmp_path / name).exists()
     assert other.exists()
     with rasterio.open(tmp_path / "out.tif") as file:

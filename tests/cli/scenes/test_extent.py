@@ -66,9 +66,9 @@ def test_inside_is_the_result_of_the_whole_and_outside_void(
     extent = geojson(tmp_path / "area.geojson", shape)
     assert run(scene, "-o", tmp_path / "whole.tif", *TILE, *more) == 0
     assert run(scene, "-o", tmp_path / "part.tif", *TILE, *more, "--extent", extent) == 0
-    wanted, void = read(tmp_path / "whole.tif", shape), 0 if "--format" in more else VOID
-    assert wanted.any()
-    assert (read(tmp_path / "part.tif") == np.where(wanted, read(tmp_path / "whole.tif"), void)).all()
+    classes, void = read(tmp_path / "whole.tif", shape), 0 if "--format" in more else VOID
+    assert classes.any()
+    assert (read(tmp_path / "part.tif") == np.where(classes, read(tmp_path / "whole.tif"), void)).all()
 
 
 @pytest.mark.parametrize("gsd", [None, 0.8])
@@ -81,9 +81,9 @@ def test_only_tiles_that_touch_it_run_and_progress_counts_those(scene: str, segm
         future.set_result(segmenter.runtime.logits([tile])[0])
         return future
 
-    with open_scene(scene) as opened:
-        work = plan_work(SceneRequest(scene, "a.tif", extent=TEXT, gsd=gsd, tile=(64, 64)), opened, segmenter.runtime)
-        rows = list(segment_work(work, opened, segmenter.runtime, submit, 4))
+    with open_scene(scene) as file:
+        work = plan_work(SceneRequest(scene, "a.tif", extent=TEXT, gsd=gsd, tile=(64, 64)), file, segmenter.runtime)
+        rows = list(segment_work(work, file, segmenter.runtime, submit, 4))
     scale, stride = work.tiles.size[0] / SIZE[0], segmenter.runtime.stride
     spans = ((work.tiles.tops, 420 * scale, 600 * scale), (work.tiles.lefts, 120 * scale, 260 * scale))
     least, most = (  # tiles that hold pixels of the box, and those whose cells may be beside such

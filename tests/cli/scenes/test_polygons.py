@@ -46,8 +46,8 @@ def test_the_polygons_are_the_regions_of_the_raster_and_their_hectares_are_told(
         ids, transform = file.read(1), file.transform
     facts, polygons, columns = layer(tmp_path / "a.gpkg")
     assert (facts["crs"], facts["geometry_type"]) == (UTM, "Polygon")
-    drawn = rasterize(zip(polygons, columns["class_id"].tolist(), strict=True), ids.shape, fill=255, transform=transform)
-    assert (drawn == ids).all()
+    raster = rasterize(zip(polygons, columns["class_id"].tolist(), strict=True), ids.shape, fill=255, transform=transform)
+    assert (raster == ids).all()
     assert sorted(columns["class_id"].tolist()) == Regions(column_runs(ids), range(4)).ids
     for id in range(4):
         area = columns["area_m2"][columns["class_id"] == id].sum()

@@ -74,11 +74,11 @@ def test_exif_alone_turns_nothing_and_is_told() -> None:
     exif = Image.Exif()
     exif[0x0113] = 6
     still = file_of(Image.fromarray(PHOTO), "AVIF", exif=exif).replace(b"\1\x13\0\3", b"\1\x12\0\3")
-    decoded = OpenImage(still, LIMITS).decode()
-    np.testing.assert_array_equal(decoded.pixels, decode(DATA, LIMITS))
-    assert "lacks the property" in decoded.remark
-    turned = file_of(Image.fromarray(PHOTO), "AVIF", exif=exif_of(6))
-    assert not OpenImage(turned, LIMITS).decode().remark
+    result = OpenImage(still, LIMITS).decode()
+    np.testing.assert_array_equal(result.pixels, decode(DATA, LIMITS))
+    assert "lacks the property" in result.remark
+    sideways = file_of(Image.fromarray(PHOTO), "AVIF", exif=exif_of(6))
+    assert not OpenImage(sideways, LIMITS).decode().remark
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")

@@ -136,10 +136,10 @@ def test_other_images_of_the_file_change_nothing() -> None:
 
 def test_an_image_that_libheif_leaves_out_gives_no_mask_of_another() -> None:
     data = heif([CODED], beside=lossless_hevc(OTHER))
-    confused = data.replace(b"auxl" + pack(">HHH", 2, 1, 1), b"thmb" + pack(">HHH", 1, 1, 2))  # the main one as a thumbnail
-    assert pillow_heif.open_heif(confused).info["primary"] is False
+    swap = data.replace(b"auxl" + pack(">HHH", 2, 1, 1), b"thmb" + pack(">HHH", 1, 1, 2))  # the main one as a thumbnail
+    assert pillow_heif.open_heif(swap).info["primary"] is False
     with pytest.raises(UnknownImageType, match="main image of the HEIF is of a kind that is not read"):
-        decode(confused, LIMITS)
+        decode(swap, LIMITS)
     place = data.index(b"hvc1")
     with pytest.raises(DamagedImage):
         decode(data[:place] + b"zzzz" + data[place + 4 :], LIMITS)
@@ -168,8 +168,8 @@ def test_the_size_is_checked_before_pixels_are_decoded() -> None:
 @pytest.mark.parametrize("tile", range(6))
 def test_a_tile_that_cannot_be_decoded_is_refused(tile: int) -> None:
     """libheif leaves it black, or green."""
-    broken = [replace(each, unit=each.unit[:4] + bytes(40)) if at == tile else each for at, each in enumerate(TILES)]
-    data = heif(broken, grid=(2, 3, 184, 120))
+    tiles = [replace(each, unit=each.unit[:4] + bytes(40)) if at == tile else each for at, each in enumerate(TILES)]
+    data = heif(tiles, grid=(2, 3, 184, 120))
     if tile:
         assert pillow_heif.open_heif(data).to_pillow().size == (184, 120)
     with pytest.raises(DamagedImage, match=r"tiles cannot be decoded|the HEIF cannot be decoded"):

@@ -171,10 +171,10 @@ def test_of_a_tag_that_stands_twice_the_first_counts_for_pillow_and_for_libtiff(
     assert np.array_equal(decode(renumber(tiles, 65000, 322), LIMITS), PICTURE)
 
 
-def pages(*written: tuple[Pixels, dict[str, Any]], **options: Any) -> bytes:
+def pages(*parts: tuple[Pixels, dict[str, Any]], **options: Any) -> bytes:
     file = io.BytesIO()
     with tifffile.TiffWriter(file, **options) as writer:
-        for samples, tags in written:
+        for samples, tags in parts:
             writer.write(samples, metadata=None, **({"photometric": "rgb" if samples.ndim == 3 else "minisblack"} | tags))
     return file.getvalue()
 
@@ -245,8 +245,8 @@ def directories(*starts: int) -> bytes:
     """A TIFF whose directories lie at these bytes, each of which leads to the next one, and the last to the first."""
     data = bytearray(max(starts) + 100)
     data[:8] = struct.pack("<2sHI", b"II", 42, starts[0])
-    for start, following in zip(starts, [*starts[1:], starts[0]], strict=True):
-        struct.pack_into("<HHHIII", data, start, 1, 254, 4, 1, 1, following)
+    for start, next_start in zip(starts, [*starts[1:], starts[0]], strict=True):
+        struct.pack_into("<HHHIII", data, start, 1, 254, 4, 1, 1, next_start)
     return bytes(data)
 
 
@@ -264,9 +264,9 @@ def test_tables_that_pages_share_are_not_read_for_each() -> None:
     data = bytearray(struct.pack("<2sHI", b"II", 42, 8))
     for number in range(1, MOST_PAGES + 1):
         values = {254: (1, 4), 256: (1, 1), 257: (1, count), 273: (count, table), 278: (1, 1), 279: (count, table + 4 * count)}
-        following = 8 + number * directory if number < MOST_PAGES else 0
+        next_start = 8 + number * directory if number < MOST_PAGES else 0
         entries = b"".join(struct.pack("<HHII", tag, 4, *value) for tag, value in values.items())
-        data += struct.pack("<H", len(values)) + entries + struct.pack("<I", following)
+        data += struct.pack("<H", len(values)) + entries + struct.pack("<I", next_start)
     with pytest.raises(DamagedImage, match="tags have"):
         check_tables(io.BytesIO(data + bytes(8 * count)))
 

@@ -93,5 +93,5 @@ def test_no_outer_ring_moves_by_more_than_the_tolerance(tolerance: float) -> Non
     assert shapely.is_valid(simple).all()
     assert shapely.get_num_coordinates(simple).sum() < 0.6 * shapely.get_num_coordinates(exact).sum()
     assert shapely.get_num_interior_rings(simple).sum() < shapely.get_num_interior_rings(exact).sum()
-    moved = shapely.hausdorff_distance(*map(shapely.get_exterior_ring, (exact, simple)))
-    assert moved.max() <= tolerance + 1e-6
+    distances = shapely.hausdorff_distance(*map(shapely.get_exterior_ring, (exact, simple)))
+    assert distances.max() <= tolerance + 1e-6

@@ -153,9 +153,9 @@ def name_overviews(path: Path, name: str) -> None:
 
 def read(scene: str | bytes, drivers: tuple[str, ...] = DRIVERS) -> np.ndarray:
     """All samples (bands, height, width) of a scene; reads it reduced too, as percentiles do."""
-    with open_scene(scene, drivers) as opened:
-        opened.read_reduced((12, 20), opened.bands)
-        return opened.read(WHOLE, opened.bands)[0]
+    with open_scene(scene, drivers) as file:
+        file.read_reduced((12, 20), file.bands)
+        return file.read(WHOLE, file.bands)[0]
 
 
 @pytest.mark.parametrize("name", VRTS)
@@ -283,13 +283,13 @@ def test_what_side_files_name_is_not_opened(outside: Outside, tmp_path: Path, ki
     path = write_scene(tmp_path / "a.tif", PHOTO, crs=None)
     address = f"/vsicurl/{outside.address}/a"
     grid = f"<SRS>{GRID}{outside.pipe}</SRS>"
-    bound = {"type": "BoundCRS", "transformation": {"parameters": [{"name": "difference file", "value": outside.pipe}]}}
+    system = {"type": "BoundCRS", "transformation": {"parameters": [{"name": "difference file", "value": outside.pipe}]}}
     triangles = f"+proj=tinshift +file={outside.pipe}"
     text = {
         "overviews": overviews(address), "grid": grid, "escaped grid": grid.replace("nadgrids", "nad&#103;rids"),
         "second grid": grid.replace("nadgrids=", "nadgrids=@null,"), "WKT": f"<SRS>{escaped(wkt(outside))}</SRS>",
-        "small": f"<SRS>{escaped(wkt(outside, 'proj4_grids'))}</SRS>", "PROJJSON": f"<SRS>{json.dumps(bound)}</SRS>",
-        "escaped JSON": f"<SRS>{json.dumps(bound)}</SRS>".replace("CRS", r"C\u0052S"),
+        "small": f"<SRS>{escaped(wkt(outside, 'proj4_grids'))}</SRS>", "PROJJSON": f"<SRS>{json.dumps(system)}</SRS>",
+        "escaped JSON": f"<SRS>{json.dumps(system)}</SRS>".replace("CRS", r"C\u0052S"),
         "init": f"<SRS>+init={outside.pipe}:a</SRS>",
         "triangles": f"<SRS>{escaped(wkt(outside, 'PROJ4').replace(outside.pipe, triangles))}</SRS>",
         "geoid": f'<SRS>VERTCRS["a",VDATUM["b"],CS[vertical,1],AXIS["h",up],GEOIDMODEL["PROJ {outside.pipe}"]]</SRS>',

@@ -89,9 +89,9 @@ def test_pixels_without_data_count_for_nothing_when_scaled() -> None:
     pixels, valid = np.full((90, 90, 3), 200, np.uint8), np.ones((90, 90), bool)
     valid[:, 40:] = False
     pixels[~valid] = 3
-    scaled, mask = joined(Scaling((90, 90), (30, 30)).rows(chunks(pixels, valid, 0, 20), 77))
-    assert (scaled[mask] == 200).all()
-    assert (scaled[~mask] == 77).all()
+    means, mask = joined(Scaling((90, 90), (30, 30)).rows(chunks(pixels, valid, 0, 20), 77))
+    assert (means[mask] == 200).all()
+    assert (means[~mask] == 77).all()
     assert (mask[0, 0], mask[0, -1]) == (True, False)
 
 
@@ -100,10 +100,10 @@ def test_a_source_says_where_data_is_for_rows_in_their_order(tmp_path: Path, siz
     mask = np.random.default_rng(0).random((300, 220)) > 0.5
     with open_scene(write_scene(tmp_path / "a.tif", PHOTO, mask=mask)) as scene:
         source = SceneSource(scene, choose_bands(scene), size)
-        rows, asked = source.working(0), 0
+        rows, first = source.working(0), 0
         for part in rows:
             ready = part.bottom * 300 // size[0] - 8
-            if ready > asked:
-                assert (source.valid(asked, ready) == mask[asked:ready]).all()
-                asked = ready
-    assert asked > 200
+            if ready > first:
+                assert (source.valid(first, ready) == mask[first:ready]).all()
+                first = ready
+    assert first > 200

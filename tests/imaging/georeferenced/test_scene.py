@@ -129,15 +129,15 @@ def test_a_table_without_all_tiles_or_strips_is_damage(tmp_path: Path, options: 
     data = path.read_bytes()
     pieces = 15 if "tiled" in options else 18 if "interleave" in options else 6
     words = "tiles" if "tiled" in options else "strips"
-    for changed, message in (
+    for content, message in (
         (change_table(data, tag, count=2), rf"its rows need {pieces} {words}, and it has [12];"),
         (change_table(data, tag, zero=3), f"its rows need {pieces} {words}, and it has {pieces - 1}"),
     ):
-        path.write_bytes(changed)
+        path.write_bytes(content)
         with pytest.raises(DamagedScene, match=message), open_scene(str(path)):
             pass
         with pytest.raises(DamagedImage, match=message):
-            OpenScene(changed, Limits())
+            OpenScene(content, Limits())
 
 
 def test_a_scene_in_a_big_endian_bigtiff_is_refused_because_its_tables_are_not_read(tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ def test_pixels_data_and_place() -> None:
     mask[:, :7] = False
     data = scene_file(photo, mask=mask)
     scene = OpenScene(data, LIMITS)
-    decoded = scene.decode(with_photo=True)
+    result = scene.decode(with_photo=True)
     assert scene.size == (40, 50)
-    assert np.array_equal(decoded.pixels, photo)
-    assert np.array_equal(decoded.photo, photo)
-    assert np.array_equal(decoded.valid, mask)
+    assert np.array_equal(result.pixels, photo)
+    assert np.array_equal(result.photo, photo)
+    assert np.array_equal(result.valid, mask)
     assert scene.place.crs.to_string() == UTM
     assert scene.place.transform == north_up()
     assert scene.decode((20, 25)).pixels.shape == (20, 25, 3)

@@ -40,10 +40,10 @@ def edge_offset(segmenter: Segmenter, size: tuple[int, int], place: int, side: S
     pixels = image if upright else np.ascontiguousarray(image.transpose(1, 0, 2))
     class_map = segment_pixels(segmenter, pixels, Options((128, 128), 0.25, side=side)).class_map
     lines = class_map if upright else class_map.T
-    moved = int(np.count_nonzero(lines[0] == 0)) - place
-    expected = np.arange(size[1]) >= place + moved
+    shift = int(np.count_nonzero(lines[0] == 0)) - place
+    expected = np.arange(size[1]) >= place + shift
     assert (lines == expected).all(), (size, place, side, upright)
-    return moved
+    return shift
 
 
 def test_an_edge_stays_where_it_is_at_any_size() -> None:

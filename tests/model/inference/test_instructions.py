@@ -157,9 +157,9 @@ def test_amx_is_left_for_a_gain_of_at_least_a_fifth(
 
 
 def test_a_failed_measurement_changes_nothing(with_amx: None, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.onnx"
-    broken.write_bytes(b"no network")
-    measure_instructions(broken, 1)
+    export = tmp_path / "broken.onnx"
+    export.write_bytes(b"no network")
+    measure_instructions(export, 1)
     assert os.environ[VARIABLE] == ""
     assert "not measured: " in kind.DECISION.reason
     assert not (tmp_path / "cache").exists()
@@ -192,9 +192,9 @@ def test_a_measurement_is_kept_with_the_processor_s_name(monkeypatch: pytest.Mon
 @pytest.mark.long
 @WITH_VNNI
 def test_a_process_runs_with_the_limit_that_it_has_chosen() -> None:
-    usual, limited = run(1.2), run(1.2, "AVX2")
+    usual, avx2 = run(1.2), run(1.2, "AVX2")
     assert usual["reason"].startswith("measured: ")
-    assert limited["reason"] == "ONEDNN_MAX_CPU_ISA=AVX2 in the environment"
-    chosen = run(0.01)  # of the measurement that the first process has kept
-    assert (usual["instructions"] != "AVX2", limited["instructions"], chosen["instructions"]) == (True, "AVX2", "AVX2")
-    assert chosen["logits"] == limited["logits"] != usual["logits"]
+    assert avx2["reason"] == "ONEDNN_MAX_CPU_ISA=AVX2 in the environment"
+    repeat = run(0.01)  # of the measurement that the first process has kept
+    assert (usual["instructions"] != "AVX2", avx2["instructions"], repeat["instructions"]) == (True, "AVX2", "AVX2")
+    assert repeat["logits"] == avx2["logits"] != usual["logits"]

@@ -89,5 +89,5 @@ def test_a_profile_is_kept_if_it_is_whole_bounded_and_that_of_the_pixels(
     format: str, mode: str, profile: bytes, stays: bool
 ) -> None:
     source = Image.merge("LAB", PHOTO.split()) if mode == "LAB" else PHOTO.convert(mode)
-    decoded = OpenImage(file_of(source, format, icc_profile=profile), Limits()).decode()
-    assert decoded.profile == (profile if stays else None)
+    result = OpenImage(file_of(source, format, icc_profile=profile), Limits()).decode()
+    assert result.profile == (profile if stays else None)

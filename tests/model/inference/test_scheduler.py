@@ -237,9 +237,9 @@ def test_stopping_ends_after_the_batch_and_answers_those_that_wait() -> None:
     with running(runtime, max_batch=1) as it:
         with it.busy(runtime):
             future = it.waiting([2, 3])
-            stopping = it.threads.submit(it.scheduler.stop)
+            stop = it.threads.submit(it.scheduler.stop)
             wait_until(refuses)
-        stopping.result(HANG_S)
+        stop.result(HANG_S)
         with pytest.raises(SchedulerEnded, match="stopped"):
             future.result(HANG_S)
         assert not it.scheduler.alive

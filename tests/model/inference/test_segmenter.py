@@ -176,9 +176,9 @@ def test_an_image_file_is_opened_once(
     segmenter = Segmenter(openvino_runtime)
     data, calls, open_file = encode(make_photo(300, 400), format), [], Image.open
 
-    def count(*arguments: Any, **named: Any) -> Image.Image:
+    def count(*arguments: Any, **options: Any) -> Image.Image:
         calls.append(arguments)
-        return open_file(*arguments, **named)
+        return open_file(*arguments, **options)
 
     monkeypatch.setattr(Image, "open", count)
     plan = segmenter.plan(data, Options((64, 64), side=side, rendering=Rendering(answer)))

@@ -34,11 +34,11 @@ def fresh(variant: str, backbone: str = "mobilenet_v2", output_stride: int = 32,
 
 def test_a_dilated_vgg16_head_is_the_plain_one_on_a_grid_twice_as_fine() -> None:
     torch.manual_seed(0)
-    plain, dilated = (build_head(Architecture("fcn8s", "vgg16", 2, stride, "fc", 4), 5)[0].eval() for stride in (32, 16))
-    dilated.load_state_dict(plain.state_dict())
+    plain, stride16 = (build_head(Architecture("fcn8s", "vgg16", 2, stride, "fc", 4), 5)[0].eval() for stride in (32, 16))
+    stride16.load_state_dict(plain.state_dict())
     maps = torch.randn(1, 5, 18, 23)
     with torch.inference_mode():
-        torch.testing.assert_close(dilated(maps)[..., ::2, ::2], plain(maps[..., ::2, ::2]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(stride16(maps)[..., ::2, ::2], plain(maps[..., ::2, ::2]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_a_dilated_vgg16_head_is_the_plain_one_on_a_grid_twice_as_fine() -> None
 def test_a_finer_net_starts_as_the_coarser_net_of_the_same_weights(
     coarse: str, fine: str, output_stride: int, size: tuple[int, int]
 ) -> None:
-    trained = small(coarse, output_stride=output_stride)
+    source = small(coarse, output_stride=output_stride)
     net = fresh(fine, output_stride=output_stride).eval()
-    assert net.load_state_dict(trained.state_dict(), strict=False).unexpected_keys == []
+    assert net.load_state_dict(source.state_dict(), strict=False).unexpected_keys == []
     images = torch.randn(1, 3, *size)
     with torch.inference_mode():
-        expected = trained(images)
+        expected = source(images)
         assert expected.std() > 0
         torch.testing.assert_close(net(images), expected, atol=1e-4 * expected.abs().max().item(), rtol=0)
 

@@ -78,13 +78,13 @@ def test_maps_have_a_cell_for_every_started_stride_and_the_channels_they_declare
 @pytest.mark.parametrize("size", [(64, 96), (130, 97)], ids=["even", "odd"])
 def test_a_dilated_last_stage_is_the_strided_one_on_a_grid_twice_as_fine(backbone: str, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    strided = build_backbone(architecture(backbone, 32))
-    dilated = build_backbone(architecture(backbone, 16))
-    randomise(strided)
-    dilated.load_state_dict(strided.state_dict())
+    stride32 = build_backbone(architecture(backbone, 32))
+    stride16 = build_backbone(architecture(backbone, 16))
+    randomise(stride32)
+    stride16.load_state_dict(stride32.state_dict())
     images = torch.randn(1, 3, *size)
     with torch.inference_mode():
-        coarse, fine = strided.eval()(images), dilated.eval()(images)
+        coarse, fine = stride32.eval()(images), stride16.eval()(images)
     scale = coarse.last.abs().max().item()
     torch.testing.assert_close(fine.last[..., ::2, ::2], coarse.last, atol=1e-4 * scale, rtol=0)
     torch.testing.assert_close(fine.stride16, coarse.stride16)

@@ -58,8 +58,8 @@ def test_a_training_begins_from_a_file_of_photos_or_of_the_same_bands(tmp_path: 
     net, new_tensors = start_network(recipe, str(tmp_path / "photos.safetensors"), 2, 5)
     assert new_tensors == []
     name = "backbone.features.0.0.weight"
-    stored = torch.tensor(load_weights(tmp_path / "photos.safetensors").tensors[name]).float()
-    assert torch.allclose(net.state_dict()[name], stored[:, [0, 1, 2, 0, 1]] * 3 / 5)
+    weight = torch.tensor(load_weights(tmp_path / "photos.safetensors").tensors[name]).float()
+    assert torch.allclose(net.state_dict()[name], weight[:, [0, 1, 2, 0, 1]] * 3 / 5)
     save_net(tmp_path / "wide.safetensors", net, "ab", Preprocessing().of_bands(NAMES))
     again, _ = start_network(recipe, str(tmp_path / "wide.safetensors"), 2, 5)
     assert torch.allclose(again.state_dict()[name], net.state_dict()[name], atol=1e-2)
@@ -74,9 +74,9 @@ def test_a_file_says_its_bands_and_one_of_photos_does_not(tmp_path: Path) -> Non
     assert weights.manifest == manifest
     assert ServableNetwork(weights)(torch.zeros(1, 64, 64, 5, dtype=torch.uint8)).shape[:2] == (1, 4)
     assert "bands" not in Manifest(narrow_net().architecture, manifest.labels, Preprocessing(), "").to_json()
-    mixed = Manifest(net.architecture, manifest.labels, Preprocessing(), "").to_json()
+    document = Manifest(net.architecture, manifest.labels, Preprocessing(), "").to_json()
     with pytest.raises(WeightsError, match="the network sees 5 bands, its preprocessing has 3"):
-        Manifest.from_json(mixed)
+        Manifest.from_json(document)
 
 
 @pytest.mark.parametrize("bands", [2, 17])

@@ -43,10 +43,10 @@ def test_the_export_answers_as_the_master_does(tmp_path: Path) -> None:
     net, path = summed_net(), tmp_path / "summed.safetensors"
     save_net(path, net, ["rest", "thing"])
     assert load_weights(path).manifest.architecture == net.architecture
-    exported, master = OpenVINORuntime(export_float32(path)), TorchRuntime(load_weights(path), "cpu", "float32")
+    export, master = OpenVINORuntime(export_float32(path)), TorchRuntime(load_weights(path), "cpu", "float32")
     expected = master.logits([make_photo(64, 96)])
     assert expected.shape[1] == 2
-    np.testing.assert_allclose(exported.logits([make_photo(64, 96)]), expected, atol=1e-3)
+    np.testing.assert_allclose(export.logits([make_photo(64, 96)]), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(

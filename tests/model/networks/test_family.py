@@ -114,15 +114,15 @@ def test_the_paper_s_network_takes_the_published_classifier_head_included() -> N
 @pytest.mark.long
 @pytest.mark.parametrize(("coarse", "fine"), [("paper 32s", "paper 16s"), ("paper 16s", "paper 8s")])
 def test_a_stage_of_the_paper_starts_from_the_last(coarse: str, fine: str) -> None:
-    trained, net = small(coarse), fresh(fine).eval()
-    state = {name: tensor for name, tensor in trained.state_dict().items() if name in net.state_dict()}
+    source, net = small(coarse), fresh(fine).eval()
+    state = {name: tensor for name, tensor in source.state_dict().items() if name in net.state_dict()}
     missing = net.load_state_dict(state, strict=False).missing_keys
     assert {name.split(".")[0] for name in missing} == {
         *({"upscore2", "score_pool4", "upscore16"} if fine == "paper 16s" else {"upscore_pool4", "score_pool3", "upscore8"})
     }
     images = torch.randn(1, 3, 96, 96)
     with torch.inference_mode():
-        before, after = trained(images), net(images)
+        before, after = source(images), net(images)
     # upsampling in two bilinear steps differs a little from one, and from nothing else
     assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1] > 0.97
 

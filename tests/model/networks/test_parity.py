@@ -50,8 +50,8 @@ def same(pair: Pair, draw: Draw) -> tuple[FCN, nn.Module]:
     state = {name: draw(name, tensor.shape) for name, tensor in ours.state_dict().items()}
     ours.load_state_dict(state, assign=True)
     layers = [name.rpartition(".") for name in theirs.state_dict()]
-    renamed = {f"{layer}.{tensor}": state[f"{pair.names[layer]}.{tensor}"] for layer, _, tensor in layers}
-    theirs.load_state_dict(renamed, assign=True)
+    tensors = {f"{layer}.{tensor}": state[f"{pair.names[layer]}.{tensor}"] for layer, _, tensor in layers}
+    theirs.load_state_dict(tensors, assign=True)
     return ours.eval(), theirs.eval()
 
 

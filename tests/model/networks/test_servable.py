@@ -24,11 +24,11 @@ def test_the_network_comes_back_within_half_precision_ready_to_run(narrow_file: 
     net = load_network(narrow)
     assert not net.training
     assert net.architecture == narrow.manifest.architecture
-    stored = content(narrow_file)[1]
+    content_tensors = content(narrow_file)[1]
     for name, tensor in net.state_dict().items():
-        assert stored[name].dtype == (torch.float16 if tensor.is_floating_point() else tensor.dtype)
+        assert content_tensors[name].dtype == (torch.float16 if tensor.is_floating_point() else tensor.dtype)
         assert tensor.dtype in (torch.float32, torch.int64)
-        torch.testing.assert_close(tensor, stored[name].to(tensor.dtype), atol=0, rtol=0)
+        torch.testing.assert_close(tensor, content_tensors[name].to(tensor.dtype), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("value", [1e5, -7e4, 3e38])
@@ -38,8 +38,8 @@ def test_a_tensor_beyond_float16_stays_in_float32(tmp_path: Path, narrow: Weight
     net.state_dict()[name][0] = value
     path = tmp_path / "net.safetensors"
     save_weights(path, half_tensors(net), narrow.manifest)
-    stored = content(path)[1]
-    assert {n for n, t in stored.items() if t.dtype == torch.float32} == {name}
+    content_tensors = content(path)[1]
+    assert {n for n, t in content_tensors.items() if t.dtype == torch.float32} == {name}
     assert load_network(load_weights(path)).state_dict()[name][0] == torch.tensor(value)
 
 
@@ -91,13 +91,13 @@ def test_a_folded_network_computes_the_same(backbone: str, options: dict[str, ob
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.8, 1.2)
             nn.init.normal_(layer.bias, 0, 0.1)
-    folded = deepcopy(net)
-    fold_batch_norm(folded)
-    assert [layer for layer in folded.modules() if isinstance(layer, nn.BatchNorm2d)] == []
+    copy = deepcopy(net)
+    fold_batch_norm(copy)
+    assert [layer for layer in copy.modules() if isinstance(layer, nn.BatchNorm2d)] == []
     images = torch.randn(2, 3, 45, 70)
     with torch.inference_mode():
         expected = net(images)
-        torch.testing.assert_close(folded(images), expected, atol=1e-4 * expected.abs().max().item(), rtol=0)
+        torch.testing.assert_close(copy(images), expected, atol=1e-4 * expected.abs().max().item(), rtol=0)
 
 
 def test_a_batch_norm_that_follows_no_convolution_stays() -> None:

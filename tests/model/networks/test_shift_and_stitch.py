@@ -43,12 +43,12 @@ def a_trous(net: AlignedFCN, strides_to_remove: int) -> AlignedFCN:
     """The network without its last strides: what came after each is dilated by as much (Long et al. 2015, section 3.2)."""
     net = deepcopy(net)
     convolutions = [layer for layer in net.backbone.modules() if isinstance(layer, nn.Conv2d)]
-    strided = [layer for layer in convolutions if layer.stride == (2, 2)][-strides_to_remove:]
+    reductions = [layer for layer in convolutions if layer.stride == (2, 2)][-strides_to_remove:]
     dilation = 1
     for layer in convolutions:
         if layer.kernel_size == (3, 3) and dilation > 1:
             layer.dilation = layer.padding = (dilation, dilation)
-        if any(layer is s for s in strided):
+        if any(layer is s for s in reductions):
             layer.stride = (1, 1)
             dilation *= 2
     return net
@@ -61,11 +61,11 @@ def test_it_equals_the_dense_a_trous_network(removed: int) -> None:
     images = blocks()
     with torch.inference_mode():
         dense = a_trous(net, removed).scores(images)
-        stitched = ShiftAndStitch(net, shifts).scores(images)
-    assert stitched.shape == dense.shape
+        result = ShiftAndStitch(net, shifts).scores(images)
+    assert result.shape == dense.shape
     middle = slice(dense.shape[2] // 2 - shifts, dense.shape[2] // 2 + shifts)
     expected = dense[..., middle, middle]
-    torch.testing.assert_close(stitched[..., middle, middle], expected, atol=1e-3 * variation(expected), rtol=0)
+    torch.testing.assert_close(result[..., middle, middle], expected, atol=1e-3 * variation(expected), rtol=0)
 
 
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "vgg16"])
@@ -88,9 +88,9 @@ def test_a_network_without_context_is_shifted_onto_the_pixels(backbone: str) -> 
 
 def test_the_runtime_takes_shifts(narrow: Weights) -> None:
     tiles = [np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)]
-    plain, shifted = (TorchRuntime(narrow, "cpu", "float32", shifts=shifts).logits(tiles) for shifts in (1, 2))
-    assert (plain.shape, shifted.shape) == ((1, 4, 8, 12), (1, 4, 16, 24))
-    assert np.abs(shifted[:, :, ::2, ::2] - plain).max() < 1e-4
+    plain, fine = (TorchRuntime(narrow, "cpu", "float32", shifts=shifts).logits(tiles) for shifts in (1, 2))
+    assert (plain.shape, fine.shape) == ((1, 4, 8, 12), (1, 4, 16, 24))
+    assert np.abs(fine[:, :, ::2, ::2] - plain).max() < 1e-4
 
 
 @pytest.mark.parametrize(

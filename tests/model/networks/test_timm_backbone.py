@@ -90,12 +90,12 @@ def test_building_draws_as_many_random_numbers_whether_or_not_the_grid_was_measu
 def test_the_served_network_computes_what_the_trained_one_computes(master: Path) -> None:
     weights = load_weights(master)
     tile = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
-    served = TorchRuntime(weights, "cpu", "float32").logits([tile])[0]
+    result = TorchRuntime(weights, "cpu", "float32").logits([tile])[0]
     images = normalise(torch.from_numpy(tile).permute(2, 0, 1)[None], weights.manifest.preprocessing)
     with torch.inference_mode():
-        trained = load_network(weights).scores(images)[0]
-    assert trained.std() > 0.1
-    np.testing.assert_allclose(served, trained.numpy(), atol=1e-4)
+        reference = load_network(weights).scores(images)[0]
+    assert reference.std() > 0.1
+    np.testing.assert_allclose(result, reference.numpy(), atol=1e-4)
 
 
 @pytest.mark.long

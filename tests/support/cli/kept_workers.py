@@ -15,15 +15,15 @@ from model.inference.runtime import Runtime
 @contextmanager
 def kept_workers() -> Iterator[type[Local]]:
     """As `Local`, whose processes and threads serve all runs with the same network until the context ends."""
-    kept: dict[tuple[Runtime, int], Local] = {}
+    workers: dict[tuple[Runtime, int], Local] = {}
 
     class Kept(Local):
         def __init__(
             self, runtime: Runtime, options: Options, limits: Limits | None = None, threads: int = 0, **more: Any
         ) -> None:
-            first = kept.get((runtime, threads))
+            first = workers.get((runtime, threads))
             if first is None:
-                kept[runtime, threads] = self
+                workers[runtime, threads] = self
                 super().__init__(runtime, options, limits, threads, **more)
             else:
                 vars(self).update(vars(first))
@@ -34,5 +34,5 @@ def kept_workers() -> Iterator[type[Local]]:
             """Others use what this would end."""
 
     yield Kept
-    for local in kept.values():
+    for local in workers.values():
         Local.close(local)

@@ -52,11 +52,11 @@ def heif(
     properties: boxes of the primary image, in this order (`turned`, `mirrored`). beside: an auxiliary image of the
     primary one, with this meaning.
     """
-    coded = [*images, *([beside] if beside else [])]
+    files = [*images, *([beside] if beside else [])]
     entries, boxes, links, payloads, references = [], list[bytes](), list[bytes](), list[bytes](), b""
-    for number, image in enumerate(coded, 1):
-        hidden = 1 if grid and number <= len(images) else 0
-        entries.append(_full(b"infe", 2, hidden, pack(">HH4sx", number, 0, b"hvc1")))
+    for number, image in enumerate(files, 1):
+        flags = 1 if grid and number <= len(images) else 0
+        entries.append(_full(b"infe", 2, flags, pack(">HH4sx", number, 0, b"hvc1")))
         boxes += [image.setup, _full(b"ispe", 0, 0, pack(">II", *image.size))]
         places = [0x80 | len(boxes) - 1, len(boxes)]
         payloads.append(image.unit)
@@ -65,7 +65,7 @@ def heif(
             places.append(0x80 | len(boxes))
         links.append(pack(">HB", number, len(places)) + bytes(places))
     if grid:
-        primary = len(coded) + 1
+        primary = len(files) + 1
         rows, columns, *size = grid
         entries.append(_full(b"infe", 2, 0, pack(">HH4sx", primary, 0, b"grid")))
         payloads.append(pack(">BBBBHH", 0, 0, rows - 1, columns - 1, *size))

@@ -54,7 +54,7 @@ def jpeg(
     head = struct.pack(">BHHB", 8, rows if height is None else height, columns, len(planes)) + entries
     parts = [b"\xff\xd8", before, greys[0][tables:frame], segment(0xC0, head), greys[0][greys[0].index(b"\xff\xc4") : scan]]
     for index in [index for index in scans if index < len(planes)]:
-        coded = greys[index][greys[index].index(b"\xff\xda") + 10 : -2]
-        parts += [segment(0xDA, bytes([1, index + 1, 0, 0, 63, 0])), coded]
+        scan = greys[index][greys[index].index(b"\xff\xda") + 10 : -2]
+        parts += [segment(0xDA, bytes([1, index + 1, 0, 0, 63, 0])), scan]
     parts[-1] = parts[-1][: round(len(parts[-1]) * share)]
     return b"".join([*parts, END])

@@ -274,11 +274,11 @@ def memory_of(pid: int) -> bytes:
 
 
 def test_the_environment_of_workers_has_what_is_listed_and_the_user_s_values_win() -> None:
-    given = {
+    variables = {
         "SEGMENT_API_KEYS": "a", "LANG": "C.UTF-8", "MALLOC_TOP_PAD_": "1", "MALLOC_ARENA_MAX": "2",
         "OPENBLAS_NUM_THREADS": "8", "http_proxy": "b",
     }  # fmt: skip
-    assert worker_environment(given) == ALLOCATOR | {
+    assert worker_environment(variables) == ALLOCATOR | {
         "LANG": "C.UTF-8", "MALLOC_TOP_PAD_": "1", "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1",
     }  # fmt: skip
     assert set(ALLOCATOR) <= PASSED

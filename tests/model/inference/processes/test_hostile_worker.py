@@ -174,13 +174,13 @@ async def test_a_tile_or_an_answer_that_cannot_be_is_the_worker_s_end(it: Hostil
 
 async def test_tiles_wait_for_the_work_and_are_no_more_than_may_wait_for_their_logits(it: Hostile) -> None:
     await it.plan(PLAN)
-    saying = asyncio.create_task(asyncio.to_thread(it.say_tiles, 60))
+    task = asyncio.create_task(asyncio.to_thread(it.say_tiles, 60))
     await wait_until_async(lambda: bool(it.worker._frames.fault()))
     assert it.tiles == []
     with pytest.raises(WorkerFailed):
         await it.worker.work(1_000_000, it.submit)
     assert len(it.tiles) == AHEAD
-    assert await saying < 60
+    assert await task < 60
     assert it.worker.death == "crash"
 
 
@@ -220,11 +220,11 @@ async def test_frames_arrive_whole_however_their_bytes_are_cut(it: Hostile, piec
         for start in range(0, len(data), pieces):
             it.end.sendall(data[start : start + pieces])
 
-    sending = asyncio.create_task(asyncio.to_thread(send_pieces))
+    task = asyncio.create_task(asyncio.to_thread(send_pieces))
     for payload in payloads:
         head, body = await it.frames.receive(20_000)
         assert (head, bytes(body)) == (b"head", payload)
-    await sending
+    await task
 
 
 async def test_an_image_has_no_more_tiles_than_its_plan(it: Hostile) -> None:
@@ -243,12 +243,12 @@ async def test_an_image_has_no_more_tiles_than_its_plan(it: Hostile) -> None:
             it.say(TILE, bytes(96 * 96 * 3))
             receive(it.end)
 
-    sending = asyncio.create_task(asyncio.to_thread(send_tiles))
+    task = asyncio.create_task(asyncio.to_thread(send_tiles))
     with pytest.raises(WorkerFailed):
         await it.worker.work(1_000_000, submit)
     assert it.worker.death == "crash"
     assert len(it.tiles) <= plan.tile_count + 1
-    await asyncio.gather(sending, return_exceptions=True)
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.parametrize(("head_bytes", "payload_bytes"), [(1 << 31, 0), (10, 1 << 40), (10, 3 << 24)])

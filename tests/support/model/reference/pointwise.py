@@ -73,6 +73,6 @@ class PointwiseFCN8s(PointwiseFCN16s):
 def _nearest(maps: Tensor, like: Tensor) -> Tensor:
     """Row i of the result is row floor(i * rows / wanted rows) of the maps; columns likewise."""
     for axis in (2, 3):
-        rows, wanted = maps.shape[axis], like.shape[axis]
-        maps = maps.index_select(axis, torch.arange(wanted) * rows // wanted)
+        rows, target = maps.shape[axis], like.shape[axis]
+        maps = maps.index_select(axis, torch.arange(target) * rows // target)
     return maps

@@ -50,8 +50,8 @@ class FCN16s(_Released):
 
     def forward(self, images: Tensor) -> Tensor:
         *_, pool4, pool5 = self.vgg16(images)
-        upsampled = self.upscore2(self.coarse(pool5))
-        scores = upsampled + _cropped(self.score_pool4(pool4), 5, upsampled)
+        coarse = self.upscore2(self.coarse(pool5))
+        scores = coarse + _cropped(self.score_pool4(pool4), 5, coarse)
         return _cropped(self.upscore16(scores), 27, images)
 
 
@@ -70,10 +70,10 @@ class FCN8s(_Released):
     def forward(self, images: Tensor) -> Tensor:
         *_, pool3, pool4, pool5 = self.vgg16(images)
         pool4_scale, pool3_scale = self.scales
-        upsampled = self.upscore2(self.coarse(pool5))
-        scores = upsampled + _cropped(self.score_pool4(pool4_scale * pool4), 5, upsampled)
-        upsampled = self.upscore_pool4(scores)
-        scores = upsampled + _cropped(self.score_pool3(pool3_scale * pool3), 9, upsampled)
+        coarse = self.upscore2(self.coarse(pool5))
+        scores = coarse + _cropped(self.score_pool4(pool4_scale * pool4), 5, coarse)
+        coarse = self.upscore_pool4(scores)
+        scores = coarse + _cropped(self.score_pool3(pool3_scale * pool3), 9, coarse)
         return _cropped(self.upscore8(scores), 31, images)
 
 
