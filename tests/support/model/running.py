@@ -39,7 +39,7 @@ class Running:
         """As `run` on a thread, while the runtimes are busy; returns once the tiles wait."""
         queue = queue or TileQueue(FAR)
         future = self.threads.submit(self.run, values, queue, side)
-        wait_until(lambda: len(queue.waiting) == len(values))
+        wait_until(lambda: len(queue.items) == len(values))
         return future
 
     @contextmanager
