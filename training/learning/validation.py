@@ -21,7 +21,7 @@ from training.data.class_mapping import ClassMapping
 from training.data.label_files import name_key
 from training.data.network_classes import BACKGROUND, NEW, OTHER, NetworkClasses, scored_names
 from training.data.split import Split
-from training.learning.starts import start_weights
+from training.learning.starts import Start
 from training.scoring.changes import Change, compare, only, signed
 from training.scoring.evaluate import frame_confusion, frame_counts, served_frames, snapshot_segmenter
 from training.scoring.intervals import Interval, mean_iou_interval
@@ -157,12 +157,12 @@ def comparison_line(what: str, change: Change, frames: int, names: Sequence[str]
     return f"{what} is {verdict} than its interval: {signed(change.mean)}, {on}{without_few}"
 
 
-def score_start(start: str, rows: Sequence[int], scorer: Scorer) -> StartScore | None:
+def score_start(start: Start, rows: Sequence[int], scorer: Scorer) -> StartScore | None:
     """Scores a weights file of ours as `scorer` the trained network; None for another start, and if val shows no class of it.
 
     rows: for each class of the trained network, the start's class, or `NEW`.
     """
-    weights, validation, preprocessing = start_weights(start), scorer.validation, scorer.manifest.preprocessing
+    weights, validation, preprocessing = start.weights, scorer.validation, scorer.manifest.preprocessing
     targets = scorer.mapping.table[: len(rows)].tolist()
     class_ids = sorted(set(targets) - {target for target, row in zip(targets, rows, strict=True) if row == NEW})
     if weights is None or not class_ids or weights.manifest.preprocessing.channels != preprocessing.channels:
@@ -173,7 +173,7 @@ def score_start(start: str, rows: Sequence[int], scorer: Scorer) -> StartScore |
     manifest = replace(weights.manifest, preprocessing=preprocessing)
     segmenter = snapshot_segmenter(load_network(weights), manifest, scorer.device)
     counts = frame_counts(segmenter, validation, Options(), NetworkClasses(table, [*names, OTHER]))
-    return StartScore(start, counts, names, tuple(class_ids)) if counts[:, class_ids].any() else None
+    return StartScore(start.name, counts, names, tuple(class_ids)) if counts[:, class_ids].any() else None
 
 
 def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -> Ids:
