@@ -71,11 +71,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
     if args.tensorboard:
         require_tensorboard()
     with _demo_data(args) if args.demo else nullcontext(), join(choose_device(args.device)) as (world, device):
-        start = read_start(args.start)
-
-        def train_once(own_args: argparse.Namespace, data: TrainingData) -> TrainingWeights | None:
-            return _train_once(own_args, arguments, world, device, data, start)
-
+        train_once = partial(_train_once, arguments=arguments, world=world, device=device, start=read_start(args.start))
         if args.folds or args.seeds > 1:
             repeat(args, world, train_once, _stated_recipe(args).seed)
         else:
@@ -105,7 +101,7 @@ def _stated_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _train_once(
-    args: argparse.Namespace, arguments: list[str], world: World, device: torch.device, data: TrainingData, start: Start
+    args: argparse.Namespace, data: TrainingData, *, arguments: list[str], world: World, device: torch.device, start: Start
 ) -> TrainingWeights | None:
     """Runs one training and writes its files; gives them with the final score, or None in all processes but the first."""
     stated_recipe = _stated_recipe(args)

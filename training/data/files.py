@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from imaging.decoding import IMAGE_ENDINGS, Limits, OpenImage
 from imaging.errors import ImageError
@@ -33,6 +34,7 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")  # Label Studio's PNG export: one file for each label
+Item = TypeVar("Item")
 DRIVE = re.compile(r"[A-Za-z]:/")
 
 
@@ -44,6 +46,12 @@ def is_image(path: Path) -> bool:
 def images_below(folder: Path) -> list[Path]:
     """All images in a folder and its subfolders, sorted."""
     return sorted(path for path in folder.rglob("*") if is_image(path))
+
+
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many of the items, spread evenly over their order."""
+    number = min(most, len(items))
+    return [items[index * len(items) // number] for index in range(number)]
 
 
 def unread_photos(folder: Path) -> list[Path]:

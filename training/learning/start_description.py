@@ -18,12 +18,14 @@ from model.networks.builder import build_network
 from model.networks.servable import load_network
 from model.preprocessing import RGB
 from model.weights_file import Weights
+from training.data.files import evenly
 from training.data.network_classes import NEW, match_rows
 from training.data.split import Split
 from training.learning.recipe import Recipe
 from training.learning.start_scores import known_background, match_lines, own_scores, score_lines, scores_of_classes
 from training.learning.starts import Start
 from training.scoring.evaluate import predictions, snapshot_segmenter
+from training.scoring.metrics import confusion
 
 MOST_FRAMES = 100
 
@@ -122,11 +124,9 @@ def count_answers(weights: Weights, train: Split, device: str) -> Integers:
 
     They are counted on at most `MOST_FRAMES` frames, evenly over the split.
     """
-    number = min(MOST_FRAMES, len(train.frames))
-    frames = tuple(train.frames[index * len(train.frames) // number] for index in range(number))
+    split = replace(train, frames=tuple(evenly(train.frames, MOST_FRAMES)))
     segmenter = snapshot_segmenter(load_network(weights), weights.manifest, device)
     counts = np.zeros((len(train.labels), len(weights.manifest.labels)), np.int64)
-    for truth, class_map in predictions(segmenter, replace(train, frames=frames), Options()):
-        is_labelled = truth < len(counts)
-        np.add.at(counts, (truth[is_labelled], class_map[is_labelled]), 1)
+    for truth, class_map in predictions(segmenter, split, Options()):
+        counts += confusion(truth, class_map, counts.shape[1], counts.shape[0])
     return counts
