@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -16,7 +15,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from app.origins import network_of
 from app.serving.clients import LEAST_WAIT_S, Client, Clients
+from app.turns import Turns
 
 HEAD_S = 30.0  # for a request's head to arrive in full
 # longer than load balancers keep an idle connection, so that none sends a request on a connection that was just closed
@@ -35,16 +36,14 @@ class Connections:
 
     When one more opens, the connection that has waited longest for a request's head is closed (it is idle, or has sent part of
     a head; it may be the new one). If even that one has waited only a moment, the slowest client of the requests in progress is
-    closed instead, if one is slow to send or to read.
+    closed instead, if one is slow to send or to read. turns: at what a connection brings.
     """
 
     def __init__(self, limit: int, clients: Clients) -> None:
-        self.limit, self.count = limit, 0
+        self.limit, self.count, self.turns = limit, 0, Turns()
         self._clients = clients
         # connections that wait for a head: since when, and what ends it; the longest wait first
         self._waiting: dict[Connection, tuple[float, asyncio.TimerHandle]] = {}
-        # what waits for a turn, by its sender, the next one first; and when that is
-        self._work, self._next_turn = dict[str, deque[tuple[Connection, Callable[[], None]]]](), 0.0
 
     def protocol(self, *args: Any, **kwargs: Any) -> Connection:
         """Makes the protocol of a new connection. This is uvicorn's `http` setting."""
@@ -77,31 +76,6 @@ class Connections:
         if connection in self._waiting:
             self._waiting.pop(connection)[1].cancel()
 
-    def in_turn(self, connection: Connection, work: Callable[[], None], sender: str = "") -> None:
-        """Does it later: for one connection in each pass of the loop, for the senders in turn, whatever their number.
-
-        What costs much has half of the loop's time, and more is read in small pieces.
-        """
-        if not self._work:
-            asyncio.get_running_loop().call_at(self._next_turn, self._do_next)
-        self._work.setdefault(sender or connection.address, deque()).append((connection, work))
-
-    def _do_next(self) -> None:
-        loop, sender = asyncio.get_running_loop(), next(iter(self._work))
-        works = self._work.pop(sender)
-        connection, work = works.popleft()
-        if works:
-            self._work[sender] = works
-        start = time.thread_time()
-        try:
-            work()
-        finally:
-            cost = time.thread_time() - start
-            connection.costs_much = cost > COSTLY_S
-            self._next_turn = loop.time() + cost * connection.costs_much
-            if self._work:
-                loop.call_at(self._next_turn, self._do_next)
-
 
 class Connection(asyncio.BufferedProtocol):
     """A client's connection, with a deadline for each request's head. Only for the event loop.
@@ -110,22 +84,22 @@ class Connection(asyncio.BufferedProtocol):
     `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next byte that arrives. That byte must
     arrive within `KEEP_ALIVE_S` seconds. Else the connection is closed.
     At most `HEAD_READ_BYTES`, `CHUNKS_READ_BYTES` or `READ_BYTES` are read at a time, so that others have their turn.
-    request_bytes: that were parsed since the current request began, with the framing of its body's chunks. costs_much: whether
-    what came last took long to parse.
+    request_bytes: that were parsed since the current request began, with the framing of its body's chunks.
     """
 
     def __init__(self, connections: Connections, http: asyncio.Protocol) -> None:
         self.http = http
         self.exchange: Exchange | None = None  # in progress
-        self.request_bytes, self.costs_much = 0, False
+        self.request_bytes = 0
         self._connections = connections
         self._body_bytes = 0  # of a body with Content-Length that may still come
+        self._has_turn = self._costs_much = False  # now; what came last, to parse
         self._head_in_flight = self._half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.http.connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # so that at most one piece of an answer is kept here
-        self.tcp, self.address = transport, str((transport.get_extra_info("peername") or [""])[0])
+        self.tcp, self.network = transport, network_of(transport.get_extra_info("peername"))
         self._connections.add(self)
 
     def pause_writing(self) -> None:
@@ -135,7 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         self.http.resume_writing()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        least = CHUNKS_READ_BYTES if self.exchange and not self.costs_much else HEAD_READ_BYTES
+        least = CHUNKS_READ_BYTES if self.exchange and not self._costs_much else HEAD_READ_BYTES
         self._buffer = bytearray(min(max(self._body_bytes, least), READ_BYTES))
         return self._buffer
 
@@ -152,7 +126,7 @@ class Connection(asyncio.BufferedProtocol):
             self.parse(data)  # a part of a body with Content-Length costs little
             return
         self.tcp.pause_reading()
-        self._connections.in_turn(self, partial(self.parse, data))
+        self._connections.turns.add(self.network, partial(self._parse_in_turn, data), self._end_turn)
 
     def parse(self, data: bytes) -> None:
         """Parses what has arrived. From then on more is read, unless uvicorn has enough."""
@@ -165,6 +139,13 @@ class Connection(asyncio.BufferedProtocol):
             self.http.data_received(data)
         except h11.LocalProtocolError:  # it would answer 400 to the rest of a body, after or in the midst of another answer
             self.tcp.abort()
+
+    def _parse_in_turn(self, data: bytes) -> None:
+        self._has_turn = True
+        self.parse(data)
+
+    def _end_turn(self, cost: float) -> None:
+        self._has_turn, self._costs_much = False, cost > COSTLY_S
 
     def eof_received(self) -> bool:
         """Returns whether the connection stays open for writing after its client has stopped sending.
@@ -184,9 +165,15 @@ class Connection(asyncio.BufferedProtocol):
         current_connection.set(None)
 
     async def turn(self, sender: str) -> None:
-        """Waits for a turn of the sender at work of at most some milliseconds, such as to begin a request."""
+        """Waits for a turn of the sender at work of at most some milliseconds, such as to begin a request.
+
+        The first request of what has come begins in the turn in which it was parsed.
+        """
+        if self._has_turn and sender == self.network:
+            self._has_turn = False
+            return
         has_come = asyncio.Event()
-        self._connections.in_turn(self, has_come.set, sender)
+        self._connections.turns.add(sender, has_come.set)
         await has_come.wait()
 
     def begin(self, exchange: Exchange) -> None:
@@ -321,7 +308,7 @@ class ConnectionMiddleware:
         connection.begin(exchange)
         try:
             with self.clients.registered(exchange.client):
-                await connection.turn(str((scope.get("client") or ("",))[0]))
+                await connection.turn(network_of(scope.get("client")))
                 if not connection.tcp.is_closing():
                     await self.app(scope, exchange.receive, exchange.send)
                 while connection.tcp.is_closing() and (await receive())["type"] != "http.disconnect":

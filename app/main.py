@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from app.api import batch, segment, state
 from app.api import jobs as jobs_api
 from app.api.errors import install_handlers
+from app.api.job_upload import MEMORY_BYTES
 from app.api.page import mount_page
 from app.api.schemas import REMARK
 from app.api.security import SECURITY_HEADERS, ProblemCORSMiddleware
@@ -51,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     jobs: JobRunner | None = None
     if settings.jobs_dir:
         service.jobs = JobStore(settings.jobs_dir, settings.jobs_mb * 1e6, settings.jobs_days, service.clients)
+        service.jobs.upload_places = service.background.most_bodies // MEMORY_BYTES
         photos = partial(segment_photos, service, partial(jobs_api.photo_task, service))
         work: dict[bool, Work] = {True: partial(segment_scene, settings), False: photos}
         jobs = JobRunner(service.jobs, service.registry, work, lambda: service.ending)

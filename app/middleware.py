@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from ipaddress import IPv6Network
 from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,9 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import MEDIA_TYPE, BadRequest, Problem, document, nothing_at, to_problem, unexpected_problem
 from app.api.security import check_sender
+from app.origins import network_of, plain_address
 from app.serving.errors import NotServing, ServingError
 from app.serving.service import DRAINING, Service
-from app.telemetry import Metrics, plain_address
+from app.telemetry import Metrics
 
 REQUEST_ID = "x-request-id"
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -156,7 +156,8 @@ class Refusals:
             return
         state = scope["state"]
         state["route"] = getattr(route, "path", "other")
-        state["reservation"] = self.service.admission.acquire(state["client"], network_of(scope), self.service.deadline())
+        sender = network_of(scope.get("client"))
+        state["reservation"] = self.service.admission.acquire(state["client"], sender, self.service.deadline())
         self.service.in_flight += 1
         try:
             with state["reservation"]:
@@ -207,14 +208,6 @@ def trace_fields(headers: Sequence[str]) -> dict[str, str]:
     """
     match = TRACEPARENT.fullmatch(headers[0]) if len(headers) == 1 else None
     return match.groupdict() if match else {}
-
-
-def network_of(scope: Scope) -> str:
-    """Who sent the request, for fair turns: an address or, of IPv6, the network of 64 bits that one customer usually has."""
-    host = plain_address(str((scope.get("client") or ("",))[0]))
-    with suppress(ValueError):
-        return str(IPv6Network((host, 64), strict=False))
-    return host
 
 
 async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:

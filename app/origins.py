@@ -1,10 +1,11 @@
-"""Origins, hosts and networks, as the settings have them."""
+"""Origins, hosts, addresses and networks."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[1-6]?\d{1,4})?")
 HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|[0-9a-f]*(:[0-9a-f.]*){2,}")
@@ -65,3 +66,22 @@ def check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
         else:
             networks += network.address_exclude(MAPPED) if network.supernet_of(MAPPED) else [network]
     return tuple(map(str, networks))
+
+
+def plain_address(host: str) -> str:
+    """An address in its one spelling: without a zone, and IPv4 where IPv6 maps it (`::ffff:10.0.0.1`). Other text as it is."""
+    with suppress(ValueError):
+        address = ip_address(host.partition("%")[0])
+        return str(getattr(address, "ipv4_mapped", None) or address)
+    return host
+
+
+def network_of(client: Sequence[object] | None) -> str:
+    """Who a client is for fair turns: an address or, of IPv6, the network of 64 bits that one customer usually has.
+
+    client: its address and port, as sockets and scopes of ASGI have them; of an unknown one the result is empty.
+    """
+    host = plain_address(str(client[0] if client else ""))
+    with suppress(ValueError):
+        return str(IPv6Network((host, 64), strict=False))
+    return host

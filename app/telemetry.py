@@ -9,10 +9,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from functools import cache, partial
-from ipaddress import ip_address
 from math import inf
 from typing import Any, Literal, get_args
 
@@ -135,14 +133,6 @@ class Metrics:
             text = await run_sync(self.text)
             self._pause_end = time.monotonic() + PAUSES * (time.monotonic() - start)
             return text
-
-
-def plain_address(host: str) -> str:
-    """An address in its one spelling: without a zone, and IPv4 where IPv6 maps it (`::ffff:10.0.0.1`). Other text as it is."""
-    with suppress(ValueError):
-        address = ip_address(host.partition("%")[0])
-        return str(getattr(address, "ipv4_mapped", None) or address)
-    return host
 
 
 def time_of(record: logging.LogRecord) -> str:

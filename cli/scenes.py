@@ -81,8 +81,8 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
             with _told_what_is_kept(rows), running(runtime) as (submit, ahead):
                 for index, work in enumerate(open_works):
                     with closing(all_rows(common, scene, runtime, rows, submit, ahead)) as parts:
-                        counted = parts if index else _progress(areas.summed(parts), common)
-                        for line in write_output(work.request, work.place, counted, labels, work.facts(runtime)):
+                        stream = parts if index else _progress(areas.summed(parts), common)
+                        for line in write_output(work.request, work.place, stream, labels, work.facts(runtime)):
                             tell(line)
             rows.remove()
     tell(areas.in_words(labels, "outside of the extent or without data" if common.area else "without data"))

@@ -7,18 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 
-from imaging.arrays import Pixels
+from imaging.arrays import Mask, Pixels
 from imaging.encoding import BAND_PIXELS, COLORS, ImageFormat, Palette, color_image, palette_bytes, picture_file
 from imaging.errors import AnswerTooLarge
 from imaging.palette import is_light
 from imaging.polygons import faces
 
-Flags = npt.NDArray[np.bool_]
 LEAST_ROWS = 64  # of a band, since the rows around it that outlines need are computed twice
 CASING, LINE = ((0, 0, 0), 140), ((255, 255, 255), 235)
 """Colour and opacity (0 to 255) of the line along borders, and of the wider one below it."""
@@ -70,7 +68,7 @@ def overlay_picture(
     return picture_file(overlay, image_format, profile)
 
 
-def _borders(ids: Pixels) -> Flags:
+def _borders(ids: Pixels) -> Mask:
     """The pixels (H, W) whose right or lower neighbour has another id."""
     borders = np.zeros(ids.shape, np.bool_)
     np.not_equal(ids[:, 1:], ids[:, :-1], out=borders[:, :-1])
@@ -78,7 +76,7 @@ def _borders(ids: Pixels) -> Flags:
     return borders
 
 
-def _outline(band: Image.Image, borders: Flags, radius: int, above: int) -> None:
+def _outline(band: Image.Image, borders: Mask, radius: int, above: int) -> None:
     """Draws lines along these borders. above: how many of their rows lie above the band."""
     if not borders.any():
         return
@@ -88,7 +86,7 @@ def _outline(band: Image.Image, borders: Flags, radius: int, above: int) -> None
         band.paste(color, mask=Image.fromarray(opacities))
 
 
-def _dilate(flags: Flags, radius: int) -> Flags:
+def _dilate(flags: Mask, radius: int) -> Mask:
     """Sets all pixels within this distance of a set one, in either axis."""
     for axis in (0, 1):
         window = 2 * radius + 1

@@ -45,7 +45,7 @@ from app.api.job_upload import MOST_S, receive_upload
 from app.api.query import QUERY_PARAMETERS, Query, form_values, make_options, with_values
 from app.api.result_response import ResultResponse
 from app.api.security import check_key
-from app.api.segment import Ready, join_values, while_connected
+from app.api.segment import Ready, named_tags, while_connected
 from app.serving.admission import Reservation
 from app.serving.errors import NotServing, ResultMissing
 from app.serving.job_photos import write_names
@@ -192,8 +192,7 @@ async def job_result(output: str, request: Request, job: OwnJob, jobs: Jobs) -> 
         raise ResultMissing(f"the job has no result {printable(output, 64)}; it has {', '.join(job.results)}")
     suffix, media_type = MEDIA_TYPES[output]
     tag = f'"{hashlib.sha256(f"{job.id} {job.finished}".encode()).hexdigest()[:32]}"'
-    tags = {part.strip().removeprefix("W/") for part in join_values(request.headers, "if-none-match").split(",")}
-    if tags & {tag, "*"}:
+    if named_tags(request.headers) & {tag, "*"}:
         return Response(status_code=304, headers={"ETag": tag})
     path, name = jobs.store.folder(job) / job.results[output], f"{PROCESS}-{job.id[:8]}{suffix}"
     with suppress(FileNotFoundError):

@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse
 from app.api.errors import nothing_at
 from app.api.schemas import with_keys
 from app.api.security import check_key_if_protected
+from app.api.segment import named_tags
 from app.serving.jobs.job import available_outputs
 
 STATIC = Path(__file__).parent.parent / "static"
@@ -110,8 +111,7 @@ def _file_answer(request: Request, file: StaticFile | None, headers: dict[str, s
     if not file:
         raise nothing_at(request.url.path)
     headers = headers | {"ETag": file.tag}
-    tags = request.headers.get("if-none-match", "")
-    if tags == "*" or file.tag in [tag.strip().removeprefix("W/") for tag in tags.split(",")]:
+    if named_tags(request.headers) & {file.tag, "*"}:
         return Response(status_code=304, headers=headers)
     return Response(file.content, headers=headers, media_type=file.media_type)
 

@@ -19,10 +19,9 @@ from starlette.types import Scope
 
 from app.api.errors import MEDIA_TYPE, BadRequest, Forbidden, Unauthorized, document
 from app.keys import split_key
-from app.origins import is_same_origin
+from app.origins import is_same_origin, plain_address
 from app.serving.service import Service
 from app.settings import Settings
-from app.telemetry import plain_address
 from model.printable import VALUE_LENGTH, printable
 
 SECURITY_HEADERS = {

@@ -139,10 +139,15 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 def check_precondition(headers: Headers, tag: str) -> None:
     """Raises `PreconditionFailed` if `If-None-Match` names this weak tag: the client has the answer already."""
-    tags = [part.strip().removeprefix("W/").strip('"') for part in join_values(headers, "if-none-match").split(",")]
-    if (opaque := tag.removeprefix("W/")).strip('"') in tags:
+    if (opaque := tag.removeprefix("W/")) in named_tags(headers):
         problem = f"the answer is still the one with the tag {opaque}; leave out If-None-Match to get it"
         raise PreconditionFailed(problem, {"ETag": tag})
+
+
+def named_tags(headers: Headers) -> set[str]:
+    """The tags in `If-None-Match`, each in quotes and without `W/`; `*` is as it is (RFC 9110, section 13.1.2)."""
+    texts = [part.strip().removeprefix("W/") for part in join_values(headers, "if-none-match").split(",")]
+    return {text if text == "*" else f'"{text.strip(chr(34))}"' for text in texts}
 
 
 def join_values(headers: Headers, name: str) -> str:

@@ -239,8 +239,8 @@ def _is_plain_ycbcr(tags: Tags) -> bool:
 
 def _directories(file: IO[bytes]) -> Iterator[tuple[int, Tags]]:
     """The places of the first `MOST_PAGES` directories, and their tags, up to one beyond the file or that was read before."""
-    place, places, size = _header(file).next, set[int](), 0
-    while place and place not in places and len(places) < MOST_PAGES:
+    place, places, size, end = _header(file).next, set[int](), 0, file.seek(0, io.SEEK_END)
+    while 0 < place < end and place not in places and len(places) < MOST_PAGES:
         _check_bytes(file, size := size + _table_bytes(file, place))
         if not (tags := _read(file, place)):
             return

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-import numpy.typing as npt
 
 from imaging.answer import Segmentation, class_pixels
+from imaging.arrays import Pixels
 from imaging.rendering import Rendering
 from model.inference.errors import NoConfidence
 from model.inference.probabilities import softmax
 from model.inference.runtime import Runtime
 from model.inference.tiling import Size
 from model.inference.upsampling import Rows
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def require_confidence(runtime: Runtime, rendering: Rendering) -> None:

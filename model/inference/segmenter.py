@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from imaging.answer import Segmentation, SegmentedImage
+from imaging.arrays import Pixels
 from imaging.classes import VOID
 from imaging.conversion import UPRIGHT, upright_array
 from imaging.decoding import Limits, OpenImage, scale
@@ -30,7 +31,7 @@ from model.inference.merging import Band, BandMerger, Logits
 from model.inference.plan import Options, Output, Plan
 from model.inference.runtime import Runtime, Tile, most_tiles
 from model.inference.scaling import SideError, check_scene_side, check_side, working_size
-from model.inference.segmentation import Pixels, SegmentationBuilder, require_confidence
+from model.inference.segmentation import SegmentationBuilder, require_confidence
 from model.inference.small_regions import small_region_bytes, without_small_regions
 from model.inference.tiling import WHOLE, Size, TilePlan, TilingError, photo_shapes, plan_tiles
 from model.inference.upsampling import LogitsUpsampler, Rows, band_bytes

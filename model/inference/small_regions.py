@@ -16,10 +16,11 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
+from imaging.arrays import Ids
 from imaging.regions import Regions, most_borders, most_regions
 from imaging.runs import column_runs
 from model.inference.tiling import Size, TilePlan
-from model.inference.upsampling import BAND_PIXELS, Ids, Rows
+from model.inference.upsampling import BAND_PIXELS, Rows
 
 AREA_PATTERN = r"([0-9]{1,9}|(100(\.0{1,9})?|[0-9]{1,2}(\.[0-9]{1,9})?)%)"
 """A regular expression for the areas that `parse_area` takes."""

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from imaging.arrays import Pixels
+
 UNIT = 32
 AUTO = "auto"  # stands for the tile size that the weights advise
 WHOLE = (0, 0)  # stands for a photo as one tile; written `whole`
@@ -18,7 +20,6 @@ FINE, COARSE = 16, 2  # steps of an axis: for a region with one full side, and f
 PHOTO_RATIOS = 1, 4 / 3, 3 / 2, 16 / 9
 Blend = Literal["mean", "hann"]
 Size = tuple[int, int]
-Pixels = npt.NDArray[np.uint8]
 
 
 class TilingError(ValueError):

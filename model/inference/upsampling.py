@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from imaging.arrays import Ids
 from model.architecture import Grid, first_centre
 from model.inference.merging import JOINED_BYTES, Band, Logits
 from model.inference.probabilities import log_odds, log_odds_of, probability_of_ids
 from model.inference.tiling import UNIT, Size, TilePlan
 
-Ids = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # pixels in one `Rows`

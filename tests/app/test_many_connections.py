@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import statistics
 import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -23,6 +26,7 @@ from tests.support.costs import noted_passes
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
 
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HALF = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED_HEAD = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
 # the service with few files for its process: the soft limit is lower than the hard one, to which it is to be raised
@@ -120,9 +124,30 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks(
     assert longest(20) <= 5 * longest(1)
 
 
-@pytest.mark.parametrize("behind", [1, 20])
-def test_a_pass_of_the_event_loop_begins_one_request_and_addresses_have_it_in_turn(behind: int) -> None:
-    """`behind`: how many requests a connection sends behind each other, before the first is answered."""
+class FromElsewhere:
+    """A transport whose peer has another address."""
+
+    def __init__(self, transport: asyncio.Transport, address: str) -> None:
+        self._transport, self._peer = transport, {"peername": (address, 1), "socket": None}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._peer[name] if name in self._peer else self._transport.get_extra_info(name, default)
+
+
+@pytest.mark.parametrize(
+    ("behind", "network", "other"),
+    [(1, "", "127.0.0.3"), (20, "", "127.0.0.3"), (1, "2001:db8::", "2001:db8:0:1::"), (1, "fe80::", "::ffff:10.0.0.1")],
+)
+def test_a_pass_of_the_event_loop_begins_one_request_and_networks_have_it_in_turn(
+    behind: int, network: str, other: str
+) -> None:
+    """`behind`: how many requests a connection sends behind each other, before the first is answered.
+
+    network: of the many senders, each with an address of its own; empty if all have the same one. other: the other sender's.
+    """
     begun, passes, clients = list[tuple[str, int]](), list[int](), Clients()
 
     async def count() -> None:
@@ -138,20 +163,24 @@ def test_a_pass_of_the_event_loop_begins_one_request_and_addresses_have_it_in_tu
             time.sleep(0.5)  # the others come meanwhile
         await respond(send, 200, b"")
 
-    def connection(address: str) -> socket.socket:
-        return stack.enter_context(socket.create_connection(("127.0.0.1", port), HANG_S, (address, 0)))
+    def protocol(*args: Any, **kwargs: Any) -> Any:
+        connection: Any = open_.protocol(*args, **kwargs)
+        made = connection.connection_made
+        connection.connection_made = lambda transport: made(FromElsewhere(transport, next(addresses)))
+        return connection
 
-    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with over_http(ConnectionMiddleware(app, clients), Connections(99, clients).protocol) as port, ExitStack() as stack:
-        first, *flood = [connection("127.0.0.2") for _ in range(20)]
-        first.sendall(request.replace(b"/ ", b"/first ", 1))
+    open_ = Connections(99, clients)
+    addresses = iter([*(f"{network}{number:x}" if network else "127.0.0.2" for number in range(20)), other])
+    with over_http(ConnectionMiddleware(app, clients), protocol) as port, ExitStack() as stack:
+        first, *flood, late = [stack.enter_context(connect(port)) for _ in range(21)]
+        first.sendall(REQUEST.replace(b"/ ", b"/first ", 1))
         wait_until(lambda: len(begun) == 1)
         for sender in flood:
-            sender.sendall(request * behind)
-        (other := connection("127.0.0.3")).sendall(request)
-        assert [answer_on(sender).status for sender in (first, *flood, other)] == [200] * 21
+            sender.sendall(REQUEST * behind)
+        late.sendall(REQUEST)
+        assert [answer_on(sender).status for sender in (first, *flood, late)] == [200] * 21
         wait_until(lambda: len(begun) == 2 + len(flood) * behind)
-    assert [address for address, _ in begun].index("127.0.0.3") <= 3
+    assert [address for address, _ in begun].index(other) <= 3
     assert max(Counter(number for _, number in begun[1:]).values()) == 1
 
 
@@ -169,6 +198,54 @@ def test_bodies_in_small_chunks_take_the_loop_for_half_of_its_time() -> None:
         sender.sendall(CHUNKED_HEAD + b"\r\n" + chunks(bytes(1 << 20), 66) + b"0\r\n\r\n")
         assert answer_on(sender).status == 200
     assert shares[0] < 0.75
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_requests_of_senders_that_go_on_take_the_loop_for_half_of_its_time_and_another_one_waits_for_few(count: int) -> None:
+    """However long such a request takes, and however many senders there are."""
+    begun, arrivals, waits, clients = list[tuple[float, float]](), list[int](), list[int](), Clients()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/other":
+            waits.append(len(begun) - arrivals[-1])
+        else:
+            start = time.thread_time()
+            sha256(bytes(1 << 23))  # without the interpreter, which the clients need here
+            begun.append((time.monotonic(), time.thread_time() - start))
+        await respond(send, 200, b"")
+
+    def repeat(sender: socket.socket) -> None:
+        for _ in range(30):
+            sender.sendall(REQUEST)
+            assert answer_on(sender).status == 200
+
+    def protocol(*args: Any, **kwargs: Any) -> Any:
+        connection: Any = open_.protocol(*args, **kwargs)
+        updated = connection.buffer_updated
+
+        def noted(count: int) -> None:
+            arrivals.extend([len(begun)] if connection.network == "127.0.0.1" else [])
+            updated(count)
+
+        connection.buffer_updated = noted
+        return connection
+
+    open_ = Connections(99, clients)
+    with over_http(ConnectionMiddleware(app, clients), protocol) as port, ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(8))
+        for number in range(8):
+            address = f"127.0.1.{1 + number % count}"
+            sender = stack.enter_context(socket.create_connection(("127.0.0.1", port), HANG_S, (address, 0)))
+            pool.submit(repeat, sender)
+        wait_until(lambda: len(begun) > 40)
+        with connect(port) as other:
+            for _ in range(10):
+                other.sendall(REQUEST.replace(b"/ ", b"/other ", 1))
+                assert answer_on(other).status == 200
+                time.sleep(begun[-1][1])
+        pool.shutdown()
+    assert (statistics.median(waits) <= 3, len(begun)) == (True, 240), (waits, len(begun))
+    assert sum(seconds for _, seconds in begun[40:200]) / (begun[200][0] - begun[40][0]) < 0.75
 
 
 @pytest.mark.parametrize(("first", "size"), [(b"", 1), (chunks(PHOTO, 4096), 63)], ids=["from the start", "after large ones"])

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.middleware import network_of, trace_fields
+from app.middleware import trace_fields
+from app.origins import network_of
 from app.settings import Settings
 from tests.support.app.exchanges import assert_problem, post, service_of
 from tests.support.app.services import Serve
@@ -91,7 +92,7 @@ NETWORKS = {
 
 
 def test_who_takes_a_turn_is_an_address_of_ipv4_or_a_network_of_ipv6() -> None:
-    assert {host: network_of({"client": (host, 1)}) for host in NETWORKS} == NETWORKS
+    assert {host: network_of((host, 1)) for host in NETWORKS} == NETWORKS
     assert "::ffff:10.0.0.0/104" in Settings(trusted_proxies=("10.0.0.0/8",)).trusted_proxies
 
 

@@ -119,8 +119,8 @@ def check_data(args: argparse.Namespace, labels: LabelSet, network: Sequence[str
     if len(surveys) == 2:
         errors += pair_errors(*surveys)
         notes = pair_notes(*surveys)
-    lacking = [
+    gaps = [
         replace(split, frames=(*(frame for frame in split.frames if frame not in survey.split.frames), *split.incomplete))
         for split, survey in zip(splits, surveys, strict=True)
     ]
-    return DataReport(args.data.resolve().name, surveys, errors, notes, unreadable=lacking)
+    return DataReport(args.data.resolve().name, surveys, errors, notes, unreadable=gaps)

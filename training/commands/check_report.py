@@ -103,9 +103,9 @@ def write_report(path: Path, report: DataReport, frames: int, crops: Iterable[Pi
     if report.plan:
         parts += ["<h2>Plan</h2>", f"<pre>{escape(chr(10).join(report.plan))}</pre>"]
     for split in filter(lambda each: each.frames, report.unreadable):
-        shown = range(min(frames, len(split.frames)))
-        parts.append(f"<h2>Errors of {escape(split.name)}: {len(shown)} of {len(split.frames)} frames</h2><p>{ERROR_KEY}</p>")
-        parts.append(_pictures(_error_picture(split, index, report.errors) for index in shown))
+        places = range(min(frames, len(split.frames)))
+        parts.append(f"<h2>Errors of {escape(split.name)}: {len(places)} of {len(split.frames)} frames</h2><p>{ERROR_KEY}</p>")
+        parts.append(_pictures(_error_picture(split, index, report.errors) for index in places))
     for survey in surveys:
         first = named_frames(survey, [*map(str, report.errors), *report.notes])
         indices = list(dict.fromkeys([*first, *chosen_frames(survey, frames)]))
@@ -175,9 +175,9 @@ def _error_picture(split: Split, index: int, errors: Sequence[DataError]) -> Pic
         return palette[np.minimum(pixels, VOID)] if pixels.ndim == 2 else np.asarray(pixels, np.uint8)
 
     halves = []
-    for read in (photo, mask):
+    for reader in (photo, mask):
         try:
-            half = Image.fromarray(np.ascontiguousarray(read()))
+            half = Image.fromarray(np.ascontiguousarray(reader()))
         except (OSError, ValueError):
             half = Image.new("RGB", (PICTURE_SIDE, PICTURE_SIDE), "grey")
         width = min(4 * PICTURE_SIDE, max(1, round(half.width * PICTURE_SIDE / half.height)))

@@ -142,9 +142,9 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError("--mean and --std go together: give both")
     if args.mean is None and args.scale is not None:
         raise ValueError("--scale goes with --mean and --std: give these too")
-    existing = [str(path) for path in (args.target, args.target.with_suffix(".md")) if path.exists()]
-    if existing and not args.force:
-        raise ValueError(f"already there: {', '.join(existing)}; nothing was written; give --force to replace")
+    paths = [str(path) for path in (args.target, args.target.with_suffix(".md")) if path.exists()]
+    if paths and not args.force:
+        raise ValueError(f"already there: {', '.join(paths)}; nothing was written; give --force to replace")
 
 
 def _run_child(args: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -197,9 +197,9 @@ def _convert(args: argparse.Namespace) -> None:
     if args.mean is not None:
         scale = UNIT if args.scale is None else args.scale
         normalisation = Normalisation(args.mean, args.std, scale, args.bgr)
-    stated = {field.name: getattr(args, field.name) for field in fields(ConversionRequest) if field.name in args}
+    options = {field.name: getattr(args, field.name) for field in fields(ConversionRequest) if field.name in args}
     labels = read_labels(args.classes) if args.classes else None
-    request = ConversionRequest(**stated, labels=labels, normalisation=normalisation)
+    request = ConversionRequest(**options, labels=labels, normalisation=normalisation)
     card_path = request.target.with_suffix(".md")
     for path in (request.target, card_path):
         check_output(path)

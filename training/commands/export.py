@@ -94,8 +94,8 @@ def _is_current(master: Path, export: Path) -> bool:
 
 
 def _check_outputs(paths: Sequence[Path], *, force: bool) -> None:
-    existing = ", ".join(str(path) for path in paths if os.path.lexists(path))
-    if existing and not force:
-        raise ValueError(f"already there: {existing}; nothing was written; give --force to replace")
+    names = ", ".join(str(path) for path in paths if os.path.lexists(path))
+    if names and not force:
+        raise ValueError(f"already there: {names}; nothing was written; give --force to replace")
     for path in paths:
         check_output(path)

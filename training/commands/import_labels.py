@@ -156,15 +156,15 @@ def _write(out: Path, documents: list[Document], split: str, how: DrawingOptions
     with collecting(errors):  # photos and objects may have further ones
         classes = find_classes(documents, out)
     output, how = ImportFolder(out), replace(how, palette=mask_palette(out, classes.names))
-    drawn: list[DocumentMasks] = []
+    results: list[DocumentMasks] = []
     for document, ids in zip(documents, classes.ids, strict=True):
-        drawn.append(result := DocumentMasks(document, split or document.split, ids, how))
+        results.append(result := DocumentMasks(document, split or document.split, ids, how))
         result.draw()
         errors += [*result.errors, *output.errors(result.split, list(result.masks))]
     raise_all([*how.omissions.errors(), *errors, *how.omissions.object_errors])
     write_classes(out, classes.names)  # before the masks, which mean nothing without it
     lines = []
-    for result in drawn:
+    for result in results:
         corrections = output.write(result.split, result.masks, force=force)
         frames = " ".join(filter(None, [str(len(result.masks) - len(corrections)), result.split, "frames"]))
         lines.append(f"wrote {frames} of {len(classes.names)} classes to {out}: {', '.join(classes.names)}")

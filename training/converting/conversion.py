@@ -49,9 +49,9 @@ def convert(request: ConversionRequest, tell: Callable[[str], None]) -> tuple[Ma
     """
     data = read_regular_file(request.source)
     original = _read(request, data, tell)
-    stated = _stated_labels(request, original.model)
-    ending = find_ending(request, original, None if stated is None else len(stated), tell)
-    labels = _labels(stated, ending.classes)
+    own_labels = _stated_labels(request, original.model)
+    ending = find_ending(request, original, None if own_labels is None else len(own_labels), tell)
+    labels = _labels(own_labels, ending.classes)
     manifest = _manifest(request, labels, original, ending, hashlib.sha256(data).hexdigest())
     model, proof = _prove(request, original, ending, manifest)
     if (whole := manifest.whole) and isinstance(manifest.architecture, ImportedNetwork):
@@ -188,8 +188,8 @@ def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, 
     if tile == WHOLE:
         if sides != (None, None):
             raise ConversionError(f"the network takes {original.input.size} alone, not each photo as a whole: leave out --tile")
-        served = original.of(ending.model).giving(output.name) if ending.whole else ending.original
-        whole, tile = whole_sides(served, output, request.pad or "zero"), None
+        model = original.of(ending.model).giving(output.name) if ending.whole else ending.original
+        whole, tile = whole_sides(model, output, request.pad or "zero"), None
     unit = max(output.multiple, UNIT)
     height, width = (TILE // unit * unit if side is None else side // UNIT * UNIT for side in sides)
     if not height or not width:

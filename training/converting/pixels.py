@@ -190,8 +190,8 @@ def _hugging_face(name: str, document: object) -> Normalisation | None:
         mean, std = document["image_mean"], document["image_std"]
     factor = _number(document.get("rescale_factor", UNIT) if steps.get("do_rescale", True) else 1)
     if factor is None:
-        got = printable(str(document["rescale_factor"]), 40)
-        raise ConversionError(f"{name}: rescale_factor must be a number, got {got}")
+        text = printable(str(document["rescale_factor"]), 40)
+        raise ConversionError(f"{name}: rescale_factor must be a number, got {text}")
     bgr = bool(steps.get("do_flip_channel_order", False))
     return Normalisation(_triple(name, mean), _triple(name, std), factor, bgr, name)
 

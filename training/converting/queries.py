@@ -100,23 +100,23 @@ def find_queries(
     objects.
     """
     pairs = _candidates(first, output, kind)
-    fitting = [pair for pair, number in pairs.items() if classes in (None, number)]
-    maps = [] if output else _maps_of_classes(first, classes, fitting)
-    if not pairs or (maps and not fitting):
+    matches = [pair for pair, number in pairs.items() if classes in (None, number)]
+    maps = [] if output else _maps_of_classes(first, classes, matches)
+    if not pairs or (maps and not matches):
         if output is None and any(name in model_type for name in MASK_MODELS):
             raise ConversionError(f"{printable(model_type, 40)} gives {SHAPES}; the outputs are {shapes(first.values)}")
         _refuse_objects(first, None, output)
         return None
-    if not fitting:
+    if not matches:
         (scores, _), number = next(iter(pairs.items()))
         advice = "leave out a name of the last, which is no object" if classes == number + 1 else "each needs one name"
         raise ConversionError(f"{scores} has {number} classes and none for each query, and {classes} are named: {advice}")
-    if len(fitting) > 1 or maps:
+    if len(matches) > 1 or maps:
         raise ConversionError(
             f"several outputs may be scores and masks of queries, or maps of classes: {shapes(first.values)}; say which: "
-            f"--output {','.join(fitting[0])}" + (f" or --output {first.finest(maps)}" if maps else "")
+            f"--output {','.join(matches[0])}" + (f" or --output {first.finest(maps)}" if maps else "")
         )
-    scores, masks = pair = fitting[0]
+    scores, masks = pair = matches[0]
     names_of_type = model_type or " ".join(all_names(model.graph))  # that `transformers` gives to tensors
     enlarges_sums = any(name in names_of_type for name in ENLARGING_SUMS) and PART_OF_MASKS not in names_of_type
     queries = Queries(scores, masks, pairs[pair], first.maps[masks][1], enlarges_sums)

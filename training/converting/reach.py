@@ -38,18 +38,18 @@ def describe_reach(original: Original, multiple: int) -> str:
         both = original.giving(*{name for node in nodes for name in (*node.input, node.output[0])} - constants)
         step = -(-LEAST_STEP // multiple) * multiple
         first, second = (both(noise((rows * step, columns * step), SEED)) for rows, columns in STEPS)
-        growing = {
+        growth = {
             name: [array.shape[axis] != second[name].shape[axis] for axis in range(array.ndim)] for name, array in first.items()
         }
-        growing[image] = [axis in (2, 3) if original.input.layout == "NCHW" else axis in (1, 2) for axis in range(4)]
-        nodes = [node for node in nodes if _is_over_all(node, growing)]
+        growth[image] = [axis in (2, 3) if original.input.layout == "NCHW" else axis in (1, 2) for axis in range(4)]
+        nodes = [node for node in nodes if _is_over_all(node, growth)]
     names = Counter(f"attention ({node.op_type})" if node.op_type in PRODUCTS else node.op_type for node in nodes)
     return ", ".join(f"{name}, {count} place{'s' * (count > 1)}" for name, count in names.most_common(MOST_NAMED))
 
 
-def _is_over_all(node: onnx.NodeProto, growing: Mapping[str, Sequence[bool]]) -> bool:
-    """Whether a node computes over an axis that grows. growing: for each tensor, which of its axes do."""
+def _is_over_all(node: onnx.NodeProto, growth: Mapping[str, Sequence[bool]]) -> bool:
+    """Whether a node computes over an axis that grows. growth: for each tensor, which of its axes do."""
     if node.op_type not in NORMALISING:
-        return max(sum(growing.get(name, ())) for name in node.input) > sum(growing.get(node.output[0], ()))
+        return max(sum(growth.get(name, ())) for name in node.input) > sum(growth.get(node.output[0], ()))
     first_axis = next((each.i for each in node.attribute if each.name == "axis"), NORMALISING[node.op_type])
-    return any(growing.get(node.input[0], ())[first_axis:])
+    return any(growth.get(node.input[0], ())[first_axis:])

@@ -72,16 +72,16 @@ def _makers(model: onnx.ModelProto, output: str) -> tuple[dict[str, str], set[st
     """The operators that made a tensor's values, by the names of their results; and the operators between them and it."""
     by_output = {name: node for node in model.graph.node for name in node.output}
     names, makers, operators = [output], dict[str, str](), set[str]()
-    seen = {"", *(tensor.name for tensor in model.graph.initializer)}
+    former = {"", *(tensor.name for tensor in model.graph.initializer)}
     while names:
         name = names.pop()
         node = by_output.get(name)
-        if name not in seen and (node is None or node.op_type == "If" or node.op_type in EXTREMES):
+        if name not in former and (node is None or node.op_type == "If" or node.op_type in EXTREMES):
             makers[name] = "nothing" if node is None else node.op_type
-        elif name not in seen and node is not None and node.op_type != "Shape":
+        elif name not in former and node is not None and node.op_type != "Shape":
             operators.add(node.op_type)
             names += node.input[:1] if node.op_type in PASSING and node.op_type != "Concat" else node.input
-        seen.add(name)
+        former.add(name)
     return makers, operators
 
 

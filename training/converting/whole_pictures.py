@@ -7,14 +7,14 @@ from contextlib import suppress
 
 import numpy as np
 
-from imaging.arrays import Pixels
+from imaging.arrays import Ids, Pixels
 from imaging.decoding import scale
 from model.imported_network import Whole
 from model.inference.merging import Band
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import Size
-from model.inference.upsampling import Ids, LogitsUpsampler
+from model.inference.upsampling import LogitsUpsampler
 from training.converting.cost import whole_sides
 from training.converting.endings import Ending
 from training.converting.graph import ConversionError, RunError, reason
@@ -63,17 +63,17 @@ def compare_whole(
 
 def own_classes(original: Original, output: NetworkOutput, picture: Pixels, whole: Whole, classes: int) -> Ids:
     """The ids (height, width) that the network itself gives for a picture. Raises `ConversionError` if it fails."""
-    (height, width), fixed = picture.shape[:2], original.input.sides
-    extended = whole.extended((height, width))
-    size = fixed[0] or extended[0], fixed[1] or extended[1]
+    (height, width), sides = picture.shape[:2], original.input.sides
+    extent = whole.extended((height, width))
+    size = sides[0] or extent[0], sides[1] or extent[1]
     if size[0] < height or size[1] < width:
         raise ConversionError(f"the network takes {original.input.size} alone, so it has no classes of its own there")
     logits = original_logits(original, output, picture, classes, size, whole.pad)
     cells = logits.shape[1:]
     if (cells[0] * output.stride, cells[1] * output.stride) != size:
         raise RunError(f"the network gives {cells[1]}x{cells[0]} cells for {size[1]}x{size[0]} pixels")
-    enlarged = LogitsUpsampler(cells, output.stride, output.grid, size, size)
-    rows = enlarged.push(Band(0, np.ascontiguousarray(logits.transpose(1, 2, 0))))
+    upsampler = LogitsUpsampler(cells, output.stride, output.grid, size, size)
+    rows = upsampler.push(Band(0, np.ascontiguousarray(logits.transpose(1, 2, 0))))
     return np.concatenate([each.class_ids() for each in rows])[:height, :width]
 
 
@@ -82,12 +82,12 @@ def _compare(segmenter: Segmenter, picture: Pixels, own: Ids, options: Options) 
 
     Of the classes that have at least `LEAST_SHARE` of the picture.
     """
-    served, counts, ious = segmenter(picture, options).class_map, np.bincount(own.ravel()), list[tuple[float, str]]()
+    class_map, counts, ious = segmenter(picture, options).class_map, np.bincount(own.ravel()), list[tuple[float, str]]()
     for class_id in np.flatnonzero(counts >= min(LEAST_SHARE * own.size, counts.max())):
-        ours, theirs = served == class_id, own == class_id
+        ours, theirs = class_map == class_id, own == class_id
         ious.append((float((ours & theirs).sum() / (ours | theirs).sum()), segmenter.labels.names[class_id]))
     iou, name = min(ious)
-    return float((served == own).mean()), f"{name}, IoU {iou:.3f}"
+    return float((class_map == own).mean()), f"{name}, IoU {iou:.3f}"
 
 
 def _advice(segmenter: Segmenter, as_whole: Make, picture: Pixels, own: Ids, agreement: float) -> str:

@@ -68,8 +68,8 @@ class Omissions:
 
     def notes(self) -> list[str]:
         """A line for the user about each note and each kind of omission."""
-        told = [(f"{number} {note}", self._names[note]) for note, number in self._notes.items() if number]
-        notes = [f"{line}: {first_names(names)}" if names else line for line, names in told]
+        lines = [(f"{number} {note}", self._names[note]) for note, number in self._notes.items() if number]
+        notes = [f"{line}: {first_names(names)}" if names else line for line, names in lines]
         return notes + (self._unread("cannot be read and are void") if self._policy == "void" else [])
 
     def _unread(self, words: str) -> list[str]:

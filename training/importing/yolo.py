@@ -119,10 +119,10 @@ def _read_object(place: str, line: str, image: Mapping[str, Any], ids: set[int])
         raise DataError(f"{place}: no class has the number {number:g}")
     entry = {"id": place.rpartition("/")[2], "image_id": image["id"], "category_id": int(number)}
     sides = (image["width"], image["height"])
-    scaled = [value * sides[at % 2] for at, value in enumerate(values)]
+    pixels = [value * sides[at % 2] for at, value in enumerate(values)]
     if len(values) == 4:
-        x, y, width, height = scaled
+        x, y, width, height = pixels
         return entry | {"bbox": [x - width / 2, y - height / 2, width, height]}
     if len(values) % 2 or len(values) < 2 * CORNERS:
         raise DataError(f"{place}: a class and x and y of {CORNERS} corners or more are needed, got {len(values) + 1} numbers")
-    return entry | {"segmentation": [scaled]}
+    return entry | {"segmentation": [pixels]}

@@ -66,8 +66,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         order: list[int] = []
         for (_, indices), end in zip(self.sets, ends.tolist(), strict=True):
             while len(order) < end:
-                shuffled = torch.randperm(len(indices), generator=generator).tolist()
-                order += [indices[at] for at in shuffled[: end - len(order)]]
+                permutation = torch.randperm(len(indices), generator=generator).tolist()
+                order += [indices[at] for at in permutation[: end - len(order)]]
         if len(self.sets) == 1:
             return order
         return [order[at] for at in torch.randperm(len(order), generator=generator).tolist()]

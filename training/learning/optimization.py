@@ -57,8 +57,8 @@ class Optimization:
     @property
     def result(self) -> FCN:
         """The network to score and save: of averaged weights if the recipe sets `ema`, and with its `start_share`."""
-        trained = cast(FCN, self.average.module) if self.average else self.net
-        return _mixed(trained, self.start, self.recipe.start_share) if self.start else trained
+        net = cast(FCN, self.average.module) if self.average else self.net
+        return _mixed(net, self.start, self.recipe.start_share) if self.start else net
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""
@@ -128,9 +128,9 @@ def _average(net: nn.Module, decay: float) -> AveragedModel:
 
 
 @torch.no_grad()
-def _mixed(trained: FCN, start: FCN, share: float) -> FCN:
-    """A network whose floating-point tensors are `share` of the start's and the rest of the trained network's."""
-    net, tensors = copy.deepcopy(trained), start.state_dict()
+def _mixed(end: FCN, start: FCN, share: float) -> FCN:
+    """A network whose floating-point tensors are `share` of the start's and the rest of the end's."""
+    net, tensors = copy.deepcopy(end), start.state_dict()
     for name, tensor in net.state_dict().items():
         if tensor.is_floating_point():
             tensor.lerp_(tensors[name], share)

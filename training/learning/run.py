@@ -252,8 +252,8 @@ class Trainer:
         if self.recipe.teacher_where == "unlabelled":
             piece.where = masks[crops][:, :: self.teacher.stride, :: self.teacher.stride] >= UNLABELLED
         if self.labelled is not None and is_partial.any():
-            said = target[is_partial[crops]]
-            doubts = (masks[is_partial], said, self.data.ignore_index, self.labelled, self.void_above)
+            log_probabilities = target[is_partial[crops]]
+            doubts = (masks[is_partial], log_probabilities, self.data.ignore_index, self.labelled, self.void_above)
             piece.masks = masks.index_put((is_partial,), self.teacher.void_where_sure(*doubts))
         return piece
 

@@ -120,8 +120,8 @@ def class_axes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """The tensors of a network whose shapes depend on the number of classes, with the axes that do."""
     with torch.device("meta"):
         one, two = (build_network(replace(architecture, num_classes=number, class_scores=())).state_dict() for number in (1, 2))
-    differing = {name: tuple(i for i, size in enumerate(one[name].shape) if size != two[name].shape[i]) for name in one}
-    return {name: axes for name, axes in differing.items() if axes}
+    differences = {name: tuple(i for i, size in enumerate(one[name].shape) if size != two[name].shape[i]) for name in one}
+    return {name: axes for name, axes in differences.items() if axes}
 
 
 def _scores_of(class_scores: Sequence[int]) -> list[tuple[int, ...]]:

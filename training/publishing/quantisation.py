@@ -92,8 +92,8 @@ def sums_fit_16_bits(path: Path) -> bool:
 
     constants = (op for op in openvino.Core().read_model(path).get_ops() if op.get_type_name() == "Constant")
     tensors = [op.data for op in constants if op.get_element_type() == openvino.Type.i8 and op.data.ndim > 1]
-    summed = [tensor for tensor in tensors if tensor.shape[1] > 1]
-    return bool(summed) and all((np.abs(tensor.astype(np.int16)) <= LARGEST_WEIGHT).all() for tensor in summed)
+    sums = [tensor for tensor in tensors if tensor.shape[1] > 1]
+    return bool(sums) and all((np.abs(tensor.astype(np.int16)) <= LARGEST_WEIGHT).all() for tensor in sums)
 
 
 def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterator[Pixels]:

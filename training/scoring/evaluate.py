@@ -92,8 +92,8 @@ def conditions(segmenter: Segmenter, options: Options) -> str:
     side = "-".join(map(str, segmenter.manifest.preprocessing.side)) if options.side == "auto" else options.side
     tile = "x".join(map(str, options.tile or segmenter.manifest.preprocessing.tile))
     tile = "whole" if segmenter.manifest.whole else tile
-    described = segmenter.runtime.describe()
-    runtime = f"{described['device']} {described['precision']}, {described['runtime']} {described['version']}"
+    facts = segmenter.runtime.describe()
+    runtime = f"{facts['device']} {facts['precision']}, {facts['runtime']} {facts['version']}"
     platform = ", ".join(filter(None, (runtime, segmenter.runtime.identity.instructions, machine())))
     settings = f"side {options.side} ({side}), tile {tile}, overlap {options.overlap}, blend {options.blend}"
     return f"{settings}{', quality high' if options.quality == 'high' else ''}; {platform}"

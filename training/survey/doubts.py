@@ -265,18 +265,18 @@ def _lacking(survey: Survey) -> list[Finding]:
     findings: list[Finding] = []
     for class_id, name in enumerate(survey.split.labels.names):
         shares = counts[:, class_id] / np.maximum(1, survey.areas)
-        lacking = np.flatnonzero(shares == 0)
-        if LACK.holds(len(lacking), len(shares)) and np.quantile(shares[shares > 0], SMALLEST) >= LEAST_SHARE:
-            findings += [(int(index), name) for index in lacking if (counts[index] > 0).sum() > 1]
+        indices = np.flatnonzero(shares == 0)
+        if LACK.holds(len(indices), len(shares)) and np.quantile(shares[shares > 0], SMALLEST) >= LEAST_SHARE:
+            findings += [(int(index), name) for index in indices if (counts[index] > 0).sum() > 1]
     return sorted(findings)
 
 
 def _without_void(survey: Survey) -> list[Finding]:
     """Masks of several classes without void, if nearly all others have some."""
     classes = len(survey.split.source_labels)
-    lacking = [(index, record) for index, record in enumerate(survey.records) if max(record.pixels) < classes]
-    several = [(index, "") for index, record in lacking if len(record.pixels) > 1]
-    return several if LACK.holds(len(lacking), len(survey.records)) else []
+    records = [(index, record) for index, record in enumerate(survey.records) if max(record.pixels) < classes]
+    several = [(index, "") for index, record in records if len(record.pixels) > 1]
+    return several if LACK.holds(len(records), len(survey.records)) else []
 
 
 def _much_void(survey: Survey) -> list[Finding]:

@@ -90,15 +90,15 @@ def _stratified(frames: Integers, frames_of_class: Integers, folds: int) -> Inte
     frame_quota = np.full(folds, frames.sum() / folds)
     class_quota = np.tile(frames_of_class.sum(0) / folds, (folds, 1))
     while (fold_of < 0).any():
-        waiting = np.flatnonzero(fold_of < 0)
-        left = frames_of_class[waiting].sum(0)
+        rest = np.flatnonzero(fold_of < 0)
+        left = frames_of_class[rest].sum(0)
         rarest = int(np.where(left > 0, left, left.max() + 1).argmin())
         # the units that show most of the rarest class first; if no class is left, the largest ones
-        size = frames_of_class[waiting, rarest] * (frames.sum() + 1) + frames[waiting]
-        unit = int(waiting[size.argmax()])
+        size = frames_of_class[rest, rarest] * (frames.sum() + 1) + frames[rest]
+        unit = int(rest[size.argmax()])
         empty = np.bincount(fold_of[fold_of >= 0], minlength=folds) == 0
         # no fold may stay empty
-        candidates = np.flatnonzero(empty) if empty.sum() >= len(waiting) else np.arange(folds)
+        candidates = np.flatnonzero(empty) if empty.sum() >= len(rest) else np.arange(folds)
         quota = class_quota[candidates, rarest] if frames_of_class[unit, rarest] else np.zeros(len(candidates))
         best = candidates[np.lexsort((candidates, -frame_quota[candidates], -quota.round(6)))[0]]
         fold_of[unit] = best

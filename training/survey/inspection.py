@@ -85,8 +85,8 @@ def notes(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
             "or give --masks colors"
         )
     lines += [*doubtful_labels(survey, swaps), *outlying_masks(survey), *odd_photos(survey), *copied_images(survey)]
-    turned = [(frame, record.details) for frame, record in survey.frames if record.is_orientation_ambiguous]
-    if images := [frame.image for frame, details in turned if not (details and details.fits_upright)]:
+    frames = [(frame, record.details) for frame, record in survey.frames if record.is_orientation_ambiguous]
+    if images := [frame.image for frame, details in frames if not (details and details.fits_upright)]:
         lines.append(
             f"{len(images)} images of {split.name!r} are turned by EXIF, such as {first_names(images)}: masks are read as "
             "drawn on the upright image; if they were drawn on the stored one, --masks-orientation stored"

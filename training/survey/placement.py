@@ -49,14 +49,14 @@ class PhotoEdges:
 
         None if they do, or if they say nothing.
         """
-        lying = self._fits(ids)
-        if lying is None:
+        fits = self._fits(ids)
+        if fits is None:
             return None
-        own = float(np.nanmax(_near(lying[0], 1)))
+        own = float(np.nanmax(_near(fits[0], 1)))
         best: tuple[float, str] | None = None
-        far = lying[0].copy()
+        far = fits[0].copy()
         _near(far, NEAREST - 1)[:] = np.nan
-        gain = _gain(lying, far, own)
+        gain = _gain(fits, far, own)
         if gain > LEAST_GAIN:
             move = np.subtract(np.unravel_index(int(np.nanargmax(far)), far.shape), FARTHEST)
             if np.abs(move).max() < FARTHEST:
@@ -70,10 +70,10 @@ class PhotoEdges:
 
     def fits_better(self, ids: Ids, other: Ids) -> bool:
         """Whether a mask's borders clearly lie on the edges, and those of another mask of this size do not."""
-        lying, elsewhere = self._fits(ids), self._fits(other)
-        if lying is None or elsewhere is None:
+        fits, elsewhere = self._fits(ids), self._fits(other)
+        if fits is None or elsewhere is None:
             return False
-        return _gain(lying, _near(lying[0], SLACK), float(np.nanmax(_near(elsewhere[0], 1)))) > LEAST_GAIN
+        return _gain(fits, _near(fits[0], SLACK), float(np.nanmax(_near(elsewhere[0], 1)))) > LEAST_GAIN
 
     def _fits(self, ids: Ids) -> tuple[Floats, int] | None:
         """The mean rank below the borders for each move, NaN where too few are inside, and the number of their cells.

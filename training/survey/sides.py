@@ -30,17 +30,17 @@ def side_notes(names: Sequence[str], shares: Mapping[str, float]) -> list[str]:
         words[name] = sorted(SIDE_OF.get(word, word) for word in own)
     pairs, options = dict[tuple[str, str], None](), list[str]()
     for change, swap in CHANGES.items():
-        swapped = {name: sorted(swap.get(word, word) for word in own) for name, own in words.items()}
+        mirrors = {name: sorted(swap.get(word, word) for word in own) for name, own in words.items()}
         of_change = [
-            (name, other) for name in names for other in names if words[name] < words[other] and swapped[name] == words[other]
+            (name, other) for name in names for other in names if words[name] < words[other] and mirrors[name] == words[other]
         ]
         if shares[change] and of_change:
             pairs |= dict.fromkeys(of_change)
             options.append(f"--set {change}=0.0")
     if not pairs:
         return []
-    shown = ", ".join(f"{one!r} and {other!r}" for one, other in pairs)
+    text = ", ".join(f"{one!r} and {other!r}" for one, other in pairs)
     return [
-        f"the classes {shown} become each other when a crop is mirrored or turned, and their labels do not: give fcn-train "
+        f"the classes {text} become each other when a crop is mirrored or turned, and their labels do not: give fcn-train "
         f"{' '.join(options)}, and do not serve them with quality=high, which mirrors too"
     ]

@@ -25,7 +25,7 @@ RESERVE_BYTES = 1 << 29  # of the disk that stay free
 RESERVE_FILES = 1 << 14  # the same, but at most a tenth of all
 MOST_OPEN, MOST_JOBS = 1000, 10_000  # of a client that have not ended, and in all
 MOST_FILES = 1_000_000  # of all jobs
-MOST_UPLOADS = 16  # of a client at once; each holds memory
+MOST_UPLOADS = 16  # of a client at once, and half of the places that the others leave; each holds memory
 FOLDERS = 2  # of a job
 GONE = "the job's result is no longer there; send the job again"
 NO_ROOM = "there is no room on the service's disk; send it again later"
@@ -59,6 +59,7 @@ class JobStore(JobTable):
         self._days, self._clients = days, clients or Clients()
         self._lock = lock_folder(folder)
         self.is_loaded, self.uploads, self.removals = False, FairTurns(1), FairTurns(1)
+        self.upload_places = 1 << 10  # for which there is memory; the service sets them
         self.end_job: Callable[[Job, str], Awaitable[None]]
         self.on_remove: Callable[[Job], None] = lambda job: None
         self._holders, self._shares = dict[str, _Holder](), Shares()
@@ -88,8 +89,9 @@ class JobStore(JobTable):
         """
         if self._open_count(account) >= MOST_OPEN:
             raise QueueFull(f"{MOST_OPEN} jobs of yours wait, which is the limit", 60)
-        if sum(self._holders[id].account == account for id in self._connections) >= MOST_UPLOADS:
-            raise QueueFull(f"{MOST_UPLOADS} uploads of yours are under way, which is the limit", 10)
+        own = sum(self._holders[id].account == account for id in self._connections)
+        if own >= min(MOST_UPLOADS, max(1, (self.upload_places - len(self._connections) + own) // 2)):
+            raise QueueFull(f"{own} uploads of yours are under way, which is half of what others leave, or the limit", 10)
         said = self._shares.lack(self._limits(), account, Use(bytes=count), has_share=True)
         if said and said.giver in (None, account):
             raise self._refusal(said)

@@ -17,20 +17,19 @@ from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from imaging.arrays import Ids, Mask
 from imaging.classes import VOID
 from imaging.prefetching import prefetch
 from imaging.shown import without_unsure
 from model.inference.merging import BandMerger, Logits
 from model.inference.runtime import Runtime, Tile
 from model.inference.tiling import Size, TilePlan
-from model.inference.upsampling import Ids, LogitsUpsampler, Rows
+from model.inference.upsampling import LogitsUpsampler, Rows
 
 if TYPE_CHECKING:
     from imaging.georeferenced.rows import PixelRows, SceneSource  # needs the extra `geo`
 
-Mask = npt.NDArray[np.bool_]
 Submit = Callable[[Tile], Future[Logits]]
 """Starts the network on a uint8 tile (height, width, bands); the future has its logits (classes, rows, columns)."""
 AHEAD_SHARE = 1 / 4  # of a row of tiles: what the network needs while a row becomes classes

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -90,6 +90,26 @@ def test_a_client_has_few_uploads_at_once_and_what_many_leave_is_removed_in_turn
     monkeypatch.setattr(store, "erase", erase)
     asyncio.run(run())
     assert order.index("other") <= 1
+
+
+def test_a_few_clients_cannot_have_all_places_of_uploads(serve: Serve, tmp_path: Path) -> None:
+    """In a machine of 2 GB there is memory for 37, and a client may have 16."""
+
+    async def run(jobs: JobStore) -> list[int]:
+        counts = list[int]()
+        async with AsyncExitStack() as stack:
+            for client in "abc":
+                counts.append(0)
+                with suppress(QueueFull):
+                    while counts[-1] < 99:
+                        await stack.enter_async_context(jobs.upload(client, 0, Client(lambda: 0, lambda: None)))
+                        counts[-1] += 1
+            await stack.enter_async_context(jobs.upload("other", 0, Client(lambda: 0, lambda: None)))
+        return counts
+
+    with serve(jobs_dir=tmp_path, memory_mb=1243) as client:
+        jobs: JobStore = service_of(client).jobs  # type: ignore[assignment]
+        assert asyncio.run(run(jobs)) == [16, 10, 5]
 
 
 def test_an_upload_leaves_its_turn_to_others_after_some_hundred_files(

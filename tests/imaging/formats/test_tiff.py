@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -268,3 +269,11 @@ def test_tables_that_pages_share_are_not_read_for_each() -> None:
         data += struct.pack("<H", len(values)) + entries + struct.pack("<I", following)
     with pytest.raises(DamagedImage, match="tags have"):
         check_tables(io.BytesIO(data + bytes(8 * count)))
+
+
+@pytest.mark.parametrize("place", [1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_a_place_that_no_file_can_have_is_no_page(tmp_path: Path, place: int) -> None:
+    """The system takes no such place, and refuses it otherwise than bytes in memory do."""
+    (tmp_path / "a.tif").write_bytes(struct.pack("<2sHHHQ", b"II", 43, 8, 0, place) + bytes(99))
+    with (tmp_path / "a.tif").open("rb") as file:
+        check_tables(file)

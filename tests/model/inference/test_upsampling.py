@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
-from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, Ids, LogitsUpsampler, Rows
+from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, LogitsUpsampler, Rows
 from tests.support.model.interpolation import interpolate
 
 SIDES = st.integers(1, 90)
@@ -114,7 +114,7 @@ def softmax(logits: Logits, temperature: float) -> npt.NDArray[np.float64]:
     return np.asarray(powers / powers.sum(0))
 
 
-def confidences(rows: Sequence[Rows], temperature: float) -> tuple[Ids, ClassifiedRows]:
+def confidences(rows: Sequence[Rows], temperature: float) -> tuple[npt.NDArray[np.uint8], ClassifiedRows]:
     """The confidence map, and what is said of all rows together, with and without that map."""
     ids = ids_of(rows)
     confidence = np.empty_like(ids)

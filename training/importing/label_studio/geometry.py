@@ -100,11 +100,11 @@ def _in_order(vertices: Any) -> Sequence[Any]:
     if not any(links):
         return vertices
     start = next((vertex for vertex, previous in zip(vertices, links, strict=True) if not previous), vertices[0])
-    following = {
+    successors = {
         str(previous): vertex for vertex, previous in zip(vertices, links, strict=True) if previous and vertex is not start
     }
     path = [start]
-    while isinstance(path[-1], dict) and (vertex := following.pop(str(path[-1].get("id")), None)) is not None:
+    while isinstance(path[-1], dict) and (vertex := successors.pop(str(path[-1].get("id")), None)) is not None:
         path.append(vertex)
     if len(path) < len(vertices):
         raise ValueError("its vertices branch, or do not name the vertices before them; draw one closed path")

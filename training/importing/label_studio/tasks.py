@@ -38,8 +38,8 @@ class TaskReader(ShapeReader):
                 )
                 results = annotations[0].get("result")
                 if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-                    got = str(results)[:LONGEST]
-                    raise DataError(f"{self._name(task)} must have an annotation with a list of results, got {got}")
+                    value = str(results)[:LONGEST]
+                    raise DataError(f"{self._name(task)} must have an annotation with a list of results, got {value}")
                 self._add(task, results)
             else:
                 self._omissions.tell("tasks have no annotation and are left out", names=[task.get("id")])

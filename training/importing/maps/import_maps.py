@@ -118,18 +118,18 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         bands = first_names(f"{source.path}: {', '.join(source.names)}" for source in sources)
         raise DataError(f"the scenes have bands of different names, and images need the same in all: {bands}")
     with parts_folder(out) as parts:
-        cutting = cut(sources, labels, extent, ids, how.tile, parts, mask_palette(out, classes.names))
-        omissions.tell("pixels of polygons lie outside of the extent, and are void", cutting.beyond)
+        result = cut(sources, labels, extent, ids, how.tile, parts, mask_palette(out, classes.names))
+        omissions.tell("pixels of polygons lie outside of the extent, and are void", result.beyond)
         bare = "scenes have no polygon inside of the extent, so their tiles are background alone"
-        omissions.tell(bare, len(cutting.bare_scenes), cutting.bare_scenes)
-        places, classes_of_tiles = [tile.place for tile in cutting.tiles], [tile.classes for tile in cutting.tiles]
+        omissions.tell(bare, len(result.bare_scenes), result.bare_scenes)
+        places, classes_of_tiles = [tile.place for tile in result.tiles], [tile.classes for tile in result.tiles]
         division = None if split else divide(sources[0].place, how.tile, places, classes_of_tiles, how.block)
-        splits = division.splits if division else [split] * len(cutting.tiles)
+        splits = division.splits if division else [split] * len(result.tiles)
         for path in earlier:
             path.unlink()
         write_classes(out, classes.names)  # before the masks, which mean nothing without it
         write_bands(out, sources[0].names)
-        write_tiles(out, parts, sources, cutting.tiles, splits, division.blocks if division else [])
+        write_tiles(out, parts, sources, result.tiles, splits, division.blocks if division else [])
     outside = "other pixels of their tiles are background; if not all of them are labelled, give --extent"
     if how.extent:
         outside = f"other pixels inside {how.extent} are background, and those outside are void"
@@ -141,13 +141,13 @@ def import_maps(out: Path, how: MapOptions) -> list[str]:
         f"wrote {frames} tiles of {how.tile}x{how.tile} pixels to {out}",
         f"{len(classes.names)} classes: {', '.join(classes.names)}",
         f"pixels whose centre lies in a polygon of {labels.name} have its class; {outside}",
-        f"left out: {cutting.bare_tiles} tiles without labels, {cutting.narrow_tiles} at edges that are too narrow",
+        f"left out: {result.bare_tiles} tiles without labels, {result.narrow_tiles} at edges that are too narrow",
         *(_blocks(division) if division else ()),
         *_different_pixels(sources),
         f"{out / TILES} says which ground each tile shows; a GIS opens it",
         *alike_names(classes.names),
         *omissions.notes(),
-        *filter(None, [cutting.outside]),
+        *filter(None, [result.outside]),
     ]
 
 
@@ -172,10 +172,10 @@ def check_folder(out: Path, *, force: bool) -> list[Path]:
     Raises `DataError` if there are images, masks or lists of them without `force`; with it, if an import did not write them.
     """
     files = [path for part in PARTS for path in images_below(out / part)]
-    existing = files + [out / name for name in (TILES, BANDS) if (out / name).exists()]
-    if existing and not force:
+    earlier = files + [out / name for name in (TILES, BANDS) if (out / name).exists()]
+    if earlier and not force:
         raise DataError(
-            f"{out} has {len(existing)} images, masks and lists of them already, such as {first_names(existing, 1)}: give "
+            f"{out} has {len(earlier)} images, masks and lists of them already, such as {first_names(earlier, 1)}: give "
             "another --out, or replace an earlier import of maps with --force"
         )
     try:
