@@ -12,7 +12,6 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from imaging.decoding import IMAGE_ENDINGS, Limits, OpenImage
 from imaging.errors import ImageError
@@ -34,7 +33,6 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")  # Label Studio's PNG export: one file for each label
-Item = TypeVar("Item")
 DRIVE = re.compile(r"[A-Za-z]:/")
 
 
@@ -48,10 +46,9 @@ def images_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if is_image(path))
 
 
-def evenly(items: Sequence[Item], most: int) -> list[Item]:
-    """At most so many of the items, spread evenly over their order."""
-    number = min(most, len(items))
-    return [items[index * len(items) // number] for index in range(number)]
+def evenly(number: int, most: int) -> list[int]:
+    """The indices of at most `most` of so many items, spread evenly over them."""
+    return [index * number // min(most, number) for index in range(min(most, number))]
 
 
 def unread_photos(folder: Path) -> list[Path]:

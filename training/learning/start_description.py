@@ -124,7 +124,7 @@ def count_answers(weights: Weights, train: Split, device: str) -> Integers:
 
     They are counted on at most `MOST_FRAMES` frames, evenly over the split.
     """
-    split = replace(train, frames=tuple(evenly(train.frames, MOST_FRAMES)))
+    split = replace(train, frames=tuple(train.frames[index] for index in evenly(len(train.frames), MOST_FRAMES)))
     segmenter = snapshot_segmenter(load_network(weights), weights.manifest, device)
     counts = np.zeros((len(train.labels), len(weights.manifest.labels)), np.int64)
     for truth, class_map in predictions(segmenter, split, Options()):

@@ -132,8 +132,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
 
 def _between(values: Mapping[str, Any]) -> str:
     """The interval of a mean IoU or of its change, in brackets; empty if there is none."""
-    ends = ends_text(*values["mean_iou_95"], none="")
-    return ends and f" (95% interval {ends})"
+    return ends_text(*values["mean_iou_95"], " (95% interval {:.3f} to {:.3f})", "")
 
 
 def _scale(gsd: float | None) -> str:

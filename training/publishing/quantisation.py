@@ -104,7 +104,7 @@ def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterat
     files = images_below(folder)
     if not files:
         raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
-    for file in evenly(files, photos):
+    for file in (files[index] for index in evenly(len(files), photos)):
         data = read_regular_file(file)
         try:
             plan = segmenter.plan(data, Options())

@@ -32,9 +32,9 @@ def frame_counts(
     """The confusion matrices (F, n, n) of a network's class maps against the split's masks, one for each frame.
 
     They are (F, n + 1, n) if a set of the split labels some classes alone: a class is scored on frames that label it.
-    maps: each frame's mask (H, W) and class map (H, W), as `predictions` yields them. classes: as what the network's count; n is
-    the number of their names, with `OTHER` if the split `is_partial`. boundaries: is updated with the class maps of frames
-    that label all classes, if there is one. Raises `DataError` as `predictions`.
+    maps: each frame's mask (H, W) and class map (H, W), as `predictions` yields them. classes: as what the network's count; n
+    is the number of their names, with `OTHER` if the split `is_partial`. boundaries: is updated with the class maps of frames
+    that label all classes, if there is one.
     """
     names, counts = len(classes.names), []
     for (mask, class_map), frame in zip(maps, split.frames, strict=True):

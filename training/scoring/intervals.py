@@ -54,11 +54,9 @@ class Interval:
         return [rounded(end) for end in (self.low, self.high)]
 
 
-def ends_text(
-    low: float | None, high: float | None, form: str = ".3f", before: str = "", none: str = "without an interval"
-) -> str:
-    """The ends of an interval in words; `none` if they are nan or None. form: of each end. before: precedes them."""
-    return none if low is None or np.isnan(low) else f"{before}{low:{form}} to {high:{form}}"
+def ends_text(low: float | None, high: float | None, text: str = "{:.3f} to {:.3f}", none: str = "without an interval") -> str:
+    """The ends of an interval in words; `none` if they are nan or None."""
+    return none if low is None or np.isnan(low) else text.format(low, high)
 
 
 def mean_iou_interval(counts: Counts) -> Interval:

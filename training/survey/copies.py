@@ -130,10 +130,7 @@ def _alike(survey: Survey) -> list[str]:
     differ = {
         second: float(np.abs(shares[first] - shares[second]).sum()) / 2 >= OTHER_LABELS for second, first in nearest.items()
     }
-    return [
-        _pair(survey, second, nearest[second], differ[second])
-        for second in sorted(nearest, key=lambda index: not differ[index])
-    ]
+    return [_pair(survey, second, nearest[second], differ[second]) for second in sorted(nearest, key=lambda at: not differ[at])]
 
 
 def _pair(survey: Survey, second: int, first: int, differ: bool) -> str:
