@@ -132,7 +132,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
 
 def _between(values: Mapping[str, Any]) -> str:
     """The interval of a mean IoU or of its change, in brackets; empty if there is none."""
-    return ends_text(*values["mean_iou_95"], " (95% interval {:.3f} to {:.3f})", "")
+    return ends_text(values["mean_iou_95"], " (95% interval {:.3f} to {:.3f})", "")
 
 
 def _scale(gsd: float | None) -> str:

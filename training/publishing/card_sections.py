@@ -116,7 +116,7 @@ def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
         cells = (f"**{number(values.get(mean))}**" for values in columns.values())
         rows.append(table_row(f"**{mean.replace('_', ' ').replace('iou', 'IoU')}**", *cells))
         if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):
-            ends = (ends_text(*values.get("mean_iou_95", (None, None)), none="") for values in columns.values())
+            ends = (ends_text(values.get("mean_iou_95", (None, None)), none="") for values in columns.values())
             rows.append(table_row("95% interval of the mean IoU", *ends))
         if mean == "mean_iou" and any("predicted_only" in values for values in columns.values()):
             others = (number(values.get("mean_iou_with_predicted")) for values in columns.values())

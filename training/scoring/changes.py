@@ -92,7 +92,7 @@ def only(counts: Counts, classes: Sequence[int]) -> Counts:
 
 def signed(change: Interval) -> str:
     """A change of the mean IoU and its interval, in words."""
-    return f"{change.value:+.4f} mean IoU, {ends_text(change.low, change.high, '95% interval {:+.4f} to {:+.4f}')}"
+    return f"{change.value:+.4f} mean IoU, {ends_text((change.low, change.high), '95% interval {:+.4f} to {:+.4f}')}"
 
 
 def difference_table(ours: Counts, theirs: Counts, change: Change, names: Sequence[str]) -> str:
@@ -104,7 +104,7 @@ def difference_table(ours: Counts, theirs: Counts, change: Change, names: Sequen
 
     def ends(difference: Interval, is_sure: bool) -> str:
         star = " *" if is_sure and not isnan(difference.low) else ""
-        return ends_text(difference.low, difference.high, "{:+.3f} to {:+.3f}", "too few frames") + star
+        return ends_text((difference.low, difference.high), "{:+.3f} to {:+.3f}", "too few frames") + star
 
     width = max(len(name) for name in [*names, "mean IoU"])
     rows = [f"{'class':<{width}}  {'IoU':>6}  {'against':>7}  {'change':>6}  95% interval of the change"]

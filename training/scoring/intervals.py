@@ -47,16 +47,16 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        return ends_text(self.low, self.high)
+        return ends_text((self.low, self.high))
 
     def rounded(self) -> list[float | None]:
         """Low and high, rounded to six decimals; None for nan."""
         return [rounded(end) for end in (self.low, self.high)]
 
 
-def ends_text(low: float | None, high: float | None, text: str = "{:.3f} to {:.3f}", none: str = "without an interval") -> str:
-    """The ends of an interval in words; `none` if they are nan or None."""
-    return none if low is None or np.isnan(low) else text.format(low, high)
+def ends_text(ends: Sequence[float | None], text: str = "{:.3f} to {:.3f}", none: str = "without an interval") -> str:
+    """The ends of an interval, low and high, in words; `none` if they are nan or None."""
+    return none if ends[0] is None or np.isnan(ends[0]) else text.format(*ends)
 
 
 def mean_iou_interval(counts: Counts) -> Interval:
@@ -117,7 +117,7 @@ def interval_line(entry: Mapping[str, Any]) -> str:
     entry: of `score_entry`.
     """
     few = counted(entry.get("few_frames", {}))
-    line = f"mean IoU, 95% interval (bootstrap over {entry['scored_frames']} frames): {ends_text(*entry['mean_iou_95'])}"
+    line = f"mean IoU, 95% interval (bootstrap over {entry['scored_frames']} frames): {ends_text(entry['mean_iou_95'])}"
     return line + (few and f"; few frames show {few}")
 
 
