@@ -115,7 +115,7 @@ class RequestBody:
             if not chunk:
                 return
             count += len(chunk)
-            # all other bytes on the connection count as framing of the chunks
+            # all other bytes on the connection are framing; after that of `CHUNKS` chunks, their mean length is looked at
             frames = self.request.state.client.moved_bytes() - count
             if is_chunked and frames - checked_frames >= CHUNKS * FRAME_BYTES:
                 if (count - checked_count) * FRAME_BYTES < (frames - checked_frames) * CHUNK_BYTES:
@@ -261,8 +261,8 @@ async def read_json(body: RequestBody, content: Blob, example: Mapping[str, Any]
 async def _outline(body: RequestBody, content: Blob) -> tuple[bytes, dict[str, tuple[int, int]]]:
     """The JSON with a name for each long text, and where those texts stand. Raises `BadRequest` for too much besides them."""
     outline, spans = bytearray(), dict[str, tuple[int, int]]()
-    start: int | None = None  # of the text that has begun
-    marks = slashes = 0  # quotation marks, and the backslashes before the piece
+    start: int | None = None  # the offset of the text that is open, None outside of one
+    marks = slashes = 0  # quotation marks so far, and the backslashes directly before `position`
     for offset in range(0, content.length, PIECE):
         await body.turn()
         piece, position = content.read(PIECE, offset), 0

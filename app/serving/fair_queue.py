@@ -14,18 +14,18 @@ T = TypeVar("T")
 class FairQueue(Generic[T]):
     """What waits, by client. The client that has cost least is first; the items of each keep their order.
 
-    Each client has a clock: where it began, and what it has cost since. Who comes begins where a client would be that has
-    always waited and had its share: not before those that have waited for theirs, and who comes back has no credit. So clients
-    that come and go with new names get no more than those that stay. The clock of a client that waits for nothing is forgotten
-    once that share has reached it, and all are once nobody waits. Each call takes at most one step for each client. Only for
-    the event loop, except `items`, which any thread may call. Its length is the number of clients that wait.
+    Each client has a clock: where it began, and what it has cost since. `_now` is the clock of an imagined client that always
+    waits and gets its share. Who comes, or comes back, begins at `_now`, or at its own clock if that is later. So nobody gains
+    by leaving, or by new names. The clock of a client that does not wait is dropped once `_now` has passed it; all are dropped
+    when nobody waits. Each call takes at most one step for each client. Only for the event loop, except `items`, which any
+    thread may call. Its length is the number of clients that wait.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[T, None]] = {}  # by client
         self._costs: dict[str, float] = {}  # that the waiting items of a client are expected to have
         self._clocks: dict[str, float] = {}  # of clients that wait, and of those that are ahead of `_now`
-        self._now = 0.0  # the share of a client that has always waited
+        self._now = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)

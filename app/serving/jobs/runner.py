@@ -17,8 +17,9 @@ from app.serving.registry import Model, Registry
 from model.inference.errors import NO_SPACE, InferenceError, SchedulerEnded
 from model.inference.processes.protocol import REFUSALS
 
-TURN_S = 20.0  # after which the next client's job has its turn, if another waits, once a tile or photo of this turn is kept
-LONGEST_START_S = {True: 300.0, False: 900.0}  # the same, if none is; by whether the job is of a scene; twice for each crash
+# a turn ends after this, if another client's job waits: once a tile or photo of the turn is kept, and if none is yet
+TURN_S = 20.0
+LONGEST_START_S = {True: 300.0, False: 900.0}  # by whether the job is of a scene; doubled with each crash
 MOST_PLANS = 2  # scenes that are planned at once, of different clients
 MOST_OWN_PLANS = 8  # scenes of a client that wait for it; each holds a place
 CHECK_S = 0.5  # between two looks at what may end a turn
@@ -195,7 +196,7 @@ class JobRunner:
         def tell(share: float) -> bool:
             nonlocal has_progress, start
             progress = min(99, int(100 * share))
-            # kept rows of a scene are told anew; what comes before the first tile is not of the turn
+            # a scene first tells the share of former turns; the time of the turn begins with its own first tile or photo
             if not has_progress and not (job.is_scene and 0 < progress <= job.progress):
                 has_progress, start = True, time()
             if progress > job.progress:

@@ -51,7 +51,7 @@ async def segment_scene(settings: Settings, job: Job, folder: Path, model: Model
 
     def submit(tile: Tile) -> Future[Logits]:
         if queue.seconds:
-            tell(0.0)  # a tile that has run is kept
+            tell(0.0)  # this turn has progress: a tile has run
         return scheduler.submit(queue, tile)
 
     try:

@@ -144,11 +144,11 @@ class JobStore(JobTable):
         return ""
 
     async def _give(self, lack: Lack, asker: str) -> bool:
-        """A client gives its job with most of what is lacking; False if there is none for it.
+        """Takes what is lacking from `lack.giver`, or from the asker where its own share is the limit.
 
-        The result of one that has ended is removed, and one that has not ended fails. For a place in the table, the oldest goes
-        that has ended, of the client with most of them. All else a client gives others alone; its uploads are broken off if it
-        has no job. Where something else has filled the disk, nobody gives.
+        For a place in the table, the job of `_first_ended` is removed. For bytes and files, the giver's job with most of them
+        is removed, or fails if it has not ended; if the giver has no job, its uploads are closed. Nobody gives bytes or files
+        to itself. False if nobody can give, and if other things than jobs fill the disk.
         """
         is_place, account = lack.resource == "jobs", lack.giver or asker
         if self._is_above(lack) or (account == asker and not is_place):

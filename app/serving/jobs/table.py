@@ -83,7 +83,11 @@ class JobTable:
         return len(own.all) - len(own.ended)
 
     def _first_ended(self, asker: str, *, is_own: bool) -> Job | None:
-        """The job that ended first, of the asker, or of the client with most that have ended if those are more than it has."""
+        """The ended job that makes room for a place: the first of the client with most ended jobs.
+
+        is_own: the asker's share is the limit. Then it is the first of its own. If it has none that have ended, it is that of
+        the client with most, if those are more than all jobs of the asker; else None.
+        """
         most, name = next(self._ended_counts.most(), (0, asker))
         own = self._accounts.get(asker, _Account())
         if is_own and own.ended:
