@@ -94,9 +94,15 @@ def load_weights(path: Path) -> Weights:
     try:
         # reads the file once, so that the digest matches the loaded bytes even if the file is replaced at the same time
         data = path.read_bytes()
-        tensors = load(data)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+    return parse_weights(path, data)
+
+
+def parse_weights(path: Path, data: bytes) -> Weights:
+    """The content of a master that was read from this path; raises `WeightsError`."""
+    try:
+        tensors = load(data)
     except SafetensorError as error:
         raise damaged(path, error) from error
     except KeyError as error:

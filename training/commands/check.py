@@ -85,9 +85,11 @@ def _check(args: argparse.Namespace) -> None:
         from model.networks.device import choose_device
         from training.commands.check_network import crop_pictures
         from training.learning.plan import plan_training, plan_without_start
+        from training.learning.starts import read_start
 
         device = choose_device(args.device)
-        plan = plan_training(recipe, train, args.start, device) if args.start else plan_without_start(recipe, train, device)
+        start = read_start(args.start) if args.start else None
+        plan = plan_training(recipe, train, start, device) if start else plan_without_start(recipe, train, device)
         recipe, plan_text = plan
         crops = crop_pictures(train, recipe)
     print_lines([*lines, *plan_text])

@@ -33,6 +33,7 @@ from training.learning.optimization import forward_dtype
 from training.learning.plan import plan_training
 from training.learning.recipe import Recipe, make_recipe, parse_changes
 from training.learning.run import Run, Trainer
+from training.learning.starts import Start, read_start
 from training.learning.validation import Scorer, score_start
 from training.publishing.card import write_card
 from training.publishing.card_sections import CARD
@@ -70,10 +71,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
     if args.tensorboard:
         require_tensorboard()
     with _demo_data(args) if args.demo else nullcontext(), join(choose_device(args.device)) as (world, device):
-
-        def train_once(own_args: argparse.Namespace, data: TrainingData) -> TrainingWeights | None:
-            return _train_once(own_args, arguments, world, device, data)
-
+        train_once = partial(_train_once, arguments=arguments, world=world, device=device, start=read_start(args.start))
         if args.folds or args.seeds > 1:
             repeat(args, world, train_once, _stated_recipe(args).seed)
         else:
@@ -103,21 +101,19 @@ def _stated_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _train_once(
-    args: argparse.Namespace, arguments: list[str], world: World, device: torch.device, data: TrainingData
+    args: argparse.Namespace, data: TrainingData, *, arguments: list[str], world: World, device: torch.device, start: Start
 ) -> TrainingWeights | None:
     """Runs one training and writes its files; gives them with the final score, or None in all processes but the first."""
     stated_recipe = _stated_recipe(args)
-    recipe, lines = world.from_first(
-        lambda: plan_training(stated_recipe, data.train, args.start, device, saved_recipe(args.out))
-    )
+    recipe, lines = world.from_first(lambda: plan_training(stated_recipe, data.train, start, device, saved_recipe(args.out)))
     split, validation = data.train.split, data.validation.split
     if world.first and (lines := [*lines, *side_notes(split.labels.names, recipe.model_dump())]):
         print_lines(lines)
-    run = make_run(args, recipe, data, device, world)
+    run = make_run(args, recipe, data, start, device, world)
     trainer = Trainer(run)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     scorer = Scorer(manifest, validation, score_mapping(args, split.labels), str(device))
-    bar = score_start(args.start, recipe.start_rows, scorer) if world.first else None
+    bar = score_start(start, recipe.start_rows, scorer) if world.first else None
     if bar:
         print(bar.line())
     folder = args.data.resolve().name
@@ -141,11 +137,11 @@ def _train_once(
     net, progress = trainer.train(scorer, weights.save)
     if not world.first:
         return None
-    _finish(args, net, progress, weights, run)
+    _finish(args, net, progress, weights, run, start)
     return weights
 
 
-def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights, run: Run) -> None:
+def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: TrainingWeights, run: Run, start: Start) -> None:
     """Writes the weights file, curves, card and export, with the score on val, and compares it with the start's.
 
     The network is that of the last epoch, or with `--stop-after` that of the best one. It is the start itself, cut to the
@@ -165,7 +161,7 @@ def _finish(args: argparse.Namespace, net: FCN, progress: Progress, weights: Tra
         scorer(net)
     path = weights.path()
     lines = save_result(
-        net, manifest, weights, partial(start_network, run.recipe, args.start, len(manifest.labels), manifest.fcn.bands)
+        net, manifest, weights, partial(start_network, run.recipe, start, len(manifest.labels), manifest.fcn.bands)
     )
     copy_file(args.out / "curves.csv", path.with_suffix(".curves.csv"))
     write_card(path)

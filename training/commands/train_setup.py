@@ -25,7 +25,7 @@ from training.learning.distributed import World
 from training.learning.optimization import forward_dtype
 from training.learning.recipe import Recipe
 from training.learning.run import Run
-from training.learning.starts import load_start, start_digest, start_preprocessing, start_weights
+from training.learning.starts import Start
 from training.learning.teacher import Teacher
 from training.survey.folds import pooled
 from training.survey.inspection import class_errors, meaning, notes, pair_errors, pair_notes
@@ -78,10 +78,12 @@ def score_mapping(args: argparse.Namespace, labels: LabelSet) -> ClassMapping:
     return parse_class_mapping(args.score_map, labels).require_complete(labels.classes)
 
 
-def make_run(args: argparse.Namespace, recipe: Recipe, data: TrainingData, device: torch.device, world: World) -> Run:
+def make_run(
+    args: argparse.Namespace, recipe: Recipe, data: TrainingData, start: Start, device: torch.device, world: World
+) -> Run:
     """Builds the network, loads its start and the teacher, and gives the run; raises `ValueError` if they do not fit."""
     survey, split = data.train, data.train.split
-    net, new_tensors = start_network(recipe, args.start, len(split.labels), len(split.bands))
+    net, new_tensors = start_network(recipe, start, len(split.labels), len(split.bands))
     if recipe.start_share and new_tensors:
         raise ValueError(
             f"start_share is {recipe.start_share}, but the start lacks {len(new_tensors)} tensors of this network, such as "
@@ -92,9 +94,9 @@ def make_run(args: argparse.Namespace, recipe: Recipe, data: TrainingData, devic
         precision = dtype_name(forward_dtype(recipe, device))
         line = f"training {parameters:,} parameters on {len(split.frames)} frames in {precision}"
         print(f"{line}; {len(new_tensors)} tensors are new in whole or in part")
-    preprocessing = start_preprocessing(recipe.backbone, args.start).of_bands(split.bands)
+    preprocessing = start.preprocessing(recipe.backbone).of_bands(split.bands)
     preprocessing = replace(preprocessing, side=recipe.side, tile=recipe.tile, gsd=_gsd(survey, recipe))
-    origin = {"start": start_digest(args.start), "class map": args.class_map or "", "teacher": ""}
+    origin = {"start": start.sha256, "class map": args.class_map or "", "teacher": ""}
     origin |= {"val": data.validation.contents, "score map": args.score_map or ""}  # scores of epochs are compared
     teacher = None
     if args.teacher:
@@ -127,16 +129,15 @@ def _gsd(survey: Survey, recipe: Recipe) -> float | None:
     return None if gsd is None else gsd * longer / max(scaled_size((longer, longer), recipe))
 
 
-def start_network(recipe: Recipe, start: str, classes: int, bands: int) -> tuple[FCN, list[str]]:
+def start_network(recipe: Recipe, start: Start, classes: int, bands: int) -> tuple[FCN, list[str]]:
     """The network with the start's tensors, and the names of the tensors that are new.
 
     bands: of the images. If the start's images have three, its first convolution is widened to them.
     """
     torch.manual_seed(recipe.seed)
-    weights = None if bands == len(RGB) else start_weights(start)
-    has_bands = start == "none" or (weights is not None and weights.manifest.fcn.bands == bands)
+    has_bands = start.name == "none" or (start.weights is not None and start.weights.manifest.fcn.bands == bands)
     net = build_network(recipe.architecture(classes, bands if has_bands else len(RGB)))
-    new_tensors = load_start(net, start, recipe.score_rows)
+    new_tensors = start.load(net, recipe.score_rows)
     see_bands(net, bands)
     return net, new_tensors
 

@@ -46,6 +46,11 @@ def images_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if is_image(path))
 
 
+def evenly(number: int, most: int) -> list[int]:
+    """The indices of at most `most` of so many items, spread evenly over them."""
+    return [index * number // min(most, number) for index in range(min(most, number))]
+
+
 def unread_photos(folder: Path) -> list[Path]:
     """The photos directly in a folder whose ending says a format that is not read, sorted."""
     paths = folder.iterdir() if folder.is_dir() else ()

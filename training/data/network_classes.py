@@ -47,8 +47,7 @@ def network_classes(network: Sequence[str], split: Split) -> NetworkClasses:
         return NetworkClasses(np.arange(256, dtype=np.uint8), scored_names(split))
     if network == sources:
         return NetworkClasses(mapping.require_complete(masks.classes).table, scored_names(split))
-    background = next((index for index, name in enumerate(names) if name_key(name) == BACKGROUND), len(names))
-    rest = mapping.further.get("*", background)
+    rest = mapping.further.get("*", background_id(names))
     of_source, of_target = (
         {row: index for index, row in reversed(list(enumerate(match_rows(own, network)))) if row != NEW}
         for own in (sources, names)
@@ -74,6 +73,11 @@ def network_classes(network: Sequence[str], split: Split) -> NetworkClasses:
         line += f"; {len(others)} of its {len(network)} are none of them and count as {what}: {first_names(others, MOST)}"
     is_other = bool(others) and rest == len(names)
     return NetworkClasses(table, [*names, OTHER] if is_other else scored_names(split), line)
+
+
+def background_id(names: Sequence[str]) -> int:
+    """The class that is the background; their number if none is. Unlike `is_background`, it asks for no spelling."""
+    return next((index for index, name in enumerate(names) if name_key(name) == BACKGROUND), len(names))
 
 
 def scored_names(split: Split) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from model.printable import printable
@@ -57,6 +57,11 @@ def first_names(names: Iterable[object], most: int = 3) -> str:
     texts = [str(name) for name in names]
     further = [f"and {len(texts) - most} more"] if len(texts) > most else []
     return ", ".join([*texts[:most], *further])
+
+
+def counted(numbers: Mapping[str, int], unit: str = "") -> str:
+    """Names, each with its number in brackets: `cat (3), dog (1)`. unit: of the numbers, after a blank."""
+    return ", ".join(f"{name} ({number}{unit})" for name, number in numbers.items())
 
 
 def remark(names: Sequence[object], text: str, advice: str = "", most: int = MOST_NAMED) -> list[str]:

@@ -72,7 +72,11 @@ class Split:
 
     @property
     def rest_id(self) -> int:
-        """The id that is no class and not void: of pixels with none of the classes that their set labels."""
+        """The id that is no class and not void: of pixels with none of the classes that their set labels.
+
+        It becomes `losses.UNLABELLED` + k in the crops of a training, where the sets of a batch differ, and in scores the row
+        after the columns (`metrics.Counts`). `network_classes.OTHER` names the column of predictions of no class of the set.
+        """
         return len(self.labels) + (self.labels.ignore_index == len(self.labels))
 
     def labelled(self, frames: FrameSet) -> Mask:

@@ -28,20 +28,22 @@ MESSAGES = {
 }  # fmt: skip
 
 
-def read_caffe_model(path: Path) -> dict[str, Tensor]:
+def parse_caffe_model(path: Path, data: bytes) -> dict[str, Tensor]:
     """The weights and biases of a Caffe network by name, such as `conv1_1.weight`, in the shapes of the file.
+
+    path: where the file's bytes were read.
 
     Raises `ValueError` naming a file that is damaged or holds no tensors.
     """
     net = _message_class("NetParameter")()
     try:
-        net.ParseFromString(path.read_bytes())
+        net.ParseFromString(data)
         tensors = {
             f"{layer.name}.{kind}": _tensor(blob)
             for layer in (*net.layers, *net.layer)
             for kind, blob in zip(KINDS, layer.blobs, strict=False)
         }
-    except (OSError, DecodeError, ValueError, RuntimeError) as error:
+    except (DecodeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is not a file of Caffe, or is damaged: {error}") from error
     if not tensors:
         raise ValueError(

@@ -25,6 +25,7 @@ from training.learning.augmentation import rare_line, scale_warning
 from training.learning.optimization import warmup_warning
 from training.learning.recipe import Recipe
 from training.learning.start_description import StartDescription, describe_start, with_rows
+from training.learning.starts import Start, read_start
 from training.survey.records import Survey
 
 Preset = dict[str, Any]
@@ -91,7 +92,7 @@ def plan(recipe: Recipe, inputs: PlanInputs) -> tuple[Recipe, dict[str, str]]:
 
 
 def plan_training(
-    recipe: Recipe, train: Survey, start: str, device: torch.device, saved_values: Mapping[str, Any] = MappingProxyType({})
+    recipe: Recipe, train: Survey, start: Start, device: torch.device, saved_values: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[Recipe, list[str]]:
     """The recipe with the values that follow the data and the start; and lines that say why, and what does not fit.
 
@@ -111,10 +112,10 @@ def plan_training(
 
 def plan_without_start(recipe: Recipe, train: Survey, device: torch.device) -> tuple[Recipe, list[str]]:
     """As `plan_training` with the start `none`; the first line says so, and what the default weights change."""
-    plan_recipe, lines = plan_training(recipe, train, "none", device)
+    plan_recipe, lines = plan_training(recipe, train, read_start("none"), device)
     line = "no --start is given, so this is the plan of random weights; give the --start of the training"
     try:
-        description = describe_start(recipe, DEFAULT_WEIGHTS, train.split, str(device))
+        description = describe_start(recipe, read_start(DEFAULT_WEIGHTS), train.split, str(device))
     except ValueError:  # the weights are not there, or do not fit the recipe
         return plan_recipe, [line, *lines]
     if recipe.plan and description.scores:

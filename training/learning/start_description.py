@@ -18,12 +18,14 @@ from model.networks.builder import build_network
 from model.networks.servable import load_network
 from model.preprocessing import RGB
 from model.weights_file import Weights
+from training.data.files import evenly
 from training.data.network_classes import NEW, match_rows
 from training.data.split import Split
 from training.learning.recipe import Recipe
 from training.learning.start_scores import known_background, match_lines, own_scores, score_lines, scores_of_classes
-from training.learning.starts import start_preprocessing, start_weights
+from training.learning.starts import Start
 from training.scoring.evaluate import predictions, snapshot_segmenter
+from training.scoring.metrics import confusion
 
 MOST_FRAMES = 100
 
@@ -50,15 +52,15 @@ class StartDescription:
 
 
 def describe_start(
-    recipe: Recipe, start: str, train: Split, device: str = "cpu", saved_values: Mapping[str, Any] = MappingProxyType({})
+    recipe: Recipe, start: Start, train: Split, device: str = "cpu", saved_values: Mapping[str, Any] = MappingProxyType({})
 ) -> StartDescription:
-    """What is known of a start for a training on a split. Raises `ValueError` for one that is not there, or does not fit.
+    """What is known of a start for a training on a split. Raises `ValueError` for one that does not fit.
 
     The start is asked on the split's frames what new classes look like to it, if it knows others. saved_values: the recipe of
     the checkpoint that the training resumes from; its scores stay, since another device may count a few pixels otherwise.
     """
-    side, weights = start_preprocessing(recipe.backbone, start).side, start_weights(start)
-    manifest, labels, bands = weights.manifest if weights else None, train.labels, len(train.bands)
+    weights, labels, bands = start.weights, train.labels, len(train.bands)
+    manifest = weights.manifest if weights else None
     rows, scores, lines = recipe.start_rows, recipe.start_scores, list[str]()
     if weights and manifest:
         class_scores = manifest.fcn.class_scores or (1,) * len(manifest.labels)
@@ -78,10 +80,11 @@ def describe_start(
             scores = own_scores(rows, class_scores, number)
             if recipe.decoder != "aligned" and max(map(len, scores)) > 1:
                 raise ValueError(
-                    f"{start} has several scores for a class, and the decoder {recipe.decoder} takes one; give the decoder "
-                    "aligned, or -1 in start_rows for new scores"
+                    f"{start.name} has several scores for a class, and the decoder {recipe.decoder} takes one; give the "
+                    "decoder aligned, or -1 in start_rows for new scores"
                 )
-    return StartDescription(side, rows, scores, _has_batch_norm(recipe, start, manifest, bands), tuple(lines))
+    side, has_batch_norm = start.preprocessing(recipe.backbone).side, _has_batch_norm(recipe, start, bands)
+    return StartDescription(side, rows, scores, has_batch_norm, tuple(lines))
 
 
 def with_rows(recipe: Recipe, start: StartDescription) -> Recipe:
@@ -89,11 +92,11 @@ def with_rows(recipe: Recipe, start: StartDescription) -> Recipe:
     return recipe.model_copy(update={"start_rows": start.rows, "start_scores": start.scores}) if start.rows else recipe
 
 
-def _has_batch_norm(recipe: Recipe, start: str, manifest: Manifest | None, bands: int) -> bool:
+def _has_batch_norm(recipe: Recipe, start: Start, bands: int) -> bool:
     with torch.device("meta"):
         statistics = [name for name in build_network(_architecture(recipe)).state_dict() if name.endswith("running_mean")]
-    has_all = manifest is not None and _has_one_architecture(recipe, manifest, bands)
-    return start != "none" and bool(statistics) and (has_all or all(name.startswith("backbone.") for name in statistics))
+    has_all = start.weights is not None and _has_one_architecture(recipe, start.weights.manifest, bands)
+    return start.name != "none" and bool(statistics) and (has_all or all(name.startswith("backbone.") for name in statistics))
 
 
 def _answers(weights: Weights, rows: Sequence[int], train: Split, device: str) -> Integers:
@@ -121,11 +124,9 @@ def count_answers(weights: Weights, train: Split, device: str) -> Integers:
 
     They are counted on at most `MOST_FRAMES` frames, evenly over the split.
     """
-    number = min(MOST_FRAMES, len(train.frames))
-    frames = tuple(train.frames[index * len(train.frames) // number] for index in range(number))
+    split = replace(train, frames=tuple(train.frames[index] for index in evenly(len(train.frames), MOST_FRAMES)))
     segmenter = snapshot_segmenter(load_network(weights), weights.manifest, device)
     counts = np.zeros((len(train.labels), len(weights.manifest.labels)), np.int64)
-    for truth, class_map in predictions(segmenter, replace(train, frames=frames), Options()):
-        is_labelled = truth < len(counts)
-        np.add.at(counts, (truth[is_labelled], class_map[is_labelled]), 1)
+    for truth, class_map in predictions(segmenter, split, Options()):
+        counts += confusion(truth, class_map, counts.shape[1], counts.shape[0])
     return counts

@@ -15,7 +15,7 @@ from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN
 from training.data.label_files import name_key
-from training.data.network_classes import BACKGROUND, MOST, NEW
+from training.data.network_classes import MOST, NEW, background_id
 from training.data.problems import first_names
 
 
@@ -50,7 +50,8 @@ def scores_of_classes(
 
 def known_background(rows: Sequence[int], names: Sequence[str]) -> int | None:
     """The class that is background, if the start knows it."""
-    return next((index for index, row in enumerate(rows) if row != NEW and name_key(names[index]) == BACKGROUND), None)
+    index = background_id(names)
+    return index if index < len(names) and rows[index] != NEW else None
 
 
 def own_scores(rows: Sequence[int], class_scores: Sequence[int], classes: int) -> tuple[tuple[int, ...], ...]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from model.architecture import TIMM
@@ -23,10 +25,10 @@ from model.networks.builder import PUBLISHED, load_classifier, load_published_ba
 from model.networks.fcn import FCN
 from model.networks.timm_backbone import TimmBackbone, encoder_normalisation
 from model.preprocessing import Preprocessing
-from model.weights_file import Weights, damaged, find_weights, load_weights
+from model.weights_file import Weights, damaged, find_weights, parse_weights
 from training.data.network_classes import NEW
 from training.data.problems import first_names
-from training.learning.caffe_model import read_caffe_model
+from training.learning.caffe_model import parse_caffe_model
 from training.learning.checkpoint import UNREADABLE
 from training.learning.start_scores import score_tensors
 
@@ -40,102 +42,107 @@ STAGES = (2, 2, 3, 3, 3)  # convolutions of VGG16's stages; a pooling follows ea
 FIRST = "conv1_1.weight"
 
 
-def load_start(net: FCN, start: str, rows: Sequence[int] = ()) -> list[str]:
-    """Loads the start's tensors that fit into the network; gives the sorted names of the tensors that stay new, also in part.
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a training begins with, as `read_start` gives it; nothing asks the file again.
 
-    start: `none`, `imagenet` (torchvision's hub), a safetensors, caffemodel or PyTorch file (`PICKLE_SUFFIXES`), or a
-        name in `weights/`. A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a
+    name: `none`, `imagenet`, or the file's path or name. sha256: of the file; the name where there is none. path: of the file.
+    tensors: of the file, by name. weights: the file's content, if it is a weights file of ours.
+    """
+
+    name: str
+    sha256: str
+    path: Path | None = None
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    weights: Weights | None = None
+
+    def load(self, net: FCN, rows: Sequence[int] = ()) -> list[str]:
+        """Loads the tensors that fit into the network; gives the sorted names of those that stay new, also in part.
+
+        rows: for each of our classes, a row of the start's score layers, or `NEW`. Without rows, score layers with
+            another number of classes stay new.
+
+        Raises `ValueError` if the file holds no tensor of the backbone, and if the rows do not fit.
+        """
+        if self.name == "none":
+            return sorted(net.state_dict())
+        if self.name == "imagenet":
+            load_published_backbone(net)
+            return _not_in_classifier(net)
+        if is_released(self.tensors):
+            return _load_matches(net, released_tensors(net, self.tensors), self.name, rows)
+        # timm's heads are `head.`, too
+        ours = ("backbone.",) if isinstance(net.backbone, TimmBackbone) else ("head.", "backbone.")
+        if not any(name.startswith(ours) for name in self.tensors):
+            load_classifier(net, self.tensors)
+            return _not_in_classifier(net)
+        our_tensors = {_our_name(net, name): tensor for name, tensor in self.tensors.items()}
+        return _load_matches(net, our_tensors, self.name, rows)
+
+    def preprocessing(self, backbone: str) -> Preprocessing:
+        """The preprocessing with which the start of a network with this backbone was trained.
+
+        Our own files name theirs. Released FCNs use the mean pixel of their training. Other files for an encoder of timm use
+        what timm states for its default weights. `imagenet` and files of torch.save use torchvision's. Other files use
+        `x / 127.5 - 1`, or `x / 128 - 1` for MobileNet-EdgeTPU. `none` uses the default `Preprocessing`. Raises `ValueError`
+        for torchvision's weights of a backbone that torchvision has none of.
+        """
+        if self.name == "none":
+            return Preprocessing()
+        if self.weights:
+            return self.weights.manifest.preprocessing
+        if is_released(self.tensors):
+            return RELEASED_PREPROCESSING
+        if self.path and backbone.startswith(TIMM):
+            mean, std = encoder_normalisation(backbone.removeprefix(TIMM))
+            return Preprocessing(mean=mean, std=std)
+        if self.path is None or self.path.suffix in PICKLE_SUFFIXES:
+            if backbone not in PUBLISHED:
+                raise ValueError(f"torchvision publishes no weights of {backbone}; start from a file, or from none")
+            transforms = PUBLISHED[backbone].transforms()
+            return Preprocessing(mean=tuple(transforms.mean), std=tuple(transforms.std))
+        return Preprocessing((1.0,) * 3, (1.0,) * 3, 1 / 128) if backbone == "mobilenet_edgetpu" else Preprocessing()
+
+
+def read_start(name: str) -> Start:
+    """Reads and checks a start's file, once.
+
+    name: `none`, `imagenet` (torchvision's hub), a safetensors, caffemodel or PyTorch file (`PICKLE_SUFFIXES`), or a name in
+        `weights/`. A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a
         released FCN, or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image
         pooling, 1x1 branch, projection and logits).
-    rows: for each of our classes, a row of the start's score layers, or `NEW`. Without rows, score layers with
-        another number of classes stay new.
 
-    Raises `ValueError` if the file cannot be read, holds infinity or NaN, or holds no tensor of the backbone, and if the rows
-    do not fit.
+    Raises `ValueError`, naming the file, if it cannot be read, and if it holds infinity or NaN.
     """
-    if start == "none":
-        return sorted(net.state_dict())
-    if start == "imagenet":
-        load_published_backbone(net)
-        return _not_in_classifier(net)
-    state = _read(_find(start))
-    if tensor_name := next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None):
-        raise ValueError(f"{start}: {tensor_name} holds infinity or NaN; give another --start")
-    if is_released(state):
-        tensors = released_tensors(net, state)
-        return _load_matches(net, tensors, start, rows)
-    ours = ("backbone.",) if isinstance(net.backbone, TimmBackbone) else ("head.", "backbone.")  # timm's heads are `head.`, too
-    if not any(name.startswith(ours) for name in state):
-        load_classifier(net, state)
-        return _not_in_classifier(net)
-    our_tensors = {_our_name(net, name): tensor for name, tensor in state.items()}
-    return _load_matches(net, our_tensors, start, rows)
-
-
-def start_weights(start: str) -> Weights | None:
-    """The start's content, if it is a weights file of ours; None for every other start."""
-    if start in ("none", "imagenet") or _find(start).suffix in (*PICKLE_SUFFIXES, CAFFE):
-        return None
+    if name in ("none", "imagenet"):
+        return Start(name, name)
+    path = Path(name) if Path(name).exists() or Path(name).suffix else find_weights(name)
+    weights = None
     try:
-        return load_weights(_find(start))
-    except WeightsError:
-        return None
-
-
-def start_digest(start: str) -> str:
-    """The sha256 of the start's file; `none` and `imagenet` have no file and are returned unchanged."""
-    return start if start in ("none", "imagenet") else hashlib.sha256(_find(start).read_bytes()).hexdigest()
-
-
-def start_preprocessing(backbone: str, start: str) -> Preprocessing:
-    """The preprocessing with which the start of a network with this backbone was trained.
-
-    Our own files name theirs. Released FCNs use the mean pixel of their training. Other files for an encoder of timm use what
-    timm states for its default weights. `imagenet` and files of torch.save use torchvision's. Other files use
-    `x / 127.5 - 1`, or `x / 128 - 1` for MobileNet-EdgeTPU. `none` uses the default `Preprocessing`. Raises `ValueError` for
-    torchvision's weights of a backbone that torchvision has none of.
-    """
-    if start == "none":
-        return Preprocessing()
-    if weights := start_weights(start):
-        return weights.manifest.preprocessing
-    path = None if start == "imagenet" else _find(start)
-    if path and path.suffix in (*PICKLE_SUFFIXES, CAFFE) and is_released(_read(path)):
-        return RELEASED_PREPROCESSING
-    if path and backbone.startswith(TIMM):
-        mean, std = encoder_normalisation(backbone.removeprefix(TIMM))
-        return Preprocessing(mean=mean, std=std)
-    if path is None or path.suffix in PICKLE_SUFFIXES:
-        if backbone not in PUBLISHED:
-            raise ValueError(f"torchvision publishes no weights of {backbone}; start from a file, or from none")
-        transforms = PUBLISHED[backbone].transforms()
-        return Preprocessing(mean=tuple(transforms.mean), std=tuple(transforms.std))
-    return Preprocessing((1.0,) * 3, (1.0,) * 3, 1 / 128) if backbone == "mobilenet_edgetpu" else Preprocessing()
-
-
-def _find(start: str) -> Path:
-    """The file of this path, or the weights file of this name."""
-    return Path(start) if Path(start).exists() or Path(start).suffix else find_weights(start)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name; raises `ValueError` naming a file that cannot be read."""
-    if path.suffix in PICKLE_SUFFIXES:
-        return _read_pickle(path)
-    if path.suffix == CAFFE:
-        return read_caffe_model(path)
-    try:
-        return load_file(path)
+        data = path.read_bytes()
+        if path.suffix in PICKLE_SUFFIXES:
+            tensors = _unpickled(path, data)
+        elif path.suffix == CAFFE:
+            tensors = parse_caffe_model(path, data)
+        else:
+            try:
+                weights = parse_weights(path, data)
+                tensors = {each: torch.from_numpy(values) for each, values in weights.tensors.items()}
+            except WeightsError:  # of another program, or damaged
+                tensors = load(data)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         raise damaged(path, error) from error
+    if culprit := next((each for each, tensor in tensors.items() if not torch.isfinite(tensor).all()), None):
+        raise ValueError(f"{name}: {culprit} holds infinity or NaN; give another --start")
+    return Start(name, hashlib.sha256(data).hexdigest(), path, tensors, weights)
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
+def _unpickled(path: Path, data: bytes) -> dict[str, Tensor]:
     """The tensors of a file of torch.save, also under a key of `NESTED_KEYS`; removes the prefix `WRAPPER_PREFIX`."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         kind = type(error).__name__  # torch's own message explains how to execute the file's code
         raise ValueError(
@@ -159,10 +166,10 @@ def _our_name(net: FCN, name: str) -> str:
     return name.replace("head.logits.", "score_fr.")
 
 
-def _load_matches(net: FCN, state: dict[str, Tensor], start: str, rows: Sequence[int]) -> list[str]:
+def _load_matches(net: FCN, state: Mapping[str, Tensor], start: str, rows: Sequence[int]) -> list[str]:
     """Loads the tensors whose names and shapes match; gives the names of the network's others, and of those with a new row."""
     network, scores = net.state_dict(), score_tensors(net, state, rows)
-    state = state | scores
+    state = {**state, **scores}
     matches = {n: t.to(network[n].dtype) for n, t in state.items() if n in network and network[n].shape == t.shape}
     if not any(name.startswith("backbone.") for name in matches):
         raise ValueError(f"{start} holds no tensor of a {net.architecture.backbone} of width {net.architecture.width}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
@@ -18,14 +18,13 @@ from model.manifest import Manifest
 from model.networks.fcn import FCN
 from model.networks.servable import load_network
 from training.data.class_mapping import ClassMapping
-from training.data.label_files import name_key
-from training.data.network_classes import BACKGROUND, NEW, OTHER, NetworkClasses, scored_names
+from training.data.network_classes import NEW, OTHER, NetworkClasses, background_id, scored_names
 from training.data.split import Split
-from training.learning.starts import start_weights
+from training.learning.starts import Start
 from training.scoring.changes import Change, compare, only, signed
-from training.scoring.evaluate import frame_confusion, frame_counts, served_frames, snapshot_segmenter
+from training.scoring.evaluate import frame_counts, predictions, served_frames, snapshot_segmenter
 from training.scoring.intervals import Interval, mean_iou_interval
-from training.scoring.metrics import ConfusionMatrix, Counts, ious, label_pixels
+from training.scoring.metrics import ConfusionMatrix, Counts, ious, label_pixels, rounded
 
 EpochScores = dict[str, float | None]
 
@@ -33,7 +32,7 @@ EpochScores = dict[str, float | None]
 class Scorer:
     """Scores networks of one manifest on a split; `counts` and `segmenter` are those of the last call.
 
-    mapping: from the network's classes to the split's. The counts equal those of `training.scoring.evaluate.frame_counts` with
+    mapping: from the network's classes to the split's. The counts are those of `training.scoring.evaluate.frame_counts` with
     the service's options: a confusion matrix for each frame (F, n, n); none before the first call. names: of the n classes.
     """
 
@@ -56,26 +55,25 @@ class Scorer:
         of the training's loss. Its logits are those whose maximum gives the class map; the probabilities of classes that map to
         one label are summed. It is None without labelled pixels.
         """
-        self.segmenter = segmenter = snapshot_segmenter(net, self.manifest, self.device)
-        split = self.validation
-        loss = 0.0
-        table = torch.from_numpy(self.mapping.table[: len(self.manifest.labels)])
-        counts = []
-        for index, mask, plan, pixels in served_frames(segmenter, split, Options()):
-            frames: list[Counts] = []
-            for rows in segmenter.rows(pixels, plan):
-                truth = mask[rows.pixel_rows]
-                frames.append(frame_confusion(split, index, truth, self.mapping(rows.class_ids()), len(self.names)))
-                labels = torch.from_numpy(truth.copy())
-                for part, logits in rows.logits():
-                    loss += cross_entropy_sum(torch.from_numpy(logits), labels[part], table)
-            counts.append(np.sum(frames, 0))
-        self.counts = np.stack(counts)
-        matrix = self.matrix
+        self.segmenter, losses, split = snapshot_segmenter(net, self.manifest, self.device), list[float](), self.validation
+        self.counts = frame_counts(self._maps(losses), split, NetworkClasses(self.mapping.table, self.names))
+        loss, matrix = sum(losses), self.matrix
         labelled_pixels = int(label_pixels(matrix.counts).sum())
         scores: EpochScores = {"mean_iou": matrix.mean_iou, "val_loss": loss / labelled_pixels if labelled_pixels else None}
         class_scores = zip(split.labels.names, matrix.iou.tolist(), strict=False)  # without `OTHER`, which has no score
         return scores | {f"iou/{name}": None if isnan(iou) else iou for name, iou in class_scores}
+
+    def _maps(self, losses: list[float]) -> Iterator[tuple[Ids, Ids]]:
+        """Yields as `predictions`; adds the sums of the cross-entropy to `losses`."""
+        table = torch.from_numpy(self.mapping.table[: len(self.manifest.labels)])
+        for _, mask, plan, pixels in served_frames(self.segmenter, self.validation, Options()):
+            class_map = np.empty_like(mask)
+            for rows in self.segmenter.rows(pixels, plan):
+                class_map[rows.pixel_rows] = rows.class_ids()
+                labels = torch.from_numpy(mask[rows.pixel_rows].copy())
+                for part, logits in rows.logits():
+                    losses.append(cross_entropy_sum(torch.from_numpy(logits), labels[part], table))
+            yield mask, class_map
 
 
 def cross_entropy_sum(logits: Tensor, labels: Tensor, table: Tensor) -> float:
@@ -125,8 +123,8 @@ class StartScore:
         values = ious(only(self.counts, self.class_ids).sum(0))
         return {
             "classes": [self.names[index] for index in self.class_ids],
-            "iou": [None if np.isnan(value) else round(float(value), 6) for value in values[list(self.class_ids)]],
-            "mean_iou": round(self.interval.value, 6),
+            "iou": [rounded(value) for value in values[list(self.class_ids)]],
+            "mean_iou": rounded(self.interval.value),
             "mean_iou_95": self.interval.rounded(),
             "frames": len(self.counts),
         }
@@ -157,12 +155,12 @@ def comparison_line(what: str, change: Change, frames: int, names: Sequence[str]
     return f"{what} is {verdict} than its interval: {signed(change.mean)}, {on}{without_few}"
 
 
-def score_start(start: str, rows: Sequence[int], scorer: Scorer) -> StartScore | None:
+def score_start(start: Start, rows: Sequence[int], scorer: Scorer) -> StartScore | None:
     """Scores a weights file of ours as `scorer` the trained network; None for another start, and if val shows no class of it.
 
     rows: for each class of the trained network, the start's class, or `NEW`.
     """
-    weights, validation, preprocessing = start_weights(start), scorer.validation, scorer.manifest.preprocessing
+    weights, validation, preprocessing = start.weights, scorer.validation, scorer.manifest.preprocessing
     targets = scorer.mapping.table[: len(rows)].tolist()
     class_ids = sorted(set(targets) - {target for target, row in zip(targets, rows, strict=True) if row == NEW})
     if weights is None or not class_ids or weights.manifest.preprocessing.channels != preprocessing.channels:
@@ -171,9 +169,9 @@ def score_start(start: str, rows: Sequence[int], scorer: Scorer) -> StartScore |
     own_table = start_table(len(weights.manifest.labels), rows, scorer.manifest.labels.names)
     table = np.minimum(scorer.mapping(own_table), len(names))
     manifest = replace(weights.manifest, preprocessing=preprocessing)
-    segmenter = snapshot_segmenter(load_network(weights), manifest, scorer.device)
-    counts = frame_counts(segmenter, validation, Options(), NetworkClasses(table, [*names, OTHER]))
-    return StartScore(start, counts, names, tuple(class_ids)) if counts[:, class_ids].any() else None
+    maps = predictions(snapshot_segmenter(load_network(weights), manifest, scorer.device), validation, Options())
+    counts = frame_counts(maps, validation, NetworkClasses(table, [*names, OTHER]))
+    return StartScore(start.name, counts, names, tuple(class_ids)) if counts[:, class_ids].any() else None
 
 
 def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -> Ids:
@@ -181,9 +179,8 @@ def start_table(start_classes: int, rows: Sequence[int], names: Sequence[str]) -
 
     A class of the start that the data lacks is the data's background, or `len(names)` if the data has none.
     """
-    outside = len(names)
-    table = np.full(256, outside, np.uint8)
-    table[:start_classes] = next((index for index, name in enumerate(names) if name_key(name) == BACKGROUND), outside)
+    table = np.full(256, len(names), np.uint8)
+    table[:start_classes] = background_id(names)
     for index, row in reversed(list(enumerate(rows))):
         if row != NEW:
             table[row] = index

@@ -16,6 +16,7 @@ from model.weights_file import MASTER_SUFFIX, Weights, find_files, load_weights
 from model.whole_file import copy_file, write_file
 from training.publishing.card_sections import calibration_section, hub_header, literal, number, score_tables, table_row
 from training.reporting.curves import draw, score_chart
+from training.scoring.intervals import ends_text
 
 
 def write_card(path: Path) -> None:
@@ -131,8 +132,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
 
 def _between(values: Mapping[str, Any]) -> str:
     """The interval of a mean IoU or of its change, in brackets; empty if there is none."""
-    low, high = values["mean_iou_95"]
-    return "" if low is None else f" (95% interval {low:.3f} to {high:.3f})"
+    return ends_text(values["mean_iou_95"], " (95% interval {:.3f} to {:.3f})", "")
 
 
 def _scale(gsd: float | None) -> str:

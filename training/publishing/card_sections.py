@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model.manifest import Manifest
-from training.scoring.intervals import few_frames_line
+from training.data.problems import counted
+from training.scoring.intervals import ends_text, few_frames_line
 
 # licences that the Hub knows by these names; others are stated as `other` with their own name
 LICENSES = (
@@ -96,9 +97,9 @@ def score_tables(scores: Mapping[str, Any]) -> list[str]:
 def _remarks(values: Mapping[str, Any]) -> str:
     """Which classes few frames show, how many frames show each, and which are predicted alone; each if it is stored."""
     numbers = zip(values["classes"], values.get("frames", ()), strict=False)
-    few = ", ".join(f"{literal(name)} ({count})" for name, count in values.get("few_frames", {}).items())
+    few = literal(counted(values.get("few_frames", {})))
+    alone = literal(counted(values.get("predicted_only", {}), " pixels"))
     frames = ", ".join(f"{literal(name)} {count}" for name, count in numbers)
-    alone = ", ".join(f"{literal(name)} ({pixels} pixels)" for name, pixels in values.get("predicted_only", {}).items())
     remarks = (
         few and f"; too few frames show {few}; the interval is unreliable",
         frames and f"; frames that show {frames}",
@@ -115,7 +116,8 @@ def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
         cells = (f"**{number(values.get(mean))}**" for values in columns.values())
         rows.append(table_row(f"**{mean.replace('_', ' ').replace('iou', 'IoU')}**", *cells))
         if mean == "mean_iou" and any("mean_iou_95" in values for values in columns.values()):
-            rows.append(table_row("95% interval of the mean IoU", *(_ends(values) for values in columns.values())))
+            ends = (ends_text(values.get("mean_iou_95", (None, None)), none="") for values in columns.values())
+            rows.append(table_row("95% interval of the mean IoU", *ends))
         if mean == "mean_iou" and any("predicted_only" in values for values in columns.values()):
             others = (number(values.get("mean_iou_with_predicted")) for values in columns.values())
             rows.append(table_row("mean IoU, classes that are predicted and that no label shows counted as 0", *others))
@@ -128,12 +130,6 @@ def _score_table(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
 def number(value: float | None) -> str:
     """A score with three decimals, or `none`."""
     return "none" if value is None else f"{value:.3f}"
-
-
-def _ends(values: Mapping[str, Any]) -> str:
-    """The interval of a mean IoU; empty if none is stored."""
-    ends = values.get("mean_iou_95", (None, None))
-    return "" if None in ends else f"{number(ends[0])} to {number(ends[1])}"
 
 
 def hub_header(name: str, manifest: Manifest) -> str:

@@ -17,7 +17,7 @@ from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_expo
 from model.inference.segmenter import Segmenter
 from model.regular_file import read_regular_file
 from model.weights_file import load_weights
-from training.data.files import images_below
+from training.data.files import evenly, images_below
 from training.publishing.onnx_files import OURS, export_path, network_digest, read_imported, save_manifest, write_export
 
 INPUT = "pixels"
@@ -104,8 +104,7 @@ def calibration_tiles(segmenter: Segmenter, folder: Path, photos: int) -> Iterat
     files = images_below(folder)
     if not files:
         raise ValueError(f"no photos in {folder}; their names end in {', '.join(IMAGE_ENDINGS)}")
-    number = min(photos, len(files))
-    for file in (files[index * len(files) // number] for index in range(number)):
+    for file in (files[index] for index in evenly(len(files), photos)):
         data = read_regular_file(file)
         try:
             plan = segmenter.plan(data, Options())

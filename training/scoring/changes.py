@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from training.data.problems import counted
 from training.scoring.intervals import (
     LEAST_FRAMES,
     Interval,
+    classes_of_few_frames,
     difference_intervals,
+    ends_text,
     frames_by_class,
-    rare_classes,
 )
 from training.scoring.metrics import ConfusionMatrix, Counts
 
@@ -54,8 +56,8 @@ class Change:
 
     def few_names(self, names: Sequence[str]) -> str:
         """The classes that few frames show, in words. names: of all classes."""
-        classes = ", ".join(f"{names[class_id]} ({number})" for class_id, number in self.few.items())
-        return f"the classes that fewer than {LEAST_FRAMES} frames show, {classes}"
+        classes = {names[class_id]: number for class_id, number in self.few.items()}
+        return f"the classes that fewer than {LEAST_FRAMES} frames show, {counted(classes)}"
 
     def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """The change of the mean IoU as a weights file stores it, and that of the classes that enough frames show."""
@@ -72,7 +74,7 @@ class Change:
 def compare(ours: Counts, theirs: Counts) -> Change:
     """How far our scores are above theirs. ours, theirs: matrices (F, n, n) of the same frames and labels."""
     *classes, mean = difference_intervals(ours, theirs)
-    few = rare_classes(ours)
+    few = classes_of_few_frames(ours)
     others = [class_id for class_id, number in enumerate(frames_by_class(ours)) if number >= LEAST_FRAMES]
     frequent: Interval | None = mean
     if few:
@@ -90,8 +92,7 @@ def only(counts: Counts, classes: Sequence[int]) -> Counts:
 
 def signed(change: Interval) -> str:
     """A change of the mean IoU and its interval, in words."""
-    ends = "without an interval" if isnan(change.low) else f"95% interval {change.low:+.4f} to {change.high:+.4f}"
-    return f"{change.value:+.4f} mean IoU, {ends}"
+    return f"{change.value:+.4f} mean IoU, {ends_text((change.low, change.high), '95% interval {:+.4f} to {:+.4f}')}"
 
 
 def difference_table(ours: Counts, theirs: Counts, change: Change, names: Sequence[str]) -> str:
@@ -102,9 +103,8 @@ def difference_table(ours: Counts, theirs: Counts, change: Change, names: Sequen
     """
 
     def ends(difference: Interval, is_sure: bool) -> str:
-        if isnan(difference.low):
-            return "too few frames"
-        return f"{difference.low:+.3f} to {difference.high:+.3f}{' *' if is_sure else ''}"
+        star = " *" if is_sure and not isnan(difference.low) else ""
+        return ends_text((difference.low, difference.high), "{:+.3f} to {:+.3f}", "too few frames") + star
 
     width = max(len(name) for name in [*names, "mean IoU"])
     rows = [f"{'class':<{width}}  {'IoU':>6}  {'against':>7}  {'change':>6}  95% interval of the change"]

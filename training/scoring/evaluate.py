@@ -19,7 +19,7 @@ from model.networks.fcn import FCN
 from model.networks.servable import half_tensors
 from model.weights_file import Weights
 from training.data.network_classes import NetworkClasses
-from training.data.problems import DataError
+from training.data.problems import DataError, counted
 from training.data.split import Split
 from training.reporting.machine import machine
 from training.scoring.boundaries import BoundaryIoU
@@ -27,46 +27,36 @@ from training.scoring.metrics import ConfusionMatrix, Counts, confusion, label_p
 
 
 def frame_counts(
-    segmenter: Segmenter, split: Split, options: Options, classes: NetworkClasses, boundaries: BoundaryIoU | None = None
+    maps: Iterable[tuple[Ids, Ids]], split: Split, classes: NetworkClasses, boundaries: BoundaryIoU | None = None
 ) -> Counts:
-    """The confusion matrices (F, n, n) of the segmenter's class maps against the split's masks, one for each frame.
+    """The confusion matrices (F, n, n) of a network's class maps against the split's masks, one for each frame.
 
     They are (F, n + 1, n) if a set of the split labels some classes alone: a class is scored on frames that label it.
-    classes: as what the network's count; n is the number of their names. boundaries: is updated with the class maps of frames
-    that label all classes, if there is one. Raises `DataError` for an image that cannot be decoded or whose size differs from
-    its mask's.
+    maps: each frame's mask (H, W) and class map (H, W), as `predictions` yields them. classes: as what the network's count; n
+    is the number of their names, with `OTHER` if the split `is_partial`. boundaries: is updated with the class maps of frames
+    that label all classes, if there is one.
     """
-    counts = []
-    for index, (mask, class_map) in enumerate(predictions(segmenter, split, options)):
-        prediction = classes(class_map)
-        counts.append(frame_confusion(split, index, mask, prediction, len(classes.names)))
-        if boundaries and split.frames[index].set.labelled is None:
-            boundaries.update(_class_ids(split, mask), prediction)
+    names, counts = len(classes.names), []
+    for (mask, class_map), frame in zip(maps, split.frames, strict=True):
+        # the split's own id of void may be the one that `OTHER` gets
+        truth, prediction = np.where(mask < len(split.labels), mask, VOID).astype(np.uint8), classes(class_map)
+        if boundaries and frame.set.labelled is None:
+            boundaries.update(truth, prediction)
+        if split.is_partial:
+            truth[mask == split.rest_id] = names
+            is_labelled = split.labelled(frame.set)
+            if not is_labelled.all():
+                is_own = np.append(is_labelled, [False])[prediction]
+                prediction = np.where(is_own, prediction, len(split.labels)).astype(np.uint8)
+        counts.append(confusion(truth, prediction, names, names + split.is_partial))
     return np.stack(counts)
 
 
-def frame_confusion(split: Split, index: int, mask: Ids, prediction: Ids, names: int) -> Counts:
-    """The confusion matrix of a frame (n, n), or (n + 1, n) if the split `is_partial`.
-
-    mask: of the split (H, W), or rows of it. prediction: classes of the split, or `OTHER`. names: n, of the split's classes
-    and `OTHER`, which a split that `is_partial` has.
-    """
-    truth = _class_ids(split, mask)
-    if not split.is_partial:
-        return confusion(truth, prediction, names)
-    is_labelled = split.labelled(split.frames[index].set)
-    truth[mask == split.rest_id] = names
-    own = np.where(np.append(is_labelled, [False])[prediction], prediction, len(split.labels)).astype(np.uint8)
-    return confusion(truth, prediction if is_labelled.all() else own, names, names + 1)
-
-
-def _class_ids(split: Split, mask: Ids) -> Ids:
-    """The mask with `VOID` wherever it shows no class of the split, whose own id of void may be the one that `OTHER` gets."""
-    return np.where(mask < len(split.labels), mask, VOID).astype(np.uint8)
-
-
 def predictions(segmenter: Segmenter, split: Split, options: Options) -> Iterator[tuple[Ids, Ids]]:
-    """Yields each frame's mask (H, W) and the class map (H, W) that the served path gives for its image file."""
+    """Yields each frame's mask (H, W) and the class map (H, W) that the served path gives for its image file.
+
+    Raises as `served_frames`.
+    """
     for _, mask, plan, pixels in served_frames(segmenter, split, options):
         yield mask, segmenter.infer(pixels, plan).class_map
 
@@ -122,7 +112,7 @@ def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
         "frequency-weighted IoU": matrix.frequency_weighted_iou,
     }
     rows += [f"{name:<{width}}  {value:6.3f}" for name, value in means.items()]
-    if pixels := ", ".join(f"{names[class_id]} ({number} pixels)" for class_id, number in matrix.predicted_only.items()):
+    if pixels := counted({names[class_id]: number for class_id, number in matrix.predicted_only.items()}, " pixels"):
         rows.append(
             f"predicted, but shown by no label, so left out of the means: {pixels}; counted as 0, as other programs do, the "
             f"mean IoU is {matrix.mean_iou_with_predicted:.3f}"

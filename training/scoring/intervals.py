@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from imaging.arrays import Floats
-from training.scoring.metrics import ConfusionMatrix, Counts, ious, label_pixels, nanmean
+from training.data.problems import counted
+from training.scoring.metrics import ConfusionMatrix, Counts, ious, label_pixels, nanmean, rounded
 
 DRAWS = 2000
 AT_ONCE = 100  # draws that are scored together, which limits memory
@@ -46,11 +47,16 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        return "without an interval" if np.isnan(self.low) else f"{self.low:.3f} to {self.high:.3f}"
+        return ends_text((self.low, self.high))
 
     def rounded(self) -> list[float | None]:
         """Low and high, rounded to six decimals; None for nan."""
-        return [None if np.isnan(end) else round(end, 6) for end in (self.low, self.high)]
+        return [rounded(end) for end in (self.low, self.high)]
+
+
+def ends_text(ends: Sequence[float | None], text: str = "{:.3f} to {:.3f}", none: str = "without an interval") -> str:
+    """The ends of an interval, low and high, in words; `none` if they are nan or None."""
+    return none if ends[0] is None or np.isnan(ends[0]) else text.format(*ends)
 
 
 def mean_iou_interval(counts: Counts) -> Interval:
@@ -77,7 +83,7 @@ def frames_by_class(counts: Counts) -> list[int]:
     return numbers
 
 
-def rare_classes(counts: Counts) -> dict[int, int]:
+def classes_of_few_frames(counts: Counts) -> dict[int, int]:
     """The ids of the classes that fewer than `LEAST_FRAMES` frames show, each with the number of these frames."""
     return {class_id: number for class_id, number in enumerate(frames_by_class(counts)) if 0 < number < LEAST_FRAMES}
 
@@ -91,10 +97,9 @@ def score_entry(counts: Counts, names: Sequence[str]) -> dict[str, Any]:
     """
     matrix = ConfusionMatrix(counts.sum(0))
     entry = matrix.scores() | {"mean_iou_95": mean_iou_interval(counts).rounded(), "scored_frames": len(counts)}
-    if rare := rare_classes(counts):
-        entry["few_frames"] = {names[class_id]: number for class_id, number in rare.items()}
-    if pixels_of_class := matrix.predicted_only:
-        entry["predicted_only"] = {names[class_id]: pixels for class_id, pixels in pixels_of_class.items()}
+    for key, numbers in (("few_frames", classes_of_few_frames(counts)), ("predicted_only", matrix.predicted_only)):
+        if numbers:
+            entry[key] = {names[class_id]: number for class_id, number in numbers.items()}
     return entry | {"classes": list(names), "frames": frames_by_class(counts)}
 
 
@@ -111,12 +116,9 @@ def interval_line(entry: Mapping[str, Any]) -> str:
 
     entry: of `score_entry`.
     """
-    low, high = entry["mean_iou_95"]
-    ends = "without an interval" if low is None else f"{low:.3f} to {high:.3f}"
-    line = f"mean IoU, 95% interval (bootstrap over {entry['scored_frames']} frames): {ends}"
-    if rare := entry.get("few_frames"):
-        line += f"; few frames show {', '.join(f'{name} ({count})' for name, count in rare.items())}"
-    return line
+    few = counted(entry.get("few_frames", {}))
+    line = f"mean IoU, 95% interval (bootstrap over {entry['scored_frames']} frames): {ends_text(entry['mean_iou_95'])}"
+    return line + (few and f"; few frames show {few}")
 
 
 def few_frames_line(entry: Mapping[str, Any]) -> str:
@@ -157,8 +159,8 @@ def _intervals(score: Callable[[Counts], Floats], counts: Counts) -> list[Interv
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # nan for a class that no label shows
             low, high = np.nanpercentile(draws, ENDS, axis=0)
-    rare = list(rare_classes(labels))
-    low[rare] = high[rare] = np.nan
+    few = list(classes_of_few_frames(labels))
+    low[few] = high[few] = np.nan
     return [Interval(*map(float, ends)) for ends in zip(values, low, high, strict=True)]
 
 

@@ -19,9 +19,9 @@ predicted there is an error of that class. The last column is then of prediction
 
 
 def confusion(labels: Ids, predictions: Ids, classes: int, rows: int = 0) -> Counts:
-    """The counts (n, n) of two class maps of one shape. Pixels with labels outside 0 to n-1 are ignored.
+    """The counts (n, n) of two class maps of one shape. Pixels with labels outside the rows are ignored.
 
-    classes: n. rows: of the counts, if they are more. Raises `ValueError` if shapes differ or a predicted id is not below n.
+    classes: n. rows: of the counts, if not n. Raises `ValueError` if shapes differ or a predicted id is not below n.
     """
     if labels.shape != predictions.shape:
         raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must have one shape")
@@ -90,12 +90,12 @@ class ConfusionMatrix:
     def scores(self) -> dict[str, object]:
         """The scores as a weights file stores them, rounded to six decimals; nan becomes None."""
         return {
-            "pixel_accuracy": _rounded(self.pixel_accuracy),
-            "mean_accuracy": _rounded(self.mean_accuracy),
-            "mean_iou": _rounded(self.mean_iou),
-            "mean_iou_with_predicted": _rounded(self.mean_iou_with_predicted),
-            "frequency_weighted_iou": _rounded(self.frequency_weighted_iou),
-            "iou": [_rounded(value) for value in self.iou],
+            "pixel_accuracy": rounded(self.pixel_accuracy),
+            "mean_accuracy": rounded(self.mean_accuracy),
+            "mean_iou": rounded(self.mean_iou),
+            "mean_iou_with_predicted": rounded(self.mean_iou_with_predicted),
+            "frequency_weighted_iou": rounded(self.frequency_weighted_iou),
+            "iou": [rounded(value) for value in self.iou],
         }
 
 
@@ -121,5 +121,6 @@ def nanmean(values: Floats) -> Floats:
         return np.asarray(np.nanmean(values, -1))
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
+    """A number as a weights file stores it, with six decimals; None for nan."""
     return None if np.isnan(value) else round(float(value), 6)

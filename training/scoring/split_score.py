@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from math import isnan
 from typing import Any
 
 from model.inference.instructions import int8_sums
@@ -17,9 +16,9 @@ from training.data.network_classes import NetworkClasses, network_classes
 from training.data.split import Split
 from training.scoring.boundaries import FRACTION, BoundaryIoU
 from training.scoring.calibration import Calibration, Sample, calibrate
-from training.scoring.evaluate import conditions, frame_counts, table
+from training.scoring.evaluate import conditions, frame_counts, predictions, table
 from training.scoring.intervals import score_entry, trust_lines
-from training.scoring.metrics import ConfusionMatrix, Counts
+from training.scoring.metrics import ConfusionMatrix, Counts, rounded
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,18 @@ class SplitScore:
     @cached_property
     def values(self) -> dict[str, Any]:
         """The scores and the conditions, as a weights file stores them."""
-        near = None if isnan(self.boundary_iou) else round(self.boundary_iou, 6)
         entry = score_entry(self.counts, self.classes.names)
-        return entry | {"boundary_iou": near, "conditions": "; ".join(filter(None, [self.where, self.classes.line]))}
+        return entry | {
+            "boundary_iou": rounded(self.boundary_iou),
+            "conditions": "; ".join(filter(None, [self.where, self.classes.line])),
+        }
 
 
 def score_split(segmenter: Segmenter, split: Split, options: Options) -> SplitScore:
     """Scores a network on the split. Raises `DataError` if the network lacks a class of the labels."""
     classes = network_classes(segmenter.manifest.labels.names, split)
     boundaries = BoundaryIoU(len(classes.names))
-    counts = frame_counts(segmenter, split, options, classes, boundaries)
+    counts = frame_counts(predictions(segmenter, split, options), split, classes, boundaries)
     frames = f"{len(split.frames)} frames (list {split.digest[:16]})"
     where = f"{frames}, {conditions(segmenter, options)}"
     return SplitScore(segmenter, classes, counts, where, boundaries.mean_iou)

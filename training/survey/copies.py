@@ -10,7 +10,7 @@ import numpy as np
 from training.data.problems import DataError, remark
 from training.survey.photos import look_alike
 from training.survey.placement import swapped
-from training.survey.records import Survey
+from training.survey.records import Survey, firsts
 
 MOST_ALIKE = 0.1  # where more of a split's images look like another, they are of a video, and nothing is said
 MOST_SHARED = 3  # frames of two splits that an error names
@@ -97,43 +97,40 @@ def copied_masks(surveys: Sequence[Survey]) -> list[str]:
 
     Masks of a single class are left out, since many images may share them.
     """
-    firsts: dict[str, tuple[Path, str]] = {}
-    pairs = []
-    for survey in surveys:
-        for frame, record in survey.photos:
-            first, image = firsts.setdefault(record.ids_sha256, (frame.mask, record.image_sha256))
-            if first != frame.mask and image != record.image_sha256 and len(record.pixels) > 1:
-                pairs.append(f"{frame.mask} like {first}")
-    pairs = list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
-    return remark(pairs, "masks hold the same labels as another image's, one of which may be wrong")
+    photos = [each for survey in surveys for each in survey.photos]
+    pairs = {  # once each: a frame may be listed twice
+        f"{frame.mask} like {photos[first][0].mask}": None
+        for (frame, record), first in zip(photos, firsts([record.ids_sha256 for _, record in photos]), strict=True)
+        if photos[first][0].mask != frame.mask and photos[first][1].image_sha256 != record.image_sha256
+        if len(record.pixels) > 1
+    }
+    return remark(list(pairs), "masks hold the same labels as another image's, one of which may be wrong")
 
 
 def _equal_files(survey: Survey) -> list[str]:
     """Pairs of image files of a split with the same bytes, as `b.jpg like a.jpg`."""
-    firsts: dict[str, int] = {}
-    pairs = []
-    for index, key in enumerate(survey.image_keys):
-        first = firsts.setdefault(key, index)
-        if survey.split.frames[first].image != survey.split.frames[index].image:
-            pairs.append(_pair(survey, index, first, survey.records[first].ids_sha256 != survey.records[index].ids_sha256))
-    return list(dict.fromkeys(pairs))  # once each: a frame may be listed twice
+    frames, records = survey.split.frames, survey.records
+    pairs = {  # once each: a frame may be listed twice
+        _pair(survey, index, first, records[first].ids_sha256 != records[index].ids_sha256): None
+        for index, first in enumerate(firsts(survey.image_keys))
+        if frames[first].image != frames[index].image
+    }
+    return list(pairs)
 
 
 def _alike(survey: Survey) -> list[str]:
     """Pairs of images of a split that look alike without being equal files, those with other labels first."""
     number = len(survey.records)
     pairs = similar_frames(survey, survey)
-    firsts = _nearest({(first, second): bits for (first, second), bits in pairs.items() if first < second})
-    if len(firsts) > max(1, MOST_ALIKE * number) or 2 * len(firsts) >= number:
+    nearest = _nearest({(first, second): bits for (first, second), bits in pairs.items() if first < second})
+    if len(nearest) > max(1, MOST_ALIKE * number) or 2 * len(nearest) >= number:
         return []
     counts = survey.class_pixels
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     differ = {
-        second: float(np.abs(shares[first] - shares[second]).sum()) / 2 >= OTHER_LABELS for second, first in firsts.items()
+        second: float(np.abs(shares[first] - shares[second]).sum()) / 2 >= OTHER_LABELS for second, first in nearest.items()
     }
-    return [
-        _pair(survey, second, firsts[second], differ[second]) for second in sorted(firsts, key=lambda index: not differ[index])
-    ]
+    return [_pair(survey, second, nearest[second], differ[second]) for second in sorted(nearest, key=lambda at: not differ[at])]
 
 
 def _pair(survey: Survey, second: int, first: int, differ: bool) -> str:

@@ -19,7 +19,7 @@ from imaging.regions import component_roots
 from training.data.problems import DataError
 from training.data.split import Split
 from training.survey.photos import look_alike
-from training.survey.records import Survey
+from training.survey.records import Survey, firsts
 
 POOL = "train and val"
 PATTERN_HELP = (
@@ -67,8 +67,7 @@ def belonging(survey: Survey, pattern: str | None) -> Integers:
     if pattern is not None:
         keys.append([group_name(frame.name, pattern) for frame in frames])
     for names in keys:
-        firsts: dict[str, int] = {}
-        pairs += [(firsts.setdefault(name, index), index) for index, name in enumerate(names)]
+        pairs += zip(firsts(names), range(len(names)), strict=True)
     first, second = np.array(pairs, np.int64).reshape(-1, 2).T
     return np.unique(component_roots(len(frames), first, second), return_inverse=True)[1].astype(np.int64)
 

@@ -16,7 +16,7 @@ from training.survey.copies import copied_images, copied_masks, shared_frames, s
 from training.survey.doubts import LEAST_FRAMES, doubtful_labels, odd_photos, outlying_masks
 from training.survey.records import Survey
 
-FEW_FRAMES = 3  # a class in fewer frames is rare
+FEW_FRAMES = 3  # a class that fewer frames show is named
 MOST_SIZES = 4
 Row = tuple[str, ...]
 
@@ -93,21 +93,21 @@ def notes(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
         )
     missing = [entry.name for entry in labels.classes if entry.id not in survey.shown_classes]
     lines += [*alike_names(labels.names), *remark(missing, f"of {len(labels)} classes are never shown in {split.name!r}")]
-    return lines + _rare_classes(survey)
+    return lines + _shown_by_few(survey)
 
 
-def _rare_classes(survey: Survey) -> list[str]:
+def _shown_by_few(survey: Survey) -> list[str]:
     """A remark on the classes that few of the split's frames show, if there are any."""
     split, counts = survey.split, survey.class_pixels
     if len(counts) < LEAST_FRAMES:
         return []
-    rare = []
+    classes = []
     for index, label in enumerate(split.labels.names):
         frames = [frame.name for frame, row in zip(split.frames, counts, strict=True) if row[index]]
         if 0 < len(frames) < FEW_FRAMES:
-            rare.append(f"{label} ({', '.join(frames)})")
+            classes.append(f"{label} ({', '.join(frames)})")
     few = f"fewer than {FEW_FRAMES} of the {len(counts)} frames of {split.name!r}"
-    return remark(rare, f"of {len(split.labels)} classes are shown by {few}")
+    return remark(classes, f"of {len(split.labels)} classes are shown by {few}")
 
 
 def pair_errors(train: Survey, validation: Survey) -> list[DataError]:

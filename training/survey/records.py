@@ -150,6 +150,12 @@ class Survey:
         return counts
 
 
+def firsts(keys: Sequence[str]) -> list[int]:
+    """For each key, the index of the first one that equals it."""
+    indices: dict[str, int] = {}
+    return [indices.setdefault(key, index) for index, key in enumerate(keys)]
+
+
 def survey_all(splits: Sequence[Split], *, details: bool = False, file: Path | None = None) -> list[Survey]:
     """Surveys several splits of one data set, as `survey_readable` does; raises `DataError` with the errors of all frames."""
     surveys, errors = survey_readable(splits, details=details, file=file)

@@ -19,6 +19,7 @@ from tests.support.model.weights_files import save_net
 from tests.support.training.runs import TINY_RECIPE
 from training.commands.train_setup import start_network
 from training.learning.recipe import make_recipe
+from training.learning.starts import read_start
 
 NAMES = ("red", "green", "blue", "near infrared", "height")
 BACKBONES = ("mobilenet_v2", "mobilenet_edgetpu", "resnet18", "vgg16", "timm/resnet10t")
@@ -55,13 +56,13 @@ def test_a_training_begins_from_a_file_of_photos_or_of_the_same_bands(tmp_path: 
     recipe = make_recipe(tmp_path / "tiny.toml", {})
     of_photos = build("fcn8s", "mobilenet_v2", 2, output_stride=16, head="pooled", head_width=16, width=0.1)
     save_net(tmp_path / "photos.safetensors", of_photos, "ab")
-    net, new_tensors = start_network(recipe, str(tmp_path / "photos.safetensors"), 2, 5)
+    net, new_tensors = start_network(recipe, read_start(str(tmp_path / "photos.safetensors")), 2, 5)
     assert new_tensors == []
     name = "backbone.features.0.0.weight"
     weight = torch.tensor(load_weights(tmp_path / "photos.safetensors").tensors[name]).float()
     assert torch.allclose(net.state_dict()[name], weight[:, [0, 1, 2, 0, 1]] * 3 / 5)
     save_net(tmp_path / "wide.safetensors", net, "ab", Preprocessing().of_bands(NAMES))
-    again, _ = start_network(recipe, str(tmp_path / "wide.safetensors"), 2, 5)
+    again, _ = start_network(recipe, read_start(str(tmp_path / "wide.safetensors")), 2, 5)
     assert torch.allclose(again.state_dict()[name], net.state_dict()[name], atol=1e-2)
 
 

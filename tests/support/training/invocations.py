@@ -13,7 +13,7 @@ from training.data.class_mapping import parse_class_mapping
 from training.data.label_files import read_labels
 from training.data.network_classes import network_classes
 from training.data.split import Split, get_split
-from training.scoring.evaluate import frame_counts
+from training.scoring.evaluate import frame_counts, predictions
 from training.scoring.metrics import ConfusionMatrix
 
 
@@ -25,7 +25,7 @@ def on_shapes(shapes: Path, recipe: Path, out: Path, *extra: str) -> list[str]:
 def evaluate(segmenter: Segmenter, split: Split, options: Options) -> ConfusionMatrix:
     """The matrix of all frames, along the served path."""
     classes = network_classes(segmenter.manifest.labels.names, split)
-    return ConfusionMatrix(frame_counts(segmenter, split, options, classes).sum(0))
+    return ConfusionMatrix(frame_counts(predictions(segmenter, split, options), split, classes).sum(0))
 
 
 def split_of_shapes(shapes: Path, mapping: str | None = None, split: str = "val") -> Split:

@@ -68,6 +68,24 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(tmp_path: Path, wor
 
 
 @pytest.mark.long
+def test_a_start_is_read_once_for_all_trainings(
+    shapes: Path, tiny_recipe: Path, narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is gone as soon as it was read."""
+    start, read = shutil.copy(narrow_file, tmp_path / "start.safetensors"), Path.read_bytes
+
+    def read_and_remove(path: Path) -> bytes:
+        data = read(path)
+        if path == start:
+            path.unlink()
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_remove)
+    assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", "--start", str(start), "--epochs", "1", "--seeds", "2")) == 0
+    assert not start.exists()
+
+
+@pytest.mark.long
 def test_a_class_map_trains_and_a_score_map_scores_fewer_classes(shapes: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     maps = ["--epochs", "1", "--class-map", "0=0,1=1,*=2", "--score-map", "0=0,*=1"]
     assert main(on_shapes(shapes, tiny_recipe, tmp_path / "out", *maps)) == 0

@@ -20,6 +20,7 @@ from training.commands.train_weights import TrainingWeights, save_result
 from training.data.class_mapping import identity_mapping
 from training.learning.checkpoint import Progress
 from training.learning.run import Trainer
+from training.learning.starts import read_start
 from training.learning.validation import Scorer, score_start
 
 
@@ -110,7 +111,8 @@ def make_weights(shapes: Path, narrow: Weights, narrow_file: Path, tmp_path: Pat
     def make(start: Path = narrow_file) -> TrainingWeights:
         scorer = Scorer(narrow.manifest, split, identity_mapping(split.labels), "cpu")
         manifest = replace(narrow.manifest, training={"notes": []}, scores={})
-        return TrainingWeights(tmp_path, "mine", manifest, scorer, "shapes", score_start(str(start), (0, 1, 2, 3), scorer))
+        bar = score_start(read_start(str(start)), (0, 1, 2, 3), scorer)
+        return TrainingWeights(tmp_path, "mine", manifest, scorer, "shapes", bar)
 
     return make
 

@@ -18,7 +18,7 @@ from training.data.network_classes import network_classes
 from training.data.problems import DataError
 from training.data.split import Split, get_split
 from training.scoring.changes import only
-from training.scoring.evaluate import frame_counts
+from training.scoring.evaluate import frame_counts, predictions
 from training.scoring.intervals import score_entry
 from training.scoring.metrics import ConfusionMatrix
 from training.survey.inspection import class_errors, pair_errors
@@ -115,7 +115,8 @@ def test_masks_must_show_labelled_classes_alone_and_val_one_of_them(mixture: Pat
 
 def score(runtime: Runtime, split: Split) -> np.ndarray:
     segmenter = Segmenter(runtime)
-    return frame_counts(segmenter, split, Options(side=96), network_classes(segmenter.manifest.labels.names, split))
+    maps = predictions(segmenter, split, Options(side=96))
+    return frame_counts(maps, split, network_classes(segmenter.manifest.labels.names, split))
 
 
 def test_a_class_is_scored_on_frames_that_label_it(runtime: Runtime, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from model.networks.builder import build
@@ -15,7 +16,7 @@ from model.networks.fcn import FCN
 from model.networks.servable import normalise
 from tests.support.model.reference.released import FCN8sAtOnce
 from tests.support.variants import long
-from training.learning.starts import load_start, start_preprocessing
+from training.learning.starts import read_start
 
 pytestmark = pytest.mark.usefixtures("quick_vgg16")
 CLASSES, WIDTH = 3, 6
@@ -91,11 +92,13 @@ def caffe_model(arrays: dict[str, np.ndarray], *, old: bool = False) -> bytes:
     return field(1, b"FCN") + b"".join(field(numbers["layer"], text) for text in texts.values())
 
 
-@pytest.fixture(params=["pth", "caffemodel", *long("old caffemodel")])
+@pytest.fixture(params=["pth", "caffemodel", *long("old caffemodel", "safetensors")])
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     path = tmp_path / f"fcn8s-atonce.{request.param.split()[-1]}"
     if path.suffix == ".caffemodel":
         path.write_bytes(caffe_model(caffe_arrays(), old=request.param.startswith("old")))
+    elif path.suffix == ".safetensors":
+        save_file(released_state(), path)
     else:
         torch.save({"model_state_dict": released_state()}, path)
     return str(path)
@@ -103,9 +106,9 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_a_released_network_computes_the_same_from_rgb_pixels(file: str) -> None:
     net = ours().eval()
-    assert load_start(net, file) == []
+    assert read_start(file).load(net) == []
     pixels = torch.randint(0, 256, (1, 3, 37, 45), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    preprocessing = start_preprocessing("vgg16", file)
+    preprocessing = read_start(file).preprocessing("vgg16")
     with torch.inference_mode():
         logits = net(normalise(pixels, preprocessing))
         expected = network()(pixels.flip(1).float() - torch.tensor(CAFFE_MEAN).view(1, 3, 1, 1))
@@ -116,12 +119,12 @@ def test_a_released_network_computes_the_same_from_rgb_pixels(file: str) -> None
 def test_other_classes_keep_new_scores_and_rows_choose_them(tmp_path: Path) -> None:
     file = tmp_path / "released.pth"
     torch.save(released_state(), file)
-    new = load_start(ours(2), str(file))
+    new = read_start(str(file)).load(ours(2))
     assert {name.split(".")[0] for name in new} == {
         "score_fr", "score_pool4", "score_pool3", "upscore2", "upscore_pool4", "upscore8",
     }  # fmt: skip
     net = ours(2)
-    load_start(net, str(file), rows=[2, 0])
+    read_start(str(file)).load(net, rows=[2, 0])
     assert torch.equal(net.state_dict()["score_fr.weight"], released_state()["score_fr.weight"][[2, 0]])
 
 
@@ -139,7 +142,7 @@ def test_a_file_that_does_not_fit_is_refused_by_name(
     state = {name: tensor for name, tensor in (released_state() | change).items() if tensor is not None}
     torch.save(state, tmp_path / "released.pth")
     with pytest.raises(ValueError, match=message):
-        load_start(ours(**options), str(tmp_path / "released.pth"))
+        read_start(str(tmp_path / "released.pth")).load(ours(**options))
 
 
 @pytest.mark.parametrize(
@@ -150,4 +153,4 @@ def test_a_caffemodel_that_is_none_or_damaged_is_refused(tmp_path: Path, content
     path = tmp_path / "net.caffemodel"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"net\.caffemodel (is not a file of Caffe, or is damaged|holds no tensors)"):
-        load_start(ours(), str(path))
+        read_start(str(path))

@@ -20,6 +20,7 @@ from tests.support.variants import long
 from training.data.class_mapping import ClassMapping, identity_mapping, parse_class_mapping
 from training.data.network_classes import NEW, match_rows
 from training.data.split import Split
+from training.learning.starts import read_start
 from training.learning.validation import Scorer, StartScore, comparison_line, cross_entropy_sum, score_start, start_table
 from training.scoring.changes import Change
 from training.scoring.evaluate import snapshot_segmenter
@@ -97,7 +98,7 @@ def test_the_loss_is_torchs_and_void_does_not_count() -> None:
 
 def start_score(file: Path, narrow: Weights, scorer: Scorer) -> StartScore | None:
     rows = match_rows(scorer.manifest.labels.names, narrow.manifest.labels.names)
-    return score_start(str(file), rows, scorer)
+    return score_start(read_start(str(file)), rows, scorer)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def test_a_start_that_knows_a_part_is_scored_on_the_pixels_of_that_part(
 def test_a_start_of_other_names_or_of_none_is_no_bar(shapes: Path, narrow_file: Path, narrow: Weights) -> None:
     split = split_of_shapes(shapes, "background=ground,circle=ball,*=box")
     assert start_score(narrow_file, narrow, scorer_of(narrow, split)) is None
-    assert score_start("none", (0, 1, 2, 3), scorer_of(narrow, split_of_shapes(shapes))) is None
+    assert score_start(read_start("none"), (0, 1, 2, 3), scorer_of(narrow, split_of_shapes(shapes))) is None
 
 
 def test_a_score_map_counts_a_class_as_known_if_all_its_parts_are(

@@ -12,11 +12,11 @@ import pytest
 from training.scoring.evaluate import table
 from training.scoring.intervals import (
     Interval,
+    classes_of_few_frames,
     difference_intervals,
     few_frames_line,
     interval_line,
     mean_iou_interval,
-    rare_classes,
     score_entry,
     trust_lines,
 )
@@ -97,7 +97,7 @@ def test_every_draw_s_mean_is_over_the_classes_of_the_score() -> None:
     interval = mean_iou_interval(counts)
     assert interval.low <= interval.value <= interval.high
     assert interval.high < 0.6
-    assert rare_classes(counts) == {1: 1, 2: 1, 3: 1}
+    assert classes_of_few_frames(counts) == {1: 1, 2: 1, 3: 1}
     background, *rare, mean = difference_intervals(counts, counts)
     assert mean == Interval(0, 0, 0)
     assert not math.isnan(background.low)
