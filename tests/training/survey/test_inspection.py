@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from imaging.decoding import Limits, decode
 from model.labels import LabelClass, LabelSet
@@ -166,7 +167,8 @@ def test_both_commands_print_how_masks_are_read(
     tiny_recipe: Path, tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_demo_data(tmp_path, train=3, val=1)
-    assert main([*on_shapes(tmp_path, tiny_recipe, tmp_path / "out"), "--epochs", "0", "--start", "nowhere.pth"]) == 2
+    save_file({"other": np.zeros(1, np.float32)}, start := tmp_path / "start.safetensors")
+    assert main([*on_shapes(tmp_path, tiny_recipe, tmp_path / "out"), "--epochs", "0", "--start", str(start)]) == 2
     assert capsys.readouterr().out.splitlines()[0] == "masks: pixel values are class ids"
     assert evaluate(arguments) == 0
     output = capsys.readouterr()
