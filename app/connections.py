@@ -36,7 +36,7 @@ class Connections:
 
     When one more opens, the connection that has waited longest for a request's head is closed (it is idle, or has sent part of
     a head; it may be the new one). If even that one has waited only a moment, the slowest client of the requests in progress is
-    closed instead, if one is slow to send or to read. turns: at what a connection brings.
+    closed instead, if one is slow to send or to read. turns: of senders, at parsing what they send and at their requests.
     """
 
     def __init__(self, limit: int, clients: Clients) -> None:

@@ -51,8 +51,8 @@ def create_app(settings: Settings) -> FastAPI:
     service = Service(settings)
     jobs: JobRunner | None = None
     if settings.jobs_dir:
-        service.jobs = JobStore(settings.jobs_dir, settings.jobs_mb * 1e6, settings.jobs_days, service.clients)
-        service.jobs.upload_places = service.background.most_bodies // MEMORY_BYTES
+        places = service.background.most_bodies // MEMORY_BYTES
+        service.jobs = JobStore(settings.jobs_dir, settings.jobs_mb * 1e6, settings.jobs_days, service.clients, places)
         photos = partial(segment_photos, service, partial(jobs_api.photo_task, service))
         work: dict[bool, Work] = {True: partial(segment_scene, settings), False: photos}
         jobs = JobRunner(service.jobs, service.registry, work, lambda: service.ending)

@@ -83,5 +83,5 @@ def network_of(client: Sequence[object] | None) -> str:
     """
     host = plain_address(str(client[0] if client else ""))
     with suppress(ValueError):
-        return str(IPv6Network((host, 64), strict=False))
+        return str(IPv6Network((host, 64), strict=False)) if ":" in host else host
     return host

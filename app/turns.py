@@ -15,8 +15,8 @@ class Turns:
 
     Senders have it in turn, whatever the number of their works; those of each keep their order. A work costs the loop's
     processor time until what it woke has run once. A sender that has cost more than `CREDIT_S` pauses: all that have to pay
-    have half of the loop's time together, each an equal part. Others wait for one work, not for those pauses. A turn takes the
-    same time, whatever waits.
+    have half of the loop's time together, each an equal part. Others wait for at most one work of each sender that does not
+    pause, and not for the pauses. A turn takes the same time, whatever waits.
     """
 
     def __init__(self) -> None:

@@ -47,9 +47,9 @@ def run(*, quick: bool) -> Section:
         load(server.url, small, connections=SMALL_CLIENTS, seconds=2).check()
         quiet = small_requests(server, small, seconds)
         rows += _small_rows("quiet", quiet)
-        for mask_index, words in SIDES_ASKED.items():
-            image = samples(masks[mask_index], [images[sides[-1]].body])[0]
-            with repeat(partial(ask, server, image, mask_index)):
+        for large_side, words in SIDES_ASKED.items():
+            image = samples(masks[large_side], [images[sides[-1]].body])[0]
+            with repeat(partial(ask, server, image, large_side)):
                 beside = small_requests(server, small, seconds)
             rows += _small_rows(f"beside {largest} at {words}", beside)
             slowdown = percentile(beside.milliseconds(), 99) / percentile(quiet.milliseconds(), 99)

@@ -50,16 +50,17 @@ class JobStore(JobTable):
     Its jobs are there after `load`. Of places, bytes and files, uploads have what has arrived, and each client its `share`.
     What clients had beyond it while they were alone, and what jobs take beyond a limit while they run, the client with most
     gives back. uploads, removals: turns at writing what comes, and at removing. end_job: ends a job that has not ended, with
-    these words. on_remove: is called for each job that is removed.
+    these words. on_remove: is called for each job that is removed. places: for uploads, for which there is memory.
     """
 
-    def __init__(self, folder: Path, most_bytes: float, days: float, clients: Clients | None = None) -> None:
+    def __init__(
+        self, folder: Path, most_bytes: float, days: float, clients: Clients | None = None, places: int = 1 << 10
+    ) -> None:
         super().__init__()
         self.root, self._most = folder, Use(MOST_JOBS, int(most_bytes), MOST_FILES)
-        self._days, self._clients = days, clients or Clients()
+        self._days, self._clients, self._upload_places = days, clients or Clients(), places
         self._lock = lock_folder(folder)
         self.is_loaded, self.uploads, self.removals = False, FairTurns(1), FairTurns(1)
-        self.upload_places = 1 << 10  # for which there is memory; the service sets them
         self.end_job: Callable[[Job, str], Awaitable[None]]
         self.on_remove: Callable[[Job], None] = lambda job: None
         self._holders, self._shares = dict[str, _Holder](), Shares()
@@ -90,7 +91,7 @@ class JobStore(JobTable):
         if self._open_count(account) >= MOST_OPEN:
             raise QueueFull(f"{MOST_OPEN} jobs of yours wait, which is the limit", 60)
         own = sum(self._holders[id].account == account for id in self._connections)
-        if own >= min(MOST_UPLOADS, max(1, (self.upload_places - len(self._connections) + own) // 2)):
+        if own >= min(MOST_UPLOADS, max(1, (self._upload_places - len(self._connections) + own) // 2)):
             raise QueueFull(f"{own} uploads of yours are under way, which is half of what others leave, or the limit", 10)
         said = self._shares.lack(self._limits(), account, Use(bytes=count), has_share=True)
         if said and said.giver in (None, account):
