@@ -100,15 +100,21 @@ CHUNKED = chunks(bytes(100_000), 66) + b"0\r\n\r\n"
 def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks() -> None:
     clients = Clients()
 
-    def longest(count: int) -> float:
+    def long_pass(count: int) -> float:
         begun, noted = list[str](), list[float]()
+
+        async def read_body(receive: Receive) -> None:
+            while (await receive())["more_body"]:
+                pass
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             begun.append(scope["path"])
-            async with noted_passes() as passes:
-                while (await receive())["more_body"]:
-                    pass
-            noted.extend(passes)
+            if len(begun) > 1:
+                await read_body(receive)
+            else:
+                async with noted_passes() as passes:
+                    await read_body(receive)
+                noted.extend(passes)
             await respond(send, 200, b"")
 
         with over_http(ConnectionMiddleware(app, clients), Connections(99, clients).protocol) as port, ExitStack() as stack:
@@ -119,9 +125,9 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks(
             with ThreadPoolExecutor(count) as pool:
                 list(pool.map(lambda sender: sender.sendall(CHUNKED), senders))
             assert [answer_on(sender).status for sender in senders] == [200] * count
-        return max(noted)
+        return sorted(noted)[-3]  # a pass may be long by chance
 
-    assert longest(20) <= 5 * longest(1)
+    assert long_pass(20) <= 4 * long_pass(1)
 
 
 class FromElsewhere:
