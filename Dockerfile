@@ -25,6 +25,7 @@ COPY README.md LICENSE ./
 COPY app app
 COPY cli cli
 COPY cluster cluster
+COPY common common
 COPY imaging imaging
 COPY model model
 COPY training training

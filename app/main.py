@@ -36,8 +36,8 @@ from app.serving.webhook import Webhooks
 from app.settings import Settings, read_settings
 from app.telemetry import configure_logging
 from app.variables import PREFIX, SettingsError, kubernetes_variables, use_temporary_folder
+from common.command_line import CommandParser, package_version
 from imaging.object_facts import OBJECT_HEADERS
-from model.command_line import CommandParser, package_version
 
 TITLE = "fcn-segment"
 SUMMARY = "Semantic segmentation over HTTP: an image goes in, a mask of exactly the same size comes out."

@@ -23,12 +23,12 @@ from app.keys import check_keys, parse_secret, read_keys
 from app.origins import check_callback_origins, check_hosts, check_networks, check_origins
 from app.platform_variables import Platform, implied_settings
 from app.variables import ENV_FILE, PREFIX, SettingsError, read_env_file, read_variables
-from imaging.arrays import Size
+from common.arrays import Size
+from common.printable import excerpt
 from model.inference.cores import available_cores, available_memory
 from model.inference.instructions import CpuIsa
 from model.inference.loading import Precision, RuntimeName
 from model.inference.tiling import AUTO, Blend, parse_tile
-from model.printable import excerpt
 from model.weights_file import DEFAULT_WEIGHTS, find_files
 
 LARGEST_PORT = 65_535

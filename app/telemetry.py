@@ -27,8 +27,8 @@ from prometheus_client import (
 )
 from prometheus_client.registry import Collector
 
+from common.printable import printable
 from model.inference.processes.worker import DEATH_REASONS, DeathReason
-from model.printable import printable
 
 FIELD_LENGTH = 300  # characters of a field in a log line
 TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from benchmarks.harness import results
 from benchmarks.harness.load import available
 from benchmarks.peers import comparison
-from model.command_line import CommandParser, install_command
+from common.command_line import CommandParser, install_command
 
 HERE = Path(__file__).parent
 NAMES = (

@@ -10,9 +10,9 @@ from cli.image_names import ENDINGS
 from cli.input import STDIO, Input
 from cli.places import fitting_name, join, write_whole
 from cli.stores import is_url, split_url
+from common.whole_file import PROCESS, check_output, open_descriptor, refuse_link, remove_partials
 from imaging.rendering import IMAGE_SUFFIXES, Rendering
 from model.inference.scenes.request import KINDS
-from model.whole_file import PROCESS, check_output, open_descriptor, refuse_link, remove_partials
 
 ANSWERS = {".png", ".json", ".npz", ".geojson"}
 SAME_ENDING = {".jpeg": ".jpg", ".tiff": ".tif"}

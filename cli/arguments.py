@@ -12,10 +12,10 @@ import shtab
 from cli.input import Shard
 from cli.report import write_stdout
 from cli.stores import SCHEMES
+from common.command_line import ArgumentGroup, CommandParser, argument_type
 from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.parameters import Group, Parameter
 from imaging.rendering import ANSWER_FORMATS, RENDERING, MaskEncoding, parse_classes
-from model.command_line import ArgumentGroup, CommandParser, argument_type
 from model.inference.instructions import CPU_ISAS
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.plan import MODEL, OPTIONS, Options

@@ -20,8 +20,8 @@ from cli.input import Input
 from cli.lines import LineFile, read_lines
 from cli.report import Outcome
 from cli.resume import UNKNOWN
+from common.whole_file import begins_with, check_output, refuse_link, whole_file, write_file
 from imaging.coco import HEAD, JoinedDocument
-from model.whole_file import begins_with, check_output, refuse_link, whole_file, write_file
 
 PARTS, ORDER, DIGEST = "parts", "order.jsonl", "document.sha256"
 

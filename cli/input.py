@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from cli.places import is_path, read_stream, read_whole, version
 from cli.web import is_web, web_path
-from model.whole_file import open_descriptor
+from common.whole_file import open_descriptor
 
 STDIO = "-"
 

@@ -19,10 +19,10 @@ from cli.arguments import service_arguments
 from cli.places import is_path, real, version
 from cli.remote import ServerError, detail_of, refuse_local
 from cli.report import DONE, tell
+from common.whole_file import check_output, whole_file, write_file
 from imaging.georeferenced import BOX
 from model.inference.scenes.former import refuse_open, remove_former
 from model.inference.scenes.request import EXTENT_BYTES, SceneRequest
-from model.whole_file import check_output, whole_file, write_file
 
 PAUSE_S = 1.0  # between two looks at the job
 ENDING = ".job"

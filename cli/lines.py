@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
-from model.whole_file import open_descriptor
+from common.whole_file import open_descriptor
 
 PART = re.compile(r"part-[0-9a-f]{8}-\d{5,}\.[^/]+$")
 PART_LINES, PART_S = 1000, 30.0  # most lines, and most seconds between two parts: a store writes objects whole

@@ -12,9 +12,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from cli.report import Result
+from common.command_line import settings_digest
 from imaging.decoding import Limits
 from imaging.object_facts import image_row, object_facts
-from model.command_line import settings_digest
 from model.inference.cores import available_cores
 from model.inference.errors import DeadlinePassed, SchedulerEnded
 from model.inference.loading import load_runtime

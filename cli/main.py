@@ -24,9 +24,9 @@ from cli.report import DONE, INTERRUPTED, SOME_FAILED, Outcome, Summary, exit_st
 from cli.run import Backend, BulkJob, leave, run_all
 from cli.scene_request import read_requests
 from cli.start import ended_at_once
+from common.whole_file import begins_with, check_output, open_descriptor
 from imaging.coco import HEAD
 from model.inference.loading import unused_gpu
-from model.whole_file import begins_with, check_output, open_descriptor
 
 DOCUMENT = re.escape(HEAD) + rb'|\{"model":|\[\{"label":|\[\]'  # what answers in JSON begin with
 DISTANT_THREADS = 4  # threads for each worker, if images or answers are not on this machine: most threads wait for them

@@ -21,8 +21,8 @@ from cli.stores import (
     write_object,
 )
 from cli.web import is_web, read_web, web_version
-from model.regular_file import open_regular_file
-from model.whole_file import whole_file
+from common.regular_file import open_regular_file
+from common.whole_file import whole_file
 
 LONGEST_NAME = 255  # bytes of a file's name; the limit of all common file systems
 DIGEST_LENGTH = 16

@@ -18,8 +18,8 @@ from cli.report import INTERRUPTED, Outcome, Result, Summary, print_line, write_
 from cli.resume import OTHER_SETTINGS, Journal
 from cli.table import Table, open_table
 from cli.web import is_web
+from common.whole_file import begins_with, check_output
 from imaging.classes import is_background
-from model.whole_file import begins_with, check_output
 
 RANKING = f"(?i)(stdin|https?://.*|.*({'|'.join(map(re.escape, ENDINGS))}))\r?\n".encode()  # a line that names an image
 LONGEST_S = 60.0  # that rows wait for others, if the table writes many at once

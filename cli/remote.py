@@ -14,9 +14,9 @@ import httpx
 from cli.address import ask, open_client, origin
 from cli.arguments import LOCAL, options, parser, service_arguments
 from cli.report import Result, as_options
+from common.command_line import settings_digest
 from imaging.object_facts import image_row, read_object_headers
 from imaging.rendering import Rendering
-from model.command_line import settings_digest
 from model.inference.plan import PARAMETERS
 
 TRIES = 6

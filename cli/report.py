@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from cli.answers import Marks
 from cli.input import Input
+from common.command_line import one_line
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
 from imaging.object_facts import image_row, lacks_object
 from imaging.rendering import RENDERING, Rendering
-from model.command_line import one_line
 from model.inference.errors import InferenceError, NoConfidence
 from model.inference.plan import OPTIONS
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable

@@ -26,7 +26,7 @@ from cli.input import Input, Shard
 from cli.lines import LineFile, part_names, read_lines
 from cli.places import join, names_below, read_whole, version
 from cli.stores import is_url
-from model.whole_file import PROCESS, open_descriptor
+from common.whole_file import PROCESS, open_descriptor
 
 KEY_LENGTH = 32  # hexadecimal digits
 OTHER_SETTINGS = "the last run there had other options, weights, runtime, precision or version; its answers may differ"

@@ -12,9 +12,9 @@ from itertools import combinations
 from cli.arguments import service_arguments
 from cli.places import is_path, real
 from cli.report import as_options
+from common.command_line import install_command
 from imaging.parameters import Parameter
 from imaging.rendering import RENDERING
-from model.command_line import install_command
 from model.inference.plan import OPTIONS
 from model.inference.scenes.request import (
     KINDS,

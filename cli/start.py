@@ -61,7 +61,7 @@ def _without_extra(error: ModuleNotFoundError, arguments: str) -> str:
     """Reads the arguments, so that `--help` and `--version` work and end the process; then says what is missing."""
     try:
         import_module(arguments).parser().parse_args()
-        install_command: Callable[[str], str] = import_module("model.command_line").install_command
+        install_command: Callable[[str], str] = import_module("common.command_line").install_command
     except ModuleNotFoundError as other:  # a package that every installation has
         return str(other)
     return f"{error.name} is missing: {install_command('train')}"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from model.command_line import install_command
-from model.printable import first_line
+from common.command_line import install_command
+from common.printable import first_line
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

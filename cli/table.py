@@ -17,8 +17,8 @@ from cli.input import Shard
 from cli.lines import PART_LINES, LineFile, part_names, read_lines, remove_lines
 from cli.places import join, names_below, read_whole, remove, write_whole
 from cli.stores import is_url
-from model.command_line import install_command
-from model.whole_file import begins_with, check_output
+from common.command_line import install_command
+from common.whole_file import begins_with, check_output
 
 ENDINGS = (".jsonl", ".parquet")
 JSON_LINES_SHARD = re.compile(r"\d+-of-(\d+)")

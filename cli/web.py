@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import httpx
 
 from cli.address import is_this_machine, open_http
-from model.command_line import package_version
+from common.command_line import package_version
 
 SCHEMES = ("http", "https")
 MOST_BYTES = 256_000_000

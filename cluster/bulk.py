@@ -33,7 +33,7 @@ from cli.resume import Notes, done_key
 from cli.scene_request import read_requests
 from cli.start import ended_at_once
 from cluster.actor import ImageActor, network_digest
-from model.command_line import CommandParser, install_command
+from common.command_line import CommandParser, install_command
 from model.inference.scenes.request import SceneRequest
 
 COMMAND = "fcn-bulk"

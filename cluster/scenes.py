@@ -21,6 +21,7 @@ from tqdm import tqdm
 from cli.local import Network
 from cli.report import describe, tell
 from cli.scenes import status_of
+from common.whole_file import refuse_link
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.scene import open_scene
 from model.inference.runtime import Runtime
@@ -30,7 +31,6 @@ from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import RowsFile
 from model.inference.scenes.work import SceneWork, plan_work, running, segment_work
 from model.labels import LabelSet
-from model.whole_file import refuse_link
 
 PARTS = ".parts"
 """The ending of the folder beside the result that has the finished rows of parts."""

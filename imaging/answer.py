@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.arrays import Ids, Pixels
+from common.arrays import Ids, Pixels
 from imaging.classes import Label, object_ids
 from imaging.coco import coco_document
 from imaging.conversion import STORED_LAYOUTS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imaging.arrays import Pixels, Samples
+from common.arrays import Pixels, Samples
 
 
 @dataclass(frozen=True)

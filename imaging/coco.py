@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from imaging.arrays import Floats, Ids, Integers
+from common.arrays import Floats, Ids, Integers
 from imaging.classes import Label, is_background
 from imaging.objects import MapObject
 from imaging.polygons import trace

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
-from imaging.arrays import Box, Pixels
+from common.arrays import Box, Pixels
 from imaging.formats.boxes import has_turn
 
 ORIENTATION = 0x0112  # a tag of EXIF

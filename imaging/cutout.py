@@ -24,7 +24,7 @@ from math import ceil
 import numpy as np
 from PIL import Image, ImageColor
 
-from imaging.arrays import Floats32, Mask, Pixels
+from common.arrays import Floats32, Mask, Pixels
 from imaging.classes import VOID
 from imaging.deblocking import Blocks
 from imaging.encoding import ImageFormat, picture_file

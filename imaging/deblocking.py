@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imaging.arrays import Floats32, Pixels
+from common.arrays import Floats32, Pixels
 
 BLOCK = 8  # pixels along a side
 SAMPLE = 256  # lines of an axis whose steps are measured

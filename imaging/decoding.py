@@ -13,7 +13,7 @@ import numpy as np
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
-from imaging.arrays import Mask, Pixels, Size
+from common.arrays import Mask, Pixels, Size
 from imaging.conversion import (
     EXIF_REMARK,
     ORIENTATION,

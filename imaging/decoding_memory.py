@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import TiffImageFile
 
-from imaging.arrays import Size
+from common.arrays import Size
 from imaging.formats.jpeg import JPEGHeader
 from imaging.formats.tiff import piece_bytes
 

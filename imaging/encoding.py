@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from imaging.arrays import Pixels
+from common.arrays import Pixels
 from imaging.formats.signatures import PNG
 from imaging.palette import Color
 

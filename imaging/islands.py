@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imaging.arrays import Integers, Mask, Pixels
+from common.arrays import Integers, Mask, Pixels
 from imaging.errors import AnswerTooLarge
 from imaging.regions import Regions
 from imaging.runs import ColumnRuns, column_runs

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import shapely
 
-from imaging.arrays import Floats, Geometries, Ids, Integers, Integers16, Mask
+from common.arrays import Floats, Geometries, Ids, Integers, Integers16, Mask
 from imaging.regions import component_roots
 
 OUTSIDE = 256  # the class of what is beyond the edges

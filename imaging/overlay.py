@@ -11,7 +11,7 @@ import shapely
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 
-from imaging.arrays import Box, Mask, Pixels
+from common.arrays import Box, Mask, Pixels
 from imaging.encoding import BAND_PIXELS, COLORS, ImageFormat, Palette, color_image, palette_bytes, picture_file
 from imaging.errors import AnswerTooLarge
 from imaging.palette import is_light

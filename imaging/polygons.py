@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import shapely
 
-from imaging.arrays import Floats, Geometries, Ids, Integers
+from common.arrays import Floats, Geometries, Ids, Integers
 from imaging.errors import AnswerTooLarge
 from imaging.objects import MapObject, ObjectFinder, Part
 from imaging.regions import MOST_SHARED_BORDERS, Regions, check_borders, most_regions

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from imaging.arrays import Ids, Integers, Mask
+from common.arrays import Ids, Integers, Mask
 from imaging.errors import AnswerTooLarge
 from imaging.runs import ColumnRuns, coco_counts
 

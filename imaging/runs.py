@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as coco
 
-from imaging.arrays import Pixels
+from common.arrays import Pixels
 from imaging.errors import AnswerTooLarge
 
 Positions = npt.NDArray[np.signedinteger]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from imaging.arrays import Ids
+from common.arrays import Ids
 from imaging.classes import Label
 from imaging.coco import keyhole
 from imaging.objects import DIGITS

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from PIL import Image, ImageFilter
 
-from imaging.arrays import Mask, Pixels
+from common.arrays import Mask, Pixels
 from imaging.classes import VOID
 from imaging.regions import Regions
 from imaging.runs import column_runs

@@ -1,1 +1,1 @@
-"""Networks, inference, weights files, label sets and metrics of the segmentation service."""
+"""Networks, inference, weights files and label sets of the segmentation service."""

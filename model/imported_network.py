@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from imaging.arrays import Size
+from common.arrays import Size
 
 KIND = "imported"
 """Value of `kind` in the JSON of such a description. Descriptions of our own networks have no `kind`."""

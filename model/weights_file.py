@@ -14,8 +14,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
+from common.whole_file import write_file
 from model.manifest import METADATA_KEY, Manifest, WeightsError
-from model.whole_file import write_file
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 DEFAULT_WEIGHTS = "voc-fcn8s-mobilenet-v2"

@@ -23,7 +23,7 @@ from imaging.rendering import ANSWER_FORMATS, Rendering
 from model.inference.plan import PARAMETERS, Options
 from tests.support.checkout import ROOT
 
-FOLDERS = ("app", "cli", "client/src", "cluster", "docs", "imaging", "model", "training")
+FOLDERS = ("app", "cli", "client/src", "cluster", "common", "docs", "imaging", "model", "training")
 MADE_OF_IT = {"client/src/fcn_client/parameters.py"}
 TABLE = {"imaging/rendering.py", "model/inference/plan.py", "model/inference/scenes/request.py"}
 FEW = 5  # names that a file may pick

@@ -92,7 +92,7 @@ def test_options_and_settings_that_a_page_names_are_there(page: Path) -> None:
 
 
 OTHERS = {"decoding", "geo", "load"}  # names in these rows: a file of another folder, an extra, a function
-FOLDERS = re.findall(r"^\| `((?:app|cli|cluster|imaging|model)(?:/\w+)*)/` \|", DESIGN, re.MULTILINE)
+FOLDERS = re.findall(r"^\| `((?:app|cli|cluster|common|imaging|model)(?:/\w+)*)/` \|", DESIGN, re.MULTILINE)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -199,7 +199,7 @@ def test_contributing_names_targets_of_make() -> None:
     assert set(re.findall(r"`make ([a-z-]+)`", (ROOT / "CONTRIBUTING.md").read_text())) <= targets
 
 
-FILES = r"(?<![\w/.<-])((?:app|benchmarks|cli|client|cluster|deploy|docs|imaging|model|tests|training|"
+FILES = r"(?<![\w/.<-])((?:app|benchmarks|cli|client|cluster|common|deploy|docs|imaging|model|tests|training|"
 FILES += r"weights)/[\w./@-]*\w)(?![\w*])"
 
 

@@ -25,8 +25,8 @@ from app.connections import current_connection
 from app.serving.admission import Reservation
 from app.serving.photos import Upload
 from app.serving.service import Service
+from common.printable import VALUE_LENGTH, excerpt, printable
 from model.inference.processes.blob import INLINE_BYTES, Blob, anonymous_file, seal
-from model.printable import VALUE_LENGTH, excerpt, printable
 
 LEAST_UPLOAD_RATE = 10_000  # bytes per second that a body must arrive with on average
 UPLOAD_GRACE_S = 10.0  # seconds before this average is required

@@ -17,6 +17,7 @@ from app.serving.errors import DiskFull, NeverFits, NotServing, QueueFull, Resul
 from app.serving.photos import Failure
 from app.serving.service import Service
 from app.telemetry import Reason
+from common.printable import VALUE_LENGTH, printable
 from imaging.decoding import IMAGE_FORMATS
 from imaging.errors import (
     AnswerTooLarge,
@@ -40,7 +41,6 @@ from model.inference.errors import (
 )
 from model.inference.scaling import SideError
 from model.inference.tiling import TilingError
-from model.printable import VALUE_LENGTH, printable
 
 DETAIL_LENGTH = 1000
 NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)

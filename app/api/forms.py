@@ -17,8 +17,8 @@ from app.api.body import DEFAULT_NAME, IMAGE_COPIES, NO_ROOM, PIECE, RequestBody
 from app.api.errors import BadRequest, Problem, TooLarge, Unavailable
 from app.api.query import Query, form_values
 from app.serving.photos import Upload
+from common.printable import excerpt
 from model.inference.processes.blob import Blob
-from model.printable import excerpt
 
 MEDIA_TYPE = "multipart/form-data"
 FIELDS = ("file", "image")

@@ -29,8 +29,8 @@ from app.api.forms import (
     unreadable,
 )
 from app.serving.jobs.job import upload_path
+from common.printable import VALUE_LENGTH, printable
 from model.inference.scenes.request import EXTENT_BYTES
-from model.printable import VALUE_LENGTH, printable
 
 MOST_FILES = 10_000  # of a form
 TOO_MANY = f"the form has more than {MOST_FILES} files, which is the limit; send several jobs"

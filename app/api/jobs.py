@@ -58,6 +58,7 @@ from app.serving.registry import Model
 from app.serving.service import Service
 from app.serving.webhook import parse_address
 from app.settings import Settings
+from common.printable import excerpt, printable
 from imaging.classes import class_id
 from imaging.decoding import IMAGE_FORMATS
 from imaging.formats.signatures import UNKNOWN, format_of
@@ -65,7 +66,6 @@ from imaging.georeferenced import BOX
 from imaging.rendering import parse_classes
 from model.inference.plan import MODEL
 from model.inference.scenes.request import KINDS, SceneRequest, scene_parameters
-from model.printable import excerpt, printable
 
 CALLBACKS = {SUCCESS.name, FAILED.name}
 ANY = {MODEL.name, OUTPUT.name} | CALLBACKS

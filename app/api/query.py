@@ -16,10 +16,10 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_
 
 from app.api.errors import BadParameter
 from app.settings import Settings
+from common.printable import VALUE_LENGTH, excerpt, printable
 from imaging.parameters import Parameter
 from imaging.rendering import Rendering, parse_classes
 from model.inference.plan import PARAMETERS, Options
-from model.printable import VALUE_LENGTH, excerpt, printable
 
 NEAR = 0.8  # likeness from which a field of a form is a parameter's typing error: forms have fields of other programs
 UPLOADERS = "name"  # a field that some programs send with each file; `names` resembles it

@@ -22,7 +22,7 @@ from app.keys import split_key
 from app.origins import is_same_origin, plain_address
 from app.serving.service import Service
 from app.settings import Settings
-from model.printable import VALUE_LENGTH, printable
+from common.printable import VALUE_LENGTH, printable
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",

@@ -16,8 +16,8 @@ from app.api.security import check_key_if_protected
 from app.serving.errors import UnknownModel
 from app.serving.jobs.job import available_outputs
 from app.serving.service import Service
+from common.command_line import package_version
 from imaging.palette import display_palette, hex_color
-from model.command_line import package_version
 from model.inference.instructions import DECISION
 from model.inference.plan import MODEL
 from model.inference.segmenter import Segmenter

@@ -24,9 +24,9 @@ from app.api.segment import Ready, answer_image
 from app.api.state import LISTING
 from app.serving.registry import Model
 from app.serving.service import Service
+from common.printable import excerpt
 from imaging.classes import is_background
 from model.inference.plan import Options
-from model.printable import excerpt
 
 EXAMPLE = {"model": "NAME", "image": "data:image/png;base64,iVBORw0KGgo=", "params": {"conf_threshold": 0.5}}
 AS_STATUS = (401, 499, 500, 503)  # all other problems are answers of 200

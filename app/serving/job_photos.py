@@ -20,9 +20,9 @@ from app.serving.photos import Outcome, PhotoTask, Upload, segment_photo
 from app.serving.registry import Model
 from app.serving.results import WRITERS, result_names
 from app.serving.service import JOB_PHOTOS, JOB_S, Service
+from common.whole_file import whole_file, write_file
 from model.inference.errors import Cancelled, WorkersStopped
 from model.inference.processes.blob import Blob
-from model.whole_file import whole_file, write_file
 
 NAMES = "names.json"
 BUSY, PAUSE_S = 503, 1.0  # an image that gets this status is tried again after so many seconds

@@ -19,6 +19,7 @@ import numpy as np
 from app.serving.admission import BODIES_SHARE, FIRST_BYTES
 from app.serving.errors import NotServing, UnknownModel
 from app.settings import Settings
+from common.printable import excerpt
 from imaging.decoding import Limits
 from imaging.encoding import grey_png
 from model.inference.instructions import DECISION
@@ -28,7 +29,6 @@ from model.inference.runtime import Runtime
 from model.inference.scaling import working_size
 from model.inference.scheduler import OnBatch, Scheduler
 from model.inference.segmenter import Segmenter
-from model.printable import excerpt
 from model.weights_file import find_files
 
 NO_NETWORK = "the loading of the network has ended without a network"

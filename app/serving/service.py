@@ -22,9 +22,9 @@ from app.serving.registry import Registry
 from app.serving.watchdog import LEAST_STALL_S, Later, Watchdog
 from app.settings import Settings
 from app.telemetry import Metrics, Reason
+from common.command_line import package_version
 from imaging.decoding import Limits
 from imaging.object_facts import object_facts
-from model.command_line import package_version
 from model.inference.cores import available_memory, child_seconds, resident_memory
 from model.inference.errors import DeadlinePassed
 from model.inference.plan import Options

@@ -23,7 +23,7 @@ import h11
 
 from app.keys import parse_secret
 from app.origins import check_origins
-from model.command_line import package_version
+from common.command_line import package_version
 
 TIMEOUT_S = 10.0  # of one delivery, from the resolution of the name to the status
 MOST_SILENT = 4  # addresses of a name that this time is enough for if none of them answers

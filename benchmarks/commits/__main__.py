@@ -13,7 +13,7 @@ from benchmarks.commits import commands, services
 from benchmarks.commits.differences import Report
 from benchmarks.harness.narrow import write_narrow, write_varied
 from benchmarks.harness.serving import ROOT, checkout_commit
-from model.command_line import CommandParser
+from common.command_line import CommandParser
 from model.inference.instructions import VARIABLE, VNNI
 
 COMPARISONS = services.COMPARISONS | commands.COMPARISONS

@@ -12,7 +12,7 @@ import shapely
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from imaging.arrays import Floats, Geometries, Mask, Size
+from common.arrays import Floats, Geometries, Mask, Size
 from imaging.georeferenced import BOX
 from imaging.georeferenced.errors import SceneParameter
 from imaging.georeferenced.place import Place, Window, system_name

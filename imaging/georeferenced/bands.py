@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from imaging.arrays import Floats, Mask, Pixels, Samples
+from common.arrays import Floats, Mask, Pixels, Samples
 from imaging.band_scale import BandScale
 from imaging.formats.tiff import is_opacity
 from imaging.georeferenced.errors import SceneError, SceneParameter

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 import shapely
 
-from imaging.arrays import Floats, Geometries, Integers, Mask
+from common.arrays import Floats, Geometries, Integers, Mask
 from imaging.georeferenced.errors import NoCoordinates, SceneError
 from imaging.georeferenced.place import Place
 from imaging.polygons import split, to_lists

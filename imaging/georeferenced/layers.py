@@ -13,7 +13,7 @@ import pyogrio
 import pyogrio.raw
 import shapely
 
-from imaging.arrays import Ids
+from common.arrays import Ids
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.geojson import PolygonFacts
 from imaging.georeferenced.opening import ended_by_ctrl_c

@@ -19,7 +19,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as change_system
 
-from imaging.arrays import Floats, Size
+from common.arrays import Floats, Size
 from imaging.georeferenced.errors import NoCoordinates, SceneError, SceneParameter
 
 DEGREES = "OGC:CRS84"

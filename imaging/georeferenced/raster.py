@@ -15,8 +15,8 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
 
+from common.arrays import Ids
 from imaging.answer import Labels
-from imaging.arrays import Ids
 from imaging.classes import VOID
 from imaging.georeferenced.errors import SceneError, gdal_reason
 from imaging.georeferenced.opening import ignore_warnings

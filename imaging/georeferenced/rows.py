@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imaging.arrays import Floats32, Integers, Mask, Pixels, Size
+from common.arrays import Floats32, Integers, Mask, Pixels, Size
 from imaging.georeferenced.area import Area
 from imaging.georeferenced.bands import Bands
 from imaging.georeferenced.place import Window

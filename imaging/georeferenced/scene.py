@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from imaging.arrays import Mask, Pixels, Samples, Size
+from common.arrays import Mask, Pixels, Samples, Size
 from imaging.errors import ImageError
 from imaging.formats.signatures import TIFF
 from imaging.formats.tiff import check_tables

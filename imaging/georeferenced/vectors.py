@@ -26,7 +26,7 @@ from rasterio.errors import CRSError
 from rasterio.features import rasterize
 from rasterio.warp import transform, transform_bounds
 
-from imaging.arrays import Floats, Geometries, Integers, Integers16, Mask
+from common.arrays import Floats, Geometries, Integers, Integers16, Mask
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.opening import check_files, check_system, ended_by_ctrl_c, list_names, read_head
 from imaging.georeferenced.place import Place, Window, system_name

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.arrays import Size
+from common.arrays import Size
 from imaging.decoding import DecodedPhoto, Limits, check_size, scale
 from imaging.decoding_memory import scaling_bytes
 from imaging.errors import DamagedImage, EmptyImage, ImageError, UnknownImageType

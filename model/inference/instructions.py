@@ -19,10 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, get_args
 
+from common.whole_file import check_output, write_file
 from model.inference.cores import cpu_flags, processor_name
 from model.inference.runtime import RuntimeUnavailable
 from model.manifest import Int8Sums
-from model.whole_file import check_output, write_file
 
 CpuIsa = Literal["auto", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_AMX"]
 CPU_ISAS: tuple[str, ...] = get_args(CpuIsa)

@@ -9,7 +9,7 @@ import mmap
 from pathlib import Path
 from typing import Literal, get_args
 
-from model.command_line import install_command
+from common.command_line import install_command
 from model.inference.instructions import int8_sums, limit_instructions, measure_instructions
 from model.inference.runtime import Runtime, RuntimeUnavailable
 from model.manifest import WeightsError

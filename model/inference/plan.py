@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
-from imaging.arrays import Size
+from common.arrays import Size
 from imaging.decoding import OpenImage
 from imaging.parameters import Parameter, parameters_of, read_values
 from imaging.rendering import RENDERING, Rendering

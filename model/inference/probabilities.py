@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from imaging.arrays import Floats32, Ids
+from common.arrays import Floats32, Ids
 from model.inference.merging import Logits
 
 LEAST_ODDS = np.float32(1e-12)  # keeps logarithms finite; the probability of such odds rounds to 0, that of the others to 1

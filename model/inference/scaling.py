@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from imaging.arrays import Size
+from common.arrays import Size
 from model.inference.views import Quality
 
 Side = Literal["auto", "native"] | int

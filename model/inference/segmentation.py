@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
+from common.arrays import Pixels, Size
 from imaging.answer import Segmentation, class_pixels
-from imaging.arrays import Pixels, Size
 from imaging.rendering import Rendering
 from model.inference.errors import NoConfidence
 from model.inference.probabilities import softmax

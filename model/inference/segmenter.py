@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from common.arrays import Pixels, Size
 from imaging.answer import Segmentation, SegmentedImage
-from imaging.arrays import Pixels, Size
 from imaging.classes import VOID
 from imaging.conversion import UPRIGHT, upright_array
 from imaging.decoding import Limits, OpenImage, scale

@@ -15,7 +15,7 @@ from math import ceil
 
 import numpy as np
 
-from imaging.arrays import Floats, Ids, Size
+from common.arrays import Floats, Ids, Size
 from imaging.regions import Regions, most_borders, most_regions
 from imaging.runs import column_runs
 from model.inference.tiling import TilePlan

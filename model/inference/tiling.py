@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from imaging.arrays import Floats, Floats32, Pixels, Size
+from common.arrays import Floats, Floats32, Pixels, Size
 
 UNIT = 32
 AUTO = "auto"  # stands for the tile size that the weights advise

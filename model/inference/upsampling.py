@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from imaging.arrays import Floats, Floats32, Ids, Mask, Size
+from common.arrays import Floats, Floats32, Ids, Mask, Size
 from model.architecture import Grid, first_centre
 from model.inference.merging import JOINED_BYTES, Band, Logits
 from model.inference.probabilities import log_odds, log_odds_of, probability_of_ids

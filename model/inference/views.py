@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from imaging.arrays import Pixels, Size
+from common.arrays import Pixels, Size
 from imaging.decoding import scale
 from model.architecture import Grid, first_centre
 from model.inference.merging import Band, Logits

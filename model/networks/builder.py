@@ -10,12 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights, VGG16_Weights, get_model
 
+from common.printable import first_line
 from model.architecture import Architecture
 from model.networks.aligned import AlignedFCN
 from model.networks.fcn import FCN
 from model.networks.other_decoders import InterpolatedFCN, LearnedDecoderFCN, PaddedFCN, SharedFCN, TransposedFCN
 from model.networks.timm_backbone import TimmBackbone, flat_name
-from model.printable import first_line
 
 MEMBERS: dict[str, type[FCN]] = {
     "aligned": AlignedFCN,

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from common.command_line import install_command
 from model.architecture import TIMM, ArchitectureError, Grid, first_centre
-from model.command_line import install_command
 from model.networks.backbones import Backbone, Features
 
 COARSEST = 32  # pixels per cell of the last stage at output stride 32

@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.telemetry import JsonFormatter, TextFormatter
-from model.printable import excerpt, printable
+from common.printable import excerpt, printable
 from tests.support.app.exchanges import PHOTO, assert_problem, post
 from tests.support.app.services import Serve
 

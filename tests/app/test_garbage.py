@@ -14,7 +14,7 @@ from tests.support.app.exchanges import PHOTO, assert_idle, service_of
 from tests.support.app.services import Serve, hold_model, module_client, occupy
 from tests.support.checkout import ROOT
 
-ROOMS = [ROOT / room for room in ("app", "imaging", "model")]
+ROOMS = [ROOT / room for room in ("app", "common", "imaging", "model")]
 
 
 client = module_client(max_queued_tiles=2)

@@ -27,7 +27,7 @@ from tests.support.app.services import Serve
 from tests.support.checkout import ROOT
 from tests.support.servers import over_http
 
-ROOMS = ("app", "imaging", "model")
+ROOMS = ("app", "common", "imaging", "model")
 EVERY_SECOND = {"watchdog.py"}  # of no request
 AT_TIMES = {"runtime.py"}  # asked for the size of a batch if several tiles wait at one moment
 FACTS = {"labels.py", "manifest.py", "preprocessing.py", "architecture.py", "parameters.py", "classes.py"}  # of networks

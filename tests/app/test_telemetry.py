@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from app.api.segment import STAGES
 from app.telemetry import REASONS, REPEAT_S, JsonFormatter, OnceAMinute, TextFormatter
-from model.command_line import package_version
+from common.command_line import package_version
 from model.inference.cores import available_memory
 from model.inference.runtime import DeviceOutOfMemory
 from tests.support.app.exchanges import PHOTO, metric, post, rejections, samples, service_of

@@ -11,8 +11,8 @@ import pytest
 from cli.answers import STATE, Answers, open_answers
 from cli.input import Input
 from cli.places import version
+from common.whole_file import STALE_S
 from imaging.rendering import Rendering
-from model.whole_file import STALE_S
 
 
 @pytest.mark.parametrize(

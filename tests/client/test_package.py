@@ -16,7 +16,7 @@ def test_it_needs_three_packages_and_none_of_the_service() -> None:
     code = "import sys, fcn_client; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert "fcn_client" in modules
-    assert not {"torch", "pycocotools", "app", "imaging", "model", "fastapi", "pydantic"} & set(modules)
+    assert not {"torch", "pycocotools", "app", "common", "imaging", "model", "fastapi", "pydantic"} & set(modules)
 
 
 def test_the_table_of_errors_names_them_all() -> None:

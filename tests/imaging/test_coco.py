@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
+from common.arrays import Ids
 from imaging.answer import Segmentation, SegmentedImage
-from imaging.arrays import Ids
 from imaging.coco import INFO, JoinedDocument, coco_document, keyhole
 from imaging.polygons import trace
 from imaging.rendering import Rendering

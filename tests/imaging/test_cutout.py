@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from common.arrays import Mask
 from imaging import cutout
-from imaging.arrays import Mask
 from imaging.cutout import cut_out, cutout_file, parse_color
 from imaging.encoding import ImageFormat
 from imaging.regions import Regions

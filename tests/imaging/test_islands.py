@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from imaging.arrays import Mask
+from common.arrays import Mask
 from imaging.islands import flatten_islands
 from tests.support.images import Pixels
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from common.arrays import Ids
 from imaging import objects as module
-from imaging.arrays import Ids
 from imaging.objects import MapObject, ObjectFinder
 from imaging.regions import Regions
 from imaging.runs import column_runs

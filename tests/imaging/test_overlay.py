@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from imaging.arrays import Mask
+from common.arrays import Mask
 from imaging.encoding import ImageFormat
 from imaging.overlay import MOST_NAMES, Name, overlay_picture, place_names
 from imaging.palette import display_palette

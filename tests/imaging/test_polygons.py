@@ -14,8 +14,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from pycocotools import mask as coco
 
+from common.arrays import Ids, Mask
 from imaging.answer import Segmentation, SegmentedImage
-from imaging.arrays import Ids, Mask
 from imaging.errors import AnswerTooLarge
 from imaging.polygons import to_lists, trace
 from imaging.regions import MOST_SHARED_BORDERS, Regions

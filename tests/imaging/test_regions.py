@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from imaging.arrays import Mask, Pixels
+from common.arrays import Mask, Pixels
 from imaging.errors import AnswerTooLarge
 from imaging.regions import ClassRegion, Regions, most_borders, most_regions
 from imaging.runs import column_runs, encode_rle

@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from model.command_line import CommandParser
+from common.command_line import CommandParser
 
 COMMANDS = {
     "fcn-serve": "app.main",

@@ -9,9 +9,9 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from model.command_line import CommandParser, install_command
+from common.command_line import CommandParser, install_command
+from common.whole_file import begins_with, check_output
 from model.labels import LabelSet
-from model.whole_file import begins_with, check_output
 from training.commands.check_report import START, DataReport, Picture, write_report
 from training.commands.command import add_split_options, print_lines, run_command
 from training.data.class_mapping import parse_class_mapping

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imaging.arrays import Pixels
+from common.arrays import Pixels
+from common.printable import printable
+from common.whole_file import write_file
 from imaging.classes import VOID, is_background
 from model.inference.scaling import working_size
 from model.labels import LabelSet, voc_color
-from model.printable import printable
-from model.whole_file import write_file
 from training.data.masks import open_mask
 from training.data.problems import DataError
 from training.data.split import Split

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
-from model.command_line import ArgumentGroup, install_command
-from model.printable import printable
+from common.command_line import ArgumentGroup, install_command
+from common.printable import printable
 from training.data.masks import DrawnOn, Meaning
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141

@@ -17,13 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
 
+from common.command_line import CommandParser, argument_type, install_command
+from common.whole_file import check_output
 from model.architecture import Grid
-from model.command_line import CommandParser, argument_type, install_command
 from model.imported_network import LAYOUTS, OUTPUT_KINDS, Pad
 from model.inference.processes.confinement import IS_LINUX, end_with_parent, limit
 from model.inference.scaling import SIDES
 from model.inference.tiling import WHOLE, parse_tile
-from model.whole_file import check_output
 from training.commands.command import FAILED, INTERRUPTED, add_option, print_lines, run_command
 from training.data.label_files import read_labels
 

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from common.whole_file import begins_with, check_output
 from model.inference.loading import load_runtime
 from model.inference.plan import Options
 from model.inference.runtimes.torch_runtime import TorchRuntime
@@ -18,7 +19,6 @@ from model.inference.segmenter import Segmenter
 from model.inference.views import Quality
 from model.preprocessing import Preprocessing
 from model.weights_file import WeightsFiles, find_files, find_weights, load_weights
-from model.whole_file import begins_with, check_output
 from training.commands.command import print_lines, run_command
 from training.commands.evaluate_arguments import WORST, check_arguments, make_options, parser
 from training.data.class_mapping import identity_mapping, parse_class_mapping

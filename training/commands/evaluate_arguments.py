@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from model.command_line import CommandParser, argument_type
+from common.command_line import CommandParser, argument_type
 from model.inference.loading import PRECISIONS, RUNTIMES
 from model.inference.plan import Options
 from model.inference.scaling import parse_side

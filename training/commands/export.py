@@ -10,11 +10,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.command_line import CommandParser
+from common.command_line import CommandParser
+from common.whole_file import begins_with, check_output
 from model.inference.runtimes.openvino_runtime import read_export
 from model.manifest import WeightsError
 from model.weights_file import DEFAULT_WEIGHTS, find_weights, load_weights
-from model.whole_file import begins_with, check_output
 from training.commands.command import add_option, check_companions, run_command
 from training.publishing.card import write_hub_folder
 from training.publishing.card_sections import CARD

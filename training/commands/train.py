@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 
+from common.whole_file import begins_with, check_output, copy_file, whole_file
 from model.manifest import Manifest
 from model.networks.device import choose_device, dtype_name
 from model.networks.fcn import FCN
 from model.networks.servable import load_network
 from model.weights_file import load_weights
-from model.whole_file import begins_with, check_output, copy_file, whole_file
 from training.commands.command import print_lines, run_command
 from training.commands.train_arguments import FLAGS, check_arguments, parser
 from training.commands.train_repeat import repeat

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from model.command_line import CommandParser
+from common.command_line import CommandParser
 from training.commands.command import add_option, add_split_options, check_companions, flag
 from training.learning.recipe import CACHE_MB, Recipe
 from training.survey.folds import PATTERN_HELP

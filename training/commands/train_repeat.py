@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from common.whole_file import write_file
 from model.weights_file import load_weights
-from model.whole_file import write_file
 from training.commands.command import print_lines
 from training.commands.train_setup import TrainingData, survey_pool, survey_splits
 from training.commands.train_weights import TrainingWeights

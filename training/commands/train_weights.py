@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from model.command_line import install_command
+from common.command_line import install_command
 from model.inference.plan import Options
 from model.manifest import Manifest, scored_in
 from model.networks.fcn import FCN

@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 
 import onnx
 
+from common.printable import printable
+from common.regular_file import read_regular_file
 from model.imported_network import ImportedNetwork
 from model.inference.runtime import RuntimeUnavailable
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime
@@ -18,8 +20,6 @@ from model.inference.tiling import WHOLE
 from model.labels import LabelSet, numbered_labels
 from model.manifest import Manifest, WeightsError
 from model.preprocessing import Preprocessing
-from model.printable import printable
-from model.regular_file import read_regular_file
 from training.converting.cost import measured, whole_sides
 from training.converting.endings import Ending, find_ending
 from training.converting.graph import LONGEST_NAME, ConversionError, RunError, in_float32, one_line, producer, read_graph

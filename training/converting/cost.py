@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from imaging.arrays import Size
+from common.arrays import Size
 from model.imported_network import FIRST_PHOTO, UNMEASURED, Pad, Whole
 from model.inference.cores import available_memory, resident_bytes
 from model.inference.processes.confinement import end_with_parent, limit

@@ -18,9 +18,9 @@ import onnx.version_converter
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 
+from common.printable import printable
 from model.architecture import Grid
 from model.inference.runtimes.openvino_runtime import has_external_data
-from model.printable import printable
 
 MOST_BYTES = 1 << 30
 MOST_NODES = 20_000

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 import yaml
 
-from imaging.arrays import Floats32, Pixels
-from model.printable import printable
+from common.arrays import Floats32, Pixels
+from common.printable import printable
 from training.converting.graph import ConversionError
 from training.data.files import read_text
 from training.data.strict_text import read_json

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imaging.arrays import Pixels, Size
+from common.arrays import Pixels, Size
 from model.imported_network import Pad
 from model.inference.plan import Options
 from model.inference.runtime import Runtime

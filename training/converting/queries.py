@@ -15,8 +15,8 @@ import onnx
 from onnx import TensorProto
 from PIL import Image
 
+from common.printable import printable
 from model.imported_network import OutputKind
-from model.printable import printable
 from training.converting.graph import ConversionError, all_names
 from training.converting.samples import Array, Sample, is_auxiliary, misfit, shapes
 from training.converting.wrapping import Nodes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging.arrays import Size
+from common.arrays import Size
 from model.architecture import Grid
 from model.imported_network import Layout, OutputKind, Pad
 from model.labels import LabelSet

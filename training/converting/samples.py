@@ -14,12 +14,12 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from imaging.arrays import Pixels, Size
+from common.arrays import Pixels, Size
+from common.regular_file import read_regular_file
 from imaging.decoding import Limits, decode, read_size
 from imaging.errors import ImageError
 from model.imported_network import Pad
 from model.inference.scaling import working_size
-from model.regular_file import read_regular_file
 from training.converting.graph import ConversionError, RunError, reason, with_output
 from training.converting.inputs import NetworkInput
 from training.converting.pixels import Normalisation

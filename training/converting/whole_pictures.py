@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from imaging.arrays import Ids, Pixels, Size
+from common.arrays import Ids, Pixels, Size
 from imaging.decoding import scale
 from model.imported_network import Whole
 from model.inference.merging import Band

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from imaging.arrays import Ids
+from common.arrays import Ids
 from model.labels import LabelClass, LabelSet, voc_color
 from training.data.label_files import near_name
 

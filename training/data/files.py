@@ -13,9 +13,9 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.regular_file import read_regular_file
 from imaging.decoding import IMAGE_ENDINGS, Limits, OpenImage
 from imaging.errors import ImageError
-from model.regular_file import read_regular_file
 from training.data.problems import DataError
 
 MASK_ENDINGS = (".png",)

@@ -16,10 +16,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from common.printable import printable
 from imaging.classes import VOID, is_background
 from imaging.palette import hex_color
 from model.labels import LabelClass, LabelError, LabelSet, camvid_labels, parse_color, voc_color, voc_labels
-from model.printable import printable
 from training.data.files import read_text
 from training.data.layouts import PIXEL_CLASSES, repeated
 from training.data.strict_text import parse_yaml, read_json

@@ -8,8 +8,8 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+from common.whole_file import write_file
 from model.preprocessing import GSD, MOST_BANDS, RGB, is_gsd
-from model.whole_file import write_file
 from training.data.problems import DataError
 from training.data.strict_text import require_json
 

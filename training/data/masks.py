@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from imaging.arrays import Ids, Pixels
+from common.arrays import Ids, Pixels
 from imaging.conversion import STORED_LAYOUTS, SWAPPING, UPRIGHT
 from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError

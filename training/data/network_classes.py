@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imaging.arrays import Ids
+from common.arrays import Ids
 from training.data.label_files import name_key, near_name
 from training.data.problems import DataError, first_names
 from training.data.split import Split

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from model.printable import printable
+from common.printable import printable
 
 MOST = 10  # errors that a message shows
 MOST_NAMED = 10  # files, classes or frames that a remark names

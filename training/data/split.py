@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.arrays import Mask, Pixels
+from common.arrays import Mask, Pixels
+from common.regular_file import read_regular_file
 from imaging.conversion import SWAPPING, UPRIGHT
 from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 from imaging.georeferenced import load
 from model.labels import LabelSet, camvid_labels
 from model.preprocessing import RGB
-from model.regular_file import read_regular_file
 from training.data import camvid, masks
 from training.data.class_mapping import ClassMapping, identity_mapping
 from training.data.files import NAME_ENCODING, open_photo

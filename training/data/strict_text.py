@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from model.command_line import install_command
+from common.command_line import install_command
 from training.data.files import read_text
 from training.data.problems import DataError, first_names
 

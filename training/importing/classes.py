@@ -9,10 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from imaging.arrays import Ids
+from common.arrays import Ids
+from common.whole_file import write_file
 from imaging.classes import VOID, is_background
 from model.labels import LabelError, numbered_labels
-from model.whole_file import write_file
 from training.data.label_files import FILES, IGNORED, class_name, read_labels
 from training.data.problems import DataError, first_names, raise_all
 from training.importing.coco import Document, Key, is_key

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from common.printable import printable
 from imaging.decoding import IMAGE_ENDINGS
-from model.printable import printable
 from training.data.files import Folders, is_image, path_below, without_ending
 from training.data.problems import DataError, first_names, raise_all
 

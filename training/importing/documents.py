@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from common.printable import excerpt, printable
 from imaging.classes import VOID
 from imaging.conversion import SWAPPING
-from model.printable import excerpt, printable
 from training.data.files import normal_name, open_photo, read_file
 from training.data.masks import DrawnOn, turn_upright
 from training.data.problems import DataError, collecting, first_names

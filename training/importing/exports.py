@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from common.regular_file import open_regular_file
 from imaging.decoding import IMAGE_ENDINGS
-from model.regular_file import open_regular_file
 from training.data.label_files import FILES
 from training.data.layouts import list_frames
 from training.data.problems import DataError, first_names

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from model.printable import excerpt, printable
+from common.printable import excerpt, printable
 from training.data.problems import DataError, first_names
 from training.importing.coco import Document
 from training.importing.omissions import ANGLES, NO_AREA, Omissions, may_hold_outline, outline_keys

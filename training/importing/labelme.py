@@ -8,7 +8,7 @@ from math import dist
 from pathlib import Path
 from typing import Any
 
-from imaging.arrays import Size
+from common.arrays import Size
 from imaging.decoding import read_size
 from imaging.errors import ImageError
 from training.data.files import images_below, without_ending

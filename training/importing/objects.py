@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from pycocotools import mask as run_lengths
 
-from imaging.arrays import Floats, Ids, Integers
+from common.arrays import Floats, Ids, Integers
+from common.printable import excerpt
 from imaging.classes import VOID
-from model.printable import excerpt
 from training.data.problems import DataError
 from training.importing import geometry
 from training.importing.coco import Key, as_key, is_key

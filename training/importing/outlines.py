@@ -18,7 +18,7 @@ from PIL import Image
 from pycocotools import mask as run_lengths
 from shapely import LineString, affinity
 
-from imaging.arrays import Mask, Size
+from common.arrays import Mask, Size
 from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
 from training.importing.coco import as_key

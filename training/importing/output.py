@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from pydantic import TypeAdapter
 
-from model.regular_file import read_regular_file
-from model.whole_file import copy_file, refuse_planted_link, write_file
+from common.regular_file import read_regular_file
+from common.whole_file import copy_file, refuse_planted_link, write_file
 from training.data.files import MASK_ENDINGS, Folders, normal_name
 from training.data.masks import open_mask
 from training.data.problems import DataError

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from imaging.arrays import Ids, Integers, Mask
+from common.arrays import Ids, Integers, Mask
 
 # a character's code is 48 plus six bits: the highest says that more characters follow, the lower five hold part of the number
 FIRST, MORE, BITS = 48, 0x20, 5

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from imaging.arrays import Size
+from common.arrays import Size
 from training.importing.coco import Document
 from training.importing.omissions import NO_AREA, Omissions, void_object
 from training.importing.outlines import LONGEST, Point

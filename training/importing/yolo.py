@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from model.printable import printable
+from common.printable import printable
 from training.data.files import images_below, open_photo, path_below, read_file, read_text
 from training.data.problems import DataError, collecting
 from training.data.strict_text import parse_yaml

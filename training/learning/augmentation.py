@@ -18,7 +18,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from imaging.arrays import Integers, Pixels, Size
+from common.arrays import Integers, Pixels, Size
 from model.inference.scaling import working_size
 from model.preprocessing import RGB
 from training.learning.cropping import Cropper

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from model.printable import first_line
-from model.whole_file import whole_file
+from common.printable import first_line
+from common.whole_file import whole_file
 
 FILE = "checkpoint.pt"
 # torch.load raises these for a file that is damaged or holds objects other than tensors

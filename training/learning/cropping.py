@@ -10,7 +10,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
-from imaging.arrays import Size
+from common.arrays import Size
 from training.learning.recipe import Recipe
 
 Pair = tuple[tv_tensors.Image, tv_tensors.Mask]

@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from imaging.arrays import Pixels
+from common.arrays import Pixels
 
 FILLED_FLAG = b"\1"
 OPEN_FILES = Path("/proc/self/fd")  # Linux has it

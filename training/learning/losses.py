@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imaging.arrays import Integers
+from common.arrays import Integers
 
 Maybe = Tensor | None
 UNLABELLED = 256  # this id + k: the pixel shows none of the classes that its set, the k-th, labels

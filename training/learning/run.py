@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from common.printable import first_line
 from model.networks.fcn import FCN
 from model.networks.servable import normalise
 from model.preprocessing import Preprocessing
-from model.printable import first_line
 from training.learning import losses
 from training.learning.augmentation import AugmentedSplit, combine_seeds
 from training.learning.checkpoint import FILE, Progress, load_checkpoint, save_checkpoint

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imaging.arrays import Integers
+from common.arrays import Integers
 from model.architecture import Architecture
 from model.inference.plan import Options
 from model.manifest import Manifest

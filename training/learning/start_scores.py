@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imaging.arrays import Integers
+from common.arrays import Integers
 from model.architecture import Architecture
 from model.networks.builder import build_network
 from model.networks.fcn import FCN

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imaging.arrays import Ids
+from common.arrays import Ids
 from model.inference.plan import Options
 from model.inference.segmenter import Segmenter
 from model.manifest import Manifest

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from common.whole_file import copy_file, write_file
 from model.imported_network import ImportedNetwork
 from model.manifest import Manifest
 from model.weights_file import MASTER_SUFFIX, Weights, find_files, load_weights
-from model.whole_file import copy_file, write_file
 from training.publishing.card_sections import calibration_section, hub_header, literal, number, score_tables, table_row
 from training.reporting.curves import draw, score_chart
 from training.scoring.intervals import ends_text

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from common.printable import first_line
 from model.inference.runtimes.openvino_runtime import read_export
 from model.networks.servable import ServableNetwork
-from model.printable import first_line
 from model.weights_file import find_files, load_weights
 from training.publishing.onnx_files import export_path, write_export
 from training.publishing.quantisation import INPUT

@@ -11,12 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from common.whole_file import write_file
 from model.architecture import Grid
 from model.imported_network import ImportedNetwork
 from model.inference.runtimes.openvino_runtime import NETWORK_SHA256, Export, read_export
 from model.manifest import METADATA_KEY, Manifest
 from model.weights_file import EXPORT_SUFFIXES, MASTER_SUFFIX, find_files, load_weights, save_weights
-from model.whole_file import write_file
 from training.publishing.card import imported_card, write_card
 
 OURS = "fcn/"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from common.whole_file import write_file
 from model.inference.runtimes.openvino_runtime import Export, read_export
 from model.weights_file import EXPORT_SUFFIXES
-from model.whole_file import write_file
 
 if TYPE_CHECKING:
     import onnx

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from imaging.arrays import Pixels
+from common.arrays import Pixels
+from common.regular_file import read_regular_file
 from imaging.decoding import IMAGE_ENDINGS
 from imaging.errors import ImageError
 from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import OpenVINORuntime, read_export
 from model.inference.segmenter import Segmenter
-from model.regular_file import read_regular_file
 from model.weights_file import load_weights
 from training.data.files import evenly, images_below
 from training.publishing.onnx_files import OURS, export_path, network_digest, read_imported, save_manifest, write_export

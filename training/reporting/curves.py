@@ -14,10 +14,10 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.command_line import install_command
-from model.printable import first_line
+from common.command_line import install_command
+from common.printable import first_line
+from common.whole_file import whole_file, write_file
 from model.weights_file import Weights
-from model.whole_file import whole_file, write_file
 
 COLUMNS = ("epoch", "loss", "learning_rate", "waited", "mean_iou")
 MOST = 3  # measurements that a chart of scores shows

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imaging.arrays import Floats, Ids, Integers, Mask
+from common.arrays import Floats, Ids, Integers, Mask
 from imaging.classes import VOID
 from training.scoring.metrics import confusion, ious, nanmean
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imaging.arrays import Ids, Mask
+from common.arrays import Ids, Mask
 from imaging.classes import VOID
 from imaging.regions import Regions
 from imaging.runs import column_runs

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from imaging.arrays import Ids
+from common.arrays import Ids
 from imaging.classes import VOID
 from imaging.errors import ImageError
 from model.inference.plan import Options, Plan

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imaging.arrays import Ids
-from model.whole_file import whole_file, write_file
+from common.arrays import Ids
+from common.whole_file import whole_file, write_file
 from training.data.split import Split
 from training.scoring.metrics import ConfusionMatrix, Counts
 

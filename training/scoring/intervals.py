@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from imaging.arrays import Floats
+from common.arrays import Floats
 from training.data.problems import counted
 from training.scoring.metrics import ConfusionMatrix, Counts, ious, label_pixels, nanmean, rounded
 

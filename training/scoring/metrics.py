@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from imaging.arrays import Floats, Ids
+from common.arrays import Floats, Ids
 
 Counts = npt.NDArray[np.int64]
 """Confusion matrices (..., n, n): pixels by label (rows) and prediction.

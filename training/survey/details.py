@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from imaging.arrays import Ids, Pixels
+from common.arrays import Ids, Pixels
 from training.survey.placement import PhotoEdges, border_cells, edge_cells
 from training.survey.shapes import block_side, grid_ids, thin_ids, unlabelled_part
 

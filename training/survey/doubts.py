@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from imaging.arrays import Floats, Integers
+from common.arrays import Floats, Integers
 from training.data.problems import remark
 from training.survey.details import FrameDetails
 from training.survey.photos import Appearance

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from imaging.arrays import Integers, Mask
+from common.arrays import Integers, Mask
 from imaging.regions import component_roots
 from training.data.problems import DataError
 from training.data.split import Split

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.arrays import Integers16, Mask, Pixels
+from common.arrays import Integers16, Mask, Pixels
 from imaging.formats.signatures import JPEG, TIFF, ignore_pillow_warnings
 
 Appearance = Literal["one colour", "cut off", "grey", "colour"]

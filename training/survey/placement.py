@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from imaging.arrays import Floats, Floats32, Ids, Integers16, Mask, Pixels
+from common.arrays import Floats, Floats32, Ids, Integers16, Mask, Pixels
 from training.survey.photos import SIDE
 
 RIM = 5  # cells beside the frame's rim that are left out: masks often end a little before it, and some photos have a black line

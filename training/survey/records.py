@@ -17,10 +17,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from tqdm import tqdm
 
-from imaging.arrays import Ids, Integers
+from common.arrays import Ids, Integers
+from common.regular_file import read_regular_file
+from common.whole_file import write_file
 from imaging.conversion import SWAPPING, UPRIGHT
-from model.regular_file import read_regular_file
-from model.whole_file import write_file
 from training.data.files import NAME_ENCODING, read_file
 from training.data.layouts import Frame
 from training.data.masks import decode_mask, interpret, turn_upright

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imaging.arrays import Ids, Mask
+from common.arrays import Ids, Mask
 from imaging.classes import VOID
 from imaging.errors import AnswerTooLarge
 from imaging.regions import Regions

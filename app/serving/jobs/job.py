@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from model.whole_file import write_file
+from common.whole_file import write_file
 
 Status = Literal["accepted", "running", "successful", "failed", "dismissed"]
 """As OGC API - Processes, Part 1 (18-062r2, section 7.10), says."""

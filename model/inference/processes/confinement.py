@@ -139,7 +139,7 @@ def _set_soft(limit: int, value: int) -> None:
 
 def _readable_folders() -> set[str]:
     """Folders of Python, of installed packages and of the system's libraries, and those of our own packages."""
-    own = {str(Path(module.__path__[0])) for name in ("imaging", "model") if (module := sys.modules.get(name))}
+    own = {str(Path(module.__path__[0])) for name in ("common", "imaging", "model") if (module := sys.modules.get(name))}
     packages = {path for path in sys.path if Path(path).name in ("site-packages", "dist-packages", "lib-dynload")}
     return own | packages | {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")} | set(SYSTEM_LIBRARIES)
 

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from common.printable import printable
 from model.inference.errors import Cancelled
 from model.inference.merging import Logits
 from model.inference.processes import protocol
@@ -46,7 +47,6 @@ from model.inference.processes.protocol import (
     text,
 )
 from model.inference.runtime import Submit, Tile
-from model.printable import printable
 
 PREFIX = struct.Struct("!IQ")
 MOST_HEAD = 1 << 16  # largest head in bytes that a process may send

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from imaging.arrays import Size
+from common.arrays import Size
 from imaging.cutout import ObjectBox
 from imaging.decoding import LONGEST_SIDE, Limits
 from imaging.errors import (

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from common.printable import printable
 from imaging.errors import DamagedImage
 from model.inference.processes.conversation import Conversation, FrameChannel
 from model.inference.processes.forkserver import start_program
@@ -21,7 +22,6 @@ from model.inference.runtime import Submit
 from model.inference.scenes.request import SceneRequest
 from model.inference.segmenter import Segmenter
 from model.inference.tiling import tile_shapes
-from model.printable import printable
 
 MODULE = "model.inference.processes.scene_program"
 STALL_S = 3600.0  # longest time between two frames of a process that works, for each output, wall clock

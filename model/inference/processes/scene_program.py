@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.whole_file import remove_partials
 from imaging.errors import DamagedImage
 from imaging.georeferenced.scene import SAFE_DRIVERS, Scene, open_scene
 from model.inference.errors import NO_SPACE, NoRoom
@@ -35,7 +36,6 @@ from model.inference.scenes.outputs import existing_key, write_output
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING, RowsFile
 from model.inference.scenes.work import SceneWork, all_rows, common_work, new_rows, plan_works
-from model.whole_file import remove_partials
 
 MEMORY_BYTES = 2 << 30  # that the process may take besides its libraries
 SECONDS = 1800.0  # of processor time until the next rows are done, or a result is written

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from model.command_line import install_command
+from common.command_line import install_command
 from model.inference.cores import available_cores
 from model.inference.merging import Logits
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, Runtime, RuntimeUnavailable, Tile

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from common.whole_file import OTHER, begins_with, check_output, whole_file, write_file
 from imaging.classes import Label, is_background, object_ids
 from imaging.georeferenced import layers
 from imaging.georeferenced.geojson import write_geojson
@@ -19,7 +20,6 @@ from model.inference.scenes.request import SceneRequest
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING
 from model.labels import LabelSet
-from model.whole_file import OTHER, begins_with, check_output, whole_file, write_file
 
 LAYER = "objects"
 HEAD_BYTES = 1 << 14  # of a GeoJSON document, where its key is

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NewType, get_args
 
-from imaging.arrays import Size
+from common.arrays import Size
 from imaging.band_scale import BandScale, parse_bands, parse_scale
 from imaging.errors import UnusedParameter
 from imaging.georeferenced import BOX

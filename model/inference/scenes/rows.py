@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imaging.arrays import Ids, Mask, Size
+from common.arrays import Ids, Mask, Size
 from imaging.classes import VOID
 from imaging.prefetching import prefetch
 from imaging.shown import without_unsure

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.arrays import Size
+from common.arrays import Size
+from common.whole_file import refuse_link
 from imaging.classes import VOID
 from model.inference.scenes.rows import ClassRows
-from model.whole_file import refuse_link
 
 HEADER = struct.Struct("<QIQI")
 LEVEL = 1  # of zlib: class maps become a fiftieth at every level

@@ -14,7 +14,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from imaging.arrays import Mask, Size
+from common.arrays import Mask, Size
+from common.command_line import package_version, settings_digest
 from imaging.classes import VOID, object_ids
 from imaging.georeferenced.area import Area, read_area
 from imaging.georeferenced.bands import Bands, choose_bands
@@ -24,7 +25,6 @@ from imaging.georeferenced.raster import KEY_TAG
 from imaging.georeferenced.rows import SceneSource
 from imaging.georeferenced.scene import Scene
 from model.architecture import first_centre
-from model.command_line import package_version, settings_digest
 from model.inference.runtime import Runtime, Submit, Tile
 from model.inference.scaling import LARGEST_FACTOR, SIDES, shrinks_too_far
 from model.inference.scenes.request import SceneRequest

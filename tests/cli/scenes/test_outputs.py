@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from common.whole_file import whole_file
 from model.inference.scenes import work
-from model.whole_file import whole_file
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import write_scene

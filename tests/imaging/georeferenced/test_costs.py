@@ -13,8 +13,8 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
+from common.arrays import Pixels
 from imaging.answer import SegmentedImage
-from imaging.arrays import Pixels
 from imaging.georeferenced import place as module
 from imaging.georeferenced.answer import encode_scene
 from imaging.georeferenced.errors import SceneError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imaging.arrays import Mask, Pixels
+from common.arrays import Mask, Pixels
 from imaging.georeferenced.bands import choose_bands
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.rows import PixelRows, Scaling, SceneSource, scene_rows

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.arrays import Pixels
+from common.arrays import Pixels
 from model.architecture import Grid
 from model.inference import merging
 from model.inference.merging import Band, BandMerger, Logits

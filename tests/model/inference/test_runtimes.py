@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from model.command_line import install_command
+from common.command_line import install_command
 from model.inference import instructions as kind
 from model.inference import loading as choice
 from model.inference.loading import load_runtime, unused_gpu

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from common.arrays import Ids, Mask
 from imaging.answer import Segmentation
-from imaging.arrays import Ids, Mask
 from imaging.errors import AnswerTooLarge
 from imaging.rendering import Rendering
 from model.inference.merging import Band, Logits

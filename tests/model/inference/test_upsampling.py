@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.arrays import Floats, Mask, Pixels
+from common.arrays import Floats, Mask, Pixels
 from model.architecture import Grid
 from model.inference.merging import Band, Logits
 from model.inference.upsampling import BAND_PIXELS, LOGITS_PIXELS, ClassifiedRows, LogitsUpsampler, Rows

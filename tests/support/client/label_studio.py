@@ -10,7 +10,7 @@ import numpy as np
 from fcn_client.label_studio.app import Settings, create_app
 from starlette.testclient import TestClient
 
-from imaging.arrays import Mask
+from common.arrays import Mask
 from tests.support.polling import HANG_S
 
 CHANNELS = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imaging.arrays import Floats
+from common.arrays import Floats
 from model.architecture import Grid
 from model.inference.merging import Logits
 

@@ -16,7 +16,7 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 from parso.python.tree import Keyword
 
-PACKAGES = ("app", "cli", "client/src", "cluster", "imaging", "model", "training")
+PACKAGES = ("app", "cli", "client/src", "cluster", "common", "imaging", "model", "training")
 # of cosmic-ray's replacements of operators those that leave the type, and of comparisons those at a boundary
 NAMES = re.compile(
     "core/(AddNot|Exception|Number|Zero|Replace(True|False|And|Or|Break|Continue)"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from imaging.arrays import Ids, Mask
+from common.arrays import Ids, Mask
 from tests.support.images import make_photo
 from training.data.label_files import IGNORED
 from training.importing.coco import Document

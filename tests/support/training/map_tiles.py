@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imaging.arrays import Pixels
+from common.arrays import Pixels
 
 
 def pictures(folder: Path) -> dict[str, Pixels]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from imaging.arrays import Integers, Pixels
+from common.arrays import Integers, Pixels
 from tests.support.images import make_photo
 from tests.support.training.conversions import imagenet_pixels
 

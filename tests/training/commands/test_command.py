@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from model.command_line import install_command
+from common.command_line import install_command
 from tests.support.checkout import ROOT
 from training.commands.command import run_command
 

@@ -14,7 +14,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 from PIL import Image
 
-from imaging.arrays import Pixels
+from common.arrays import Pixels
 from imaging.rendering import Rendering
 from model.imported_network import ImportedNetwork
 from model.inference.plan import Options

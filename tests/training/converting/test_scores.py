@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from imaging.arrays import Pixels
+from common.arrays import Pixels
 from imaging.rendering import Rendering
 from model.imported_network import ImportedNetwork
 from model.inference.plan import Options

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from imaging.arrays import Integers, Pixels, Size
+from common.arrays import Integers, Pixels, Size
 from imaging.decoding import scale
 from imaging.errors import ImageTooLarge
 from model.imported_network import UNMEASURED, Whole

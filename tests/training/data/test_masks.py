@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.harness.image_files import file_of, png_of
-from imaging.arrays import Ids
+from common.arrays import Ids
 from model.labels import VOID_COLOR, LabelClass, LabelSet, numbered_labels, voc_labels
 from tests.support.imaging.samples import oriented, with_chunk
 from tests.support.training.data_sets import in_palette

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as run_lengths
 
-from imaging.arrays import Mask
+from common.arrays import Mask
 from tests.support.checkout import ROOT
 from tests.support.polling import HANG_S
 from training.importing.objects import Drawing, fill

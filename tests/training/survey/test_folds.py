@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imaging.arrays import Pixels
+from common.arrays import Pixels
 from model.labels import LabelSet
 from tests.support.images import make_photo
 from tests.support.training.data_sets import write_frame, write_noise

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from imaging.arrays import Mask, Pixels, Size
+from common.arrays import Mask, Pixels, Size
 from training.importing import outlines
 from training.importing.outlines import LONGEST, Point
 

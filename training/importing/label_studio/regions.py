@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imaging.arrays import Size
+from common.arrays import Size
 from training.data.label_files import class_name
 from training.importing.label_studio.geometry import FORMS, draw, find_form, is_closed, known_points
 from training.importing.omissions import outline_keys

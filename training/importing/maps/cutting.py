@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from imaging.arrays import Mask, Pixels
+from common.arrays import Mask, Pixels
 from imaging.band_scale import BandScale
 from imaging.classes import VOID
 from imaging.georeferenced.bands import Bands, choose_bands

@@ -16,11 +16,11 @@ from typing import Any
 
 import shapely
 
+from common.regular_file import read_regular_file
+from common.whole_file import write_file
 from imaging.band_scale import BandScale
 from imaging.georeferenced.geojson import feature_collection
 from model.preprocessing import GSD
-from model.regular_file import read_regular_file
-from model.whole_file import write_file
 from training.data.files import images_below, normal_name
 from training.data.label_files import alike_names
 from training.data.layouts import repeated

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from imaging.arrays import Geometries
+from common.arrays import Geometries
 from imaging.classes import VOID
 from imaging.georeferenced import vectors
 from imaging.georeferenced.place import Place, system_name

@@ -12,7 +12,7 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
-from imaging.arrays import Mask
+from common.arrays import Mask
 from imaging.classes import VOID
 from imaging.georeferenced.rows import PixelRows
 from imaging.rendering import Rendering

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from model import command_line
-from model.command_line import install_command, one_line, package_version, settings_digest
+from common import command_line
+from common.command_line import install_command, one_line, package_version, settings_digest
 from tests.support.checkout import ROOT
 from tests.support.commands import COMMANDS, parser_of
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from model import whole_file as module
-from model.whole_file import PARTIAL, STALE_S, begins_with, check_output, open_descriptor, whole_file, write_file
+from common import whole_file as module
+from common.whole_file import PARTIAL, STALE_S, begins_with, check_output, open_descriptor, whole_file, write_file
 from tests.support.polling import HANG_S
 
 
@@ -128,7 +128,7 @@ def test_an_open_descriptor_is_written_where_it_stands(tmp_path: Path, name: str
     target = tmp_path / "link" if name == "link" else name
     code = f"""if True:
         import sys
-        from model.whole_file import check_output, whole_file
+        from common.whole_file import check_output, whole_file
         print("before")
         check_output({str(target)!r})
         with whole_file({str(target)!r}) as partial:
@@ -271,7 +271,7 @@ def test_partial_files_of_processes_that_were_killed_long_ago_are_removed(tmp_pa
 
 WRITER = """
 import sys
-from model.whole_file import whole_file
+from common.whole_file import whole_file
 with whole_file(sys.argv[1], ending=".gpkg") as partial:
     for path in (partial, partial.with_name(partial.name + "-journal")):
         path.write_bytes(b"half")

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from model.printable import printable
+from common.printable import printable
 
 Value = TypeVar("Value")
 WRONG_ARGUMENTS = 2  # exit status

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model.regular_file import MOST_BYTES, read_regular_file
+from common.regular_file import MOST_BYTES, read_regular_file
 
 
 def test_a_file_is_read_whole_and_through_links(tmp_path: Path) -> None:
