@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -103,18 +103,12 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks(
     def long_pass(count: int) -> float:
         begun, noted = list[str](), list[float]()
 
-        async def read_body(receive: Receive) -> None:
-            while (await receive())["more_body"]:
-                pass
-
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             begun.append(scope["path"])
-            if len(begun) > 1:
-                await read_body(receive)
-            else:
-                async with noted_passes() as passes:
-                    await read_body(receive)
-                noted.extend(passes)
+            async with noted_passes() if len(begun) == 1 else nullcontext([]) as passes:
+                while (await receive())["more_body"]:
+                    pass
+            noted.extend(passes)
             await respond(send, 200, b"")
 
         with over_http(ConnectionMiddleware(app, clients), Connections(99, clients).protocol) as port, ExitStack() as stack:
