@@ -162,12 +162,10 @@ def _side(_: Recipe, inputs: PlanInputs) -> tuple[tuple[int, int], str]:
 
 def _class_extents(survey: Survey) -> dict[int, float]:
     """The side of each class's typical region, the median over the frames that show it, as a share of the longer side."""
-    extents: dict[int, list[float]] = {}
-    for record in survey.records:
-        for source, extent in record.extents.items():
-            target = int(survey.split.mapping.table[source])
-            if target < len(survey.split.labels):
-                extents.setdefault(target, []).append(extent)
+    extents = dict[int, list[float]]()
+    for index, source, class_id in survey.labelled_ids():
+        if extent := survey.records[index].extents.get(source):
+            extents.setdefault(class_id, []).append(extent)
     return {class_id: float(np.median(values)) for class_id, values in extents.items()}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -139,14 +139,22 @@ class Survey:
         """The classes that the masks show, after the split's mapping."""
         return set(self.class_pixels.sum(0).nonzero()[0].tolist())
 
+    def labelled_ids(self) -> Iterator[tuple[int, int, int]]:
+        """The index of a frame, an id of its mask's source labels, and the class that it counts as.
+
+        Ids that count as void, or as a class that the frame's set does not label, are left out.
+        """
+        is_labelled = {each: self.split.labelled(each) for each in self.split.sets}
+        for index, (frame, record) in enumerate(self.frames):
+            for source in record.pixels:
+                target = int(self.split.mapping.table[source])
+                if target < len(self.split.labels) and is_labelled[frame.set][target]:
+                    yield index, source, target
+
     def _by_class(self, numbers: Sequence[Mapping[int, int]]) -> Integers:
         counts = np.zeros((len(numbers), len(self.split.labels)), np.int64)
-        is_labelled = {each: self.split.labelled(each) for each in self.split.sets}
-        for row, by_source, frame in zip(counts, numbers, self.split.frames, strict=True):
-            for source, number in by_source.items():
-                target = self.split.mapping.table[source]
-                if target < len(row) and is_labelled[frame.set][target]:  # else void, or of no labelled class
-                    row[target] += number
+        for index, source, class_id in self.labelled_ids():
+            counts[index, class_id] += numbers[index].get(source, 0)
         return counts
 
 

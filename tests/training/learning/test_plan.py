@@ -19,6 +19,7 @@ from tests.support.training.data_sets import write_camvid
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
 from training.data.class_mapping import parse_class_mapping
+from training.data.layouts import FrameSet
 from training.data.network_classes import NEW
 from training.data.split import get_split
 from training.learning.checkpoint import Progress, save_checkpoint, saved_recipe
@@ -68,10 +69,12 @@ def test_the_side_is_the_start_s_or_that_of_the_smallest_class(
     assert (recipe.side, recipe.tile) == ((side, side), (min(side, 512),) * 2)
 
 
-def test_a_class_that_is_mapped_away_is_not_looked_at(tmp_path: Path) -> None:
+def test_a_class_that_is_mapped_away_or_that_its_set_does_not_label_is_not_looked_at(tmp_path: Path) -> None:
     survey = survey_of(tmp_path, size=(960, 1280), stem=10)
     without_stem = replace(survey.split, mapping=parse_class_mapping("soil=soil,leaf=leaf", LABELS))
-    assert plan_recipe(replace(survey, split=without_stem)).side == (512, 512)
+    frames = tuple(replace(frame, set=FrameSet(labelled=frozenset({0, 1}))) for frame in survey.split.frames)
+    for split in (without_stem, replace(survey.split, frames=frames)):
+        assert plan_recipe(replace(survey, split=split)).side == (512, 512)
 
 
 @pytest.mark.parametrize(("size", "crop"), [((480, 640), (288, 384)), ((640, 480), (384, 288))])
