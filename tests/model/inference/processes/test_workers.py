@@ -227,7 +227,7 @@ async def test_a_worker_is_replaced_once_it_has_done_its_share_or_has_grown(
 async def test_a_death_is_a_line_in_the_log_with_what_is_known_of_its_file(
     one: Asking, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = overlapping_strips(40), png_with(chunk(b"aaAa", b"") * 2_000_000)
+    data = overlapping_strips(40), png_with(chunk(b"aaAa", b"") * 5_000_000)
     for each in data:
         with pytest.raises(DamagedImage, match="needs more than"):
             await one.segment(each, OPTIONS)
