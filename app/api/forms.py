@@ -163,9 +163,10 @@ async def from_first_boundary(
             has_begun, chunk, data = True, data[match.start(1) :], data[match.start(1) :]
         tail = data[-len(delimiter) :]  # these bytes may begin a delimiter, or be one that blanks follow
         if has_begun:
-            count += data.count(delimiter, 1)  # one at its start was in the tail
-            if delimiter + b" " in data or delimiter + b"\t" in data:
-                raise unreadable("it has blanks after a boundary")
+            if delimiter in data:
+                count += data.count(delimiter, 1)  # one at its start was in the tail
+                if delimiter + b" " in data or delimiter + b"\t" in data:
+                    raise unreadable("it has blanks after a boundary")
             if count > most_parts:
                 raise error()
             yield chunk
