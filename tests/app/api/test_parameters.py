@@ -173,7 +173,7 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_a_larger_body(service: Servi
             data += {"escaped": b"\\u002BAAA", "values": b'","'}.get(kind, b"AAAA") * (count // 4) + b'"}'
         media = {"raw": b"image/png", "form": b"multipart/form-data; boundary=b"}.get(kind, b"application/json")
 
-        async def read() -> float:
+        async def read() -> list[float]:
             starts = iter(range(0, len(data), 1 << 16))
 
             async def receive() -> dict[str, object]:
@@ -191,11 +191,12 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_a_larger_body(service: Servi
                 async with noted_passes() as passes:
                     with suppress(BadRequest, BadParameter):
                         await (read_form_image if kind == "form" else read_image)(RequestBody(request, service, 64), {})
-                return max(passes)
+                return passes
 
-        return min(asyncio.run(read()) for _ in range(3))
+        # each pass is taken from three readings: what interrupts one of hundreds by chance does not meet the same one three times
+        return max(map(min, zip(*(asyncio.run(read()) for _ in range(3)), strict=False)))
 
-    assert longest(16_000_000) <= 5 * longest(2_000_000)
+    assert longest(16_000_000) <= 3 * longest(2_000_000)
 
 
 URL = "https://images.example/cat.jpg"
