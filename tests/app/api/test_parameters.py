@@ -193,7 +193,7 @@ def test_a_pass_of_the_event_loop_costs_no_more_for_a_larger_body(service: Servi
                         await (read_form_image if kind == "form" else read_image)(RequestBody(request, service, 64), {})
                 return passes
 
-        # each pass is taken from three readings: what interrupts one of hundreds by chance does not meet the same one three times
+        # of each pass the shortest of three readings: what interrupts one of hundreds does not meet the same one each time
         return max(map(min, zip(*(asyncio.run(read()) for _ in range(3)), strict=False)))
 
     assert longest(16_000_000) <= 3 * longest(2_000_000)
