@@ -64,12 +64,15 @@ def test_a_turn_ends_in_the_midst_of_a_row_of_tiles_of_which_none_runs_again(
         assert hold.entry.wait(HANG_S)
         time.sleep(2 * KEEP_S)
         hold.open()
-        registry = service_of(client).metrics.registry  # its text comes late on a busy machine
-        wait_until(lambda: (registry.get_sample_value("segment_tiles_total") or 0) >= 60)
+        hold.close(60)  # else the scene may end before the photo comes
+        assert hold.entry.wait(HANG_S)
         client.headers["X-API-Key"] = "two"
-        assert len(result_of(client, submit_photos(client, {"a.png": PHOTO}, output="jsonl")).splitlines()) == 1
+        photos = submit_photos(client, {"a.png": PHOTO}, output="jsonl")
+        wait_until(lambda: status_of(client, photos)["status"] == "running")
+        hold.open()
+        assert len(result_of(client, photos).splitlines()) == 1
         client.headers["X-API-Key"] = "one"
-        assert status_of(client, scene)["progress"] == 0
+        assert status_of(client, scene)["status"] == "running"
         assert result_of(client, scene) == bytes_of(Path(wide), ".tif")
         expected = len(plan_tiles((90, 15_000), (96, 96), 0.25)) + PHOTO_TILES
         assert metric(client, "segment_tiles_total") - expected <= AHEAD
