@@ -148,7 +148,7 @@ def test_a_pass_of_the_event_loop_begins_one_request_and_networks_have_it_in_tur
 
     network: of the many senders, each with an address of its own; empty if all have the same one. other: the other sender's.
     """
-    begun, passes, clients = list[tuple[str, int]](), list[int](), Clients()
+    begun, passes, clients, all_sent = list[tuple[str, int]](), list[int](), Clients(), threading.Event()
 
     async def count() -> None:
         while True:
@@ -160,7 +160,7 @@ def test_a_pass_of_the_event_loop_begins_one_request_and_networks_have_it_in_tur
             scope["state"]["counting"] = asyncio.create_task(count())
         begun.append((scope["client"][0], len(passes)))
         if scope["path"] == "/first":
-            time.sleep(0.5)  # the others come meanwhile
+            assert all_sent.wait(HANG_S)
         await respond(send, 200, b"")
 
     def protocol(*args: Any, **kwargs: Any) -> Any:
@@ -178,6 +178,7 @@ def test_a_pass_of_the_event_loop_begins_one_request_and_networks_have_it_in_tur
         for sender in flood:
             sender.sendall(REQUEST * behind)
         late.sendall(REQUEST)
+        all_sent.set()
         assert [answer_on(sender).status for sender in (first, *flood, late)] == [200] * 21
         wait_until(lambda: len(begun) == 2 + len(flood) * behind)
     assert [address for address, _ in begun].index(other) <= 3
