@@ -36,8 +36,8 @@ class Connections:
     """A server's open connections, at most `limit`. Only for the event loop.
 
     When one more opens, the connection that has waited longest for a request's head is closed. It is idle or has sent a part of
-    a head, and may be the new connection. If it has waited only a moment, and a client of the requests in progress is slow to
-    send or to read, that client's connection is closed instead.
+    a head, and may be the new connection. If it has waited only a moment, the slowest client of the requests in progress is
+    closed instead, if one is slow to send or to read.
     turns: of the senders, in which their bytes are parsed and their requests begin.
     """
 
@@ -153,8 +153,8 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Returns whether the connection stays open for writing after its client has stopped sending.
 
-        It stays open while a request that costs little is answered. A request with an image closes it: a client that stops
-        sending looks the same as one that has gone, and the network should not work for a client that has gone.
+        It stays open while a request that costs little is answered. It is closed if the request is for an image: a client that
+        stops sending looks the same as one that has gone, and the network should not work for a client that has gone.
         """
         self._half_closed = True
         asyncio.get_running_loop().call_soon(self._close_if_idle)  # not at once: a request that has arrived begins first

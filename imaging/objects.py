@@ -114,17 +114,17 @@ class ObjectFinder:
         corners, bounds = self._corners(classes, starts, regions, count)
         region_ids = np.empty(count, np.int64)
         region_ids[regions] = classes.reshape(-1)[starts]
-        continued: dict[int, dict[_Item, None]] = {}  # by region: the incomplete objects that are a part of it, each once
+        open_parts: dict[int, dict[_Item, None]] = {}  # by region: the incomplete objects that are a part of it, each once
         for region, item in zip(regions[: len(self._open)].tolist(), self._open, strict=True):
             if item is not None:
-                continued.setdefault(region, {})[item] = None
+                open_parts.setdefault(region, {})[item] = None
         last_regions = regions[int(np.searchsorted(starts, len(rows) * self._width)) :].tolist()
         items: dict[int, _Item | None] = dict.fromkeys(last_regions)
         for region in np.flatnonzero(self._is_object[region_ids]).tolist():
             pixels, area, confidence_sum = totals[:, region].tolist()
             own = corners[bounds[region] : bounds[region + 1]]
             item = _Item(int(region_ids[region]), int(pixels), area, int(confidence_sum), [own])
-            for other in continued.get(region, ()):
+            for other in open_parts.get(region, ()):
                 item.add(other)
             if region in items:
                 items[region] = item
@@ -148,10 +148,10 @@ class ObjectFinder:
         # pixels in which a run may touch the one above: the first pixels of runs, and the pixels below them
         lower = np.concatenate([starts[starts >= width], starts[starts < flat.size - width] + width])
         lower = lower[flat[lower] == flat[lower - width]]
-        touching = np.column_stack([_run_of(starts, lower - width), _run_of(starts, lower)])
+        neighbours = np.column_stack([_run_of(starts, lower - width), _run_of(starts, lower)])
         first_runs: dict[_Item, int] = {}
         of_objects = [(first_runs.setdefault(item, run), run) for run, item in enumerate(self._open) if item is not None]
-        pairs = np.concatenate([touching, np.array(of_objects, np.int64).reshape(-1, 2)])
+        pairs = np.concatenate([neighbours, np.array(of_objects, np.int64).reshape(-1, 2)])
         roots = component_roots(len(starts), *pairs.T)
         regions: Integers = np.unique(roots, return_inverse=True)[1].reshape(-1)
         return regions

@@ -17,7 +17,7 @@ from model.inference.processes.protocol import PLAN_BYTES, WorkerPlan
 BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the memory
 FIRST_BYTES = 96 << 20  # of each image until it is planned: enough to plan it, and to work on a photo of a few megapixels
 # an image above either limit is large: few large images run at once, so that small ones never wait for them
-LARGE_MEGAPIXELS, LONG_S = 4.0, 1.0  # seconds of the network
+LARGE_MEGAPIXELS, LONG_S = 4.0, 1.0  # the latter: seconds of the network
 DEADLINE_SHARE = 0.5  # a request may need this share of the time to its deadline, so it is in time even at half the speed
 LONGEST_RETRY_S = 600
 MORE_MEMORY = "the operator can raise SEGMENT_MEMORY_MB or the container's memory"

@@ -45,9 +45,9 @@ def scores_of_classes(
         is_of_new_class = rows[most_frequent] == NEW and answers[most_frequent, row] > 0
         start_classes[most_frequent if is_of_new_class else background].append(row)
     result = []
-    for own_row, counting_rows, pixels in zip(rows, start_classes, answers, strict=True):
-        needs_new = own_row == NEW and 2 * pixels[counting_rows].sum() <= pixels.sum()
-        result.append((*(score for row in counting_rows for score in scores[row]), *([NEW] if needs_new else [])))
+    for own_row, class_rows, pixels in zip(rows, start_classes, answers, strict=True):
+        needs_new = own_row == NEW and 2 * pixels[class_rows].sum() <= pixels.sum()
+        result.append((*(score for row in class_rows for score in scores[row]), *([NEW] if needs_new else [])))
     return tuple(result)
 
 
@@ -145,10 +145,10 @@ def _mismatch(name: str, what: str, start: int, rows: Sequence[int]) -> str:
 
 def _with_rows(own: Tensor, start: Tensor, axes: Sequence[int], rows: Sequence[int]) -> Tensor:
     """The network's tensor `own`, with rows of the tensor `start` along all of the axes."""
-    known = [index for index, row in enumerate(rows) if row != NEW]
+    known_indices = [index for index, row in enumerate(rows) if row != NEW]
     own_places, start_places = (
         np.ix_(*(indices if axis in axes else range(size) for axis, size in enumerate(own.shape)))
-        for indices in (known, [rows[index] for index in known])
+        for indices in (known_indices, [rows[index] for index in known_indices])
     )
     result = own.clone()
     result[own_places] = start[start_places]
