@@ -1,4 +1,4 @@
-"""Clients' connections: a limit on their number, a deadline for request heads, and the requests and answers on them."""
+"""Limits the number of connections, sets a deadline for each request's head, and closes connections after their last answer."""
 
 from __future__ import annotations
 
@@ -19,30 +19,32 @@ from app.origins import network_of
 from app.serving.clients import LEAST_WAIT_S, Client, Clients
 from app.turns import Turns
 
-HEAD_S = 30.0  # for a request's head to arrive in full
+HEAD_S = 30.0  # within which a request's head must arrive in full
 # longer than load balancers keep an idle connection, so that none sends a request on a connection that was just closed
 KEEP_ALIVE_S = 75
 MAX_HEAD_BYTES = 1 << 15  # also of a chunk's line, and of trailers
-HEAD_READ_BYTES = 1 << 12  # read at a time; to parse so many takes about 10 ms if chunks of a byte follow the head
-CHUNKS_READ_BYTES = 1 << 14  # of a body in chunks; it is refused once a thousand chunks are small
+# the most bytes of one read:
+HEAD_READ_BYTES = 1 << 12  # of a head; if chunks of one byte follow it, parsing so many bytes takes about 10 ms
+CHUNKS_READ_BYTES = 1 << 14  # of a body in chunks, which is refused once a thousand chunks are small
 READ_BYTES = 1 << 16  # of a body with Content-Length
-COSTLY_S = 0.001  # of the processor, for parsing what was read at once
-DISCARD_S = 1.0  # for discarding the rest of a body when the answer closes the connection
-PIECE_BYTES = 1 << 15  # of an answer at a time: the next piece follows when the system has taken the one before
+COSTLY_S = 0.001  # of the processor; if parsing one read costs more, the next read is as short as that of a head
+DISCARD_S = 1.0  # for discarding the rest of a body before an answer closes the connection
+PIECE_BYTES = 1 << 15  # of an answer; the next piece is sent when the system has taken the one before
 
 
 class Connections:
     """A server's open connections, at most `limit`. Only for the event loop.
 
-    When one more opens, the connection that has waited longest for a request's head is closed (it is idle, or has sent part of
-    a head; it may be the new one). If even that one has waited only a moment, the slowest client of the requests in progress is
-    closed instead, if one is slow to send or to read. turns: of senders, at parsing what they send and at their requests.
+    When one more opens, the connection that has waited longest for a request's head is closed. It is idle or has sent a part of
+    a head, and may be the new connection. If it has waited only a moment, the slowest client of the requests in progress is
+    closed instead, if one is slow to send or to read.
+    turns: of the senders, in which their bytes are parsed and their requests begin.
     """
 
     def __init__(self, limit: int, clients: Clients) -> None:
         self.limit, self.count, self.turns = limit, 0, Turns()
         self._clients = clients
-        # connections that wait for a head: since when, and what ends it; the longest wait first
+        # the connections that wait for a head, the longest wait first: its start (`time.monotonic`), and the timer that ends it
         self._waiting: dict[Connection, tuple[float, asyncio.TimerHandle]] = {}
 
     def protocol(self, *args: Any, **kwargs: Any) -> Connection:
@@ -67,7 +69,7 @@ class Connections:
         self.end_wait(connection)
 
     def begin_wait(self, connection: Connection, seconds: float) -> None:
-        """The connection waits for a head from now on, and is closed after so many seconds unless `end_wait` is called."""
+        """The connection waits for a head from now on. It is closed after these seconds, unless `end_wait` is called before."""
         self.end_wait(connection)
         timer = asyncio.get_running_loop().call_later(seconds, connection.tcp.abort)
         self._waiting[connection] = time.monotonic(), timer
@@ -80,25 +82,26 @@ class Connections:
 class Connection(asyncio.BufferedProtocol):
     """A client's connection, with a deadline for each request's head. Only for the event loop.
 
-    `http` parses the requests, each once the one before is answered, and writes the answers. A head must arrive in full within
-    `HEAD_S` seconds, counted from the connection's start or, after an answer, from the next byte that arrives. That byte must
-    arrive within `KEEP_ALIVE_S` seconds. Else the connection is closed.
-    At most `HEAD_READ_BYTES`, `CHUNKS_READ_BYTES` or `READ_BYTES` are read at a time, so that others have their turn.
-    request_bytes: that were parsed since the current request began, with the framing of its body's chunks.
+    `http` parses the requests, each one after the answer to the one before, and writes the answers. A first head must arrive in
+    full within `HEAD_S` seconds of the connection's start. After an answer, a byte must arrive within `KEEP_ALIVE_S` seconds,
+    and its head in full within `HEAD_S` seconds of that byte. Else the connection is closed.
+    One read takes at most `HEAD_READ_BYTES`, `CHUNKS_READ_BYTES` or `READ_BYTES`, so that other connections have their turn.
+    exchange: the request in progress. request_bytes: parsed since that request began, including the lines of chunks.
     """
 
     def __init__(self, connections: Connections, http: asyncio.Protocol) -> None:
         self.http = http
-        self.exchange: Exchange | None = None  # in progress
+        self.exchange: Exchange | None = None
         self.request_bytes = 0
         self._connections = connections
-        self._body_bytes = 0  # of a body with Content-Length that may still come
-        self._has_turn = self._costs_much = False  # now; what came last, to parse
-        self._head_in_flight = self._half_closed = False
+        self._body_bytes = 0  # of a body with Content-Length: the part that has not arrived, below 0 if more has arrived
+        # whether a turn of this connection's network runs now; whether parsing in the last turn cost more than `COSTLY_S`
+        self._has_turn = self._costs_much = False
+        self._head_in_flight = self._half_closed = False  # whether a head has begun to arrive; whether the client sends no more
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.http.connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # so that at most one piece of an answer is kept here
+        transport.set_write_buffer_limits(high=0)  # so that memory holds at most one piece of an answer
         self.tcp, self.network = transport, network_of(transport.get_extra_info("peername"))
         self._connections.add(self)
 
@@ -115,7 +118,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(memoryview(self._buffer)[:nbytes])
-        self._buffer = bytearray()  # none while nothing arrives
+        self._buffer = bytearray()  # frees the memory until more arrives
         self._body_bytes -= nbytes
         if not self.exchange and not self._head_in_flight:
             if not (data := data.lstrip(b"\r\n")):  # empty lines before a request are ignored (RFC 9112, section 2.2)
@@ -123,21 +126,21 @@ class Connection(asyncio.BufferedProtocol):
             self._head_in_flight = True
             self._connections.begin_wait(self, HEAD_S)
         if self._body_bytes >= 0 and self.exchange:
-            self.parse(data)  # a part of a body with Content-Length costs little
+            self.parse(data)  # without a turn: a part of a body with Content-Length costs little
             return
         self.tcp.pause_reading()
         self._connections.turns.add(self.network, partial(self._parse_in_turn, data), self._end_turn)
 
     def parse(self, data: bytes) -> None:
-        """Parses what has arrived. From then on more is read, unless uvicorn has enough."""
+        """Parses the bytes of a read, and reads on, unless uvicorn has enough."""
         self.tcp.resume_reading()
         if self.tcp.is_closing() or (self.exchange and self.exchange.is_last):
-            return  # to what follows the connection's last request, `http` would answer 400
+            return  # `http` would answer 400 to bytes after the connection's last request
         self.request_bytes += len(data)
         current_connection.set(self)
         try:
             self.http.data_received(data)
-        except h11.LocalProtocolError:  # it would answer 400 to the rest of a body, after or in the midst of another answer
+        except h11.LocalProtocolError:  # `http` tried to answer 400 to the rest of a body, when an answer has already begun
             self.tcp.abort()
 
     def _parse_in_turn(self, data: bytes) -> None:
@@ -150,24 +153,24 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Returns whether the connection stays open for writing after its client has stopped sending.
 
-        It stays open while a request that costs little is answered. For an image it is closed: a client that only stops
-        sending looks the same as one that has gone, and the network should not work for a client that has gone.
+        It stays open while a request that costs little is answered. It is closed if the request is for an image: a client that
+        stops sending looks the same as one that has gone, and the network should not work for a client that has gone.
         """
         self._half_closed = True
-        asyncio.get_running_loop().call_soon(self._close_if_idle)  # later: a request that has arrived in full begins first
+        asyncio.get_running_loop().call_soon(self._close_if_idle)  # not at once: a request that has arrived begins first
         return not self.exchange or self.exchange.answers_half_closed
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self)
         self._buffer = bytearray()
-        # given an error, uvicorn would leave its keep-alive timer running, which would keep this connection in memory
+        # with an error, uvicorn would not stop its keep-alive timer, and the timer would keep this connection in memory
         self.http.connection_lost(None)
         current_connection.set(None)
 
     async def turn(self, sender: str) -> None:
-        """Waits for a turn of the sender at work of at most some milliseconds, such as to begin a request.
+        """Waits for a turn of the sender, for work of at most some milliseconds, such as the start of a request.
 
-        The first request of what has come begins in the turn in which it was parsed.
+        The first request of a read needs no turn of its own: it begins in the turn in which it was parsed.
         """
         if self._has_turn and sender == self.network:
             self._has_turn = False
@@ -177,15 +180,15 @@ class Connection(asyncio.BufferedProtocol):
         await has_come.wait()
 
     def begin(self, exchange: Exchange) -> None:
-        """The application gets a request."""
+        """Notes that the application gets a request."""
         self._connections.end_wait(self)
         self.exchange, self.request_bytes, self._body_bytes = exchange, 0, int(exchange.body_length or 0)
         if self._half_closed and not exchange.answers_half_closed:
             self.tcp.close()
 
     def end(self, exchange: Exchange) -> None:
-        """The application has returned: waits for the next head, unless the answer has closed the connection."""
-        if exchange is not self.exchange:  # the next request began when the answer was sent, before this one had cleaned up
+        """Notes that the application has returned. Waits for the next head, unless the answer has closed the connection."""
+        if exchange is not self.exchange:  # the next request has begun: the answer was sent before the application returned
             return
         self.exchange, self._head_in_flight = None, False
         if self._half_closed:
@@ -198,20 +201,20 @@ class Connection(asyncio.BufferedProtocol):
             self.tcp.close()
 
 
-# the connection of the current request: uvicorn starts the application in the context of `data_received`
+# of the current request: uvicorn starts the application in the context in which `Connection.parse` calls `data_received`
 current_connection: ContextVar[Connection | None] = ContextVar("connection", default=None)
 
 
 class Exchange:
     """A request and its answer on a connection (None outside of a server). Only for the event loop.
 
-    An answer closes the connection if the request or `complete` says so, or if it begins before all of the body has come: the
-    client may still send the rest, or leave it out, so what comes next may be the rest or another request.
-    Such an answer is sent at once. Then the rest of the body is discarded for up to `DISCARD_S` seconds, because the system
-    resets a connection with unread data, and a client that still sends might not see the answer.
+    An answer closes the connection if the request or `complete` says so, or if the answer begins before the whole body has
+    arrived: the next bytes might then be the rest of the body or, if the client leaves out the rest, another request.
+    An answer before the whole body is sent at once. Then the rest of the body is discarded for up to `DISCARD_S` seconds: the
+    system resets a connection with unread data, and a client that still sends might not see the answer.
 
     complete: adds headers to an answer's first message, and returns whether the answer closes the connection.
-    body_length: the header's text. body_complete: whether all of the body has come.
+    body_length: the text of Content-Length; empty without one. body_complete: whether the whole body has arrived.
     answers_half_closed: whether to answer a client that has stopped sending.
     """
 
@@ -223,7 +226,7 @@ class Exchange:
         self.body_length = headers.get("content-length", "")
         self.body_complete = not int(self.body_length or 0) and "transfer-encoding" not in headers
         self.answers_half_closed = scope["method"] != "POST"
-        self._waits_for_100 = "expect" in headers  # so the client has sent nothing of its body yet
+        self._waits_for_100 = "expect" in headers  # whether the client sends its body only after `100 Continue`
         tokens = ",".join(headers.getlist("connection")).lower().split(",")
         self._closing = scope.get("http_version") == "1.0" or "close" in map(str.strip, tokens)
         self._sent_bytes = 0
@@ -232,11 +235,11 @@ class Exchange:
 
     @property
     def is_last(self) -> bool:
-        """Whether the connection closes after this answer, and all of the body has been read."""
+        """Whether the connection closes after this answer, and the whole body has arrived."""
         return self._closing and self.body_complete
 
     async def receive(self) -> Message:
-        """The next part of the body. The time until it has arrived counts for the client."""
+        """The next part of the body. The wait for it counts as time of the client."""
         if self.body_complete:
             return await self._receive()
         with self.client.waiting():
@@ -288,7 +291,8 @@ class ConnectionMiddleware:
     """The outermost middleware: handles a request's connection, and adds `headers` to every answer.
 
     The request's state has its `Client` as `client`, registered with `clients`. While `ending()` is true, each answer closes
-    its connection, so that the client opens its next one elsewhere. After a 400 of the server itself, no other answer is sent.
+    its connection, so that the client opens its next one to another server. After a 400 of the server itself, no other answer
+    is sent.
     """
 
     def __init__(
@@ -312,7 +316,7 @@ class ConnectionMiddleware:
                 if not connection.tcp.is_closing():
                     await self.app(scope, exchange.receive, exchange.send)
                 while connection.tcp.is_closing() and (await receive())["type"] != "http.disconnect":
-                    pass  # without an answer, the server must not take this for an error of the application
+                    pass  # a return without an answer before `http.disconnect` would be an error to the server
         finally:
             connection.end(exchange)
 

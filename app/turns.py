@@ -1,4 +1,4 @@
-"""Turns of senders at the event loop, for what they can make many or long."""
+"""Runs the callbacks of senders in turn at the event loop, so that no sender delays the others for long."""
 
 from __future__ import annotations
 
@@ -7,59 +7,61 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-CREDIT_S = 0.05  # of the processor, which a client with JSON of 20 MB needs
+CREDIT_S = 0.05  # seconds of the processor that a sender may use before it pauses; a client with JSON of 20 MB needs them
 
 
 class Turns:
-    """Works of at most some milliseconds each, of which a pass of the event loop does one. Only for the event loop.
+    """Runs callbacks of at most some milliseconds each, one in a pass of the event loop. Only for the event loop.
 
-    Senders have it in turn, whatever the number of their works; those of each keep their order. A work costs the loop's
-    processor time until what it woke has run once. A sender that has cost more than `CREDIT_S` pauses: all that have to pay
-    have half of the loop's time together, each an equal part. Others wait for at most one work of each sender that does not
-    pause, and not for the pauses. A turn takes the same time, whatever waits.
+    Senders take turns, however many callbacks each one has. The callbacks of one sender run in the order of `add`.
+    A callback costs the loop's processor time from its start until everything that it woke has run once. A sender pays for
+    its callbacks by time that passes: all senders that have to pay have half of the loop's time together, in equal parts. A
+    sender that has to pay for more than `CREDIT_S` pauses.
+    Another sender waits for at most one callback of each sender that does not pause, and for no pause. A turn takes the same
+    time, however many callbacks wait.
     """
 
     def __init__(self) -> None:
-        self._works = dict[str, deque[tuple[Callable[[], None], Callable[[float], None]]]]()  # that wait, by sender
-        self._next = deque[str]()  # the senders of these that do not pause
-        self._debts = dict[str, float]()  # when a sender has paid; who was charged last is the last
+        self._callbacks = dict[str, deque[tuple[Callable[[], None], Callable[[float], None]]]]()  # by sender: waiting ones
+        self._ready = deque[str]()  # senders with waiting callbacks that do not pause, in the order of their turns
+        self._paid_times = dict[str, float]()  # by sender: the loop's time when it has paid; the last one charged is the last
         self._is_busy = False
 
-    def add(self, sender: str, work: Callable[[], None], note: Callable[[float], None] = lambda _: None) -> None:
-        """Does the work in a turn of its sender. note: is told what it has cost, in seconds."""
-        if sender in self._works:  # it waits or pauses, or has its turn
-            self._works[sender].append((work, note))
+    def add(self, sender: str, callback: Callable[[], None], on_end: Callable[[float], None] = lambda _: None) -> None:
+        """Runs `callback` in a turn of its sender, then `on_end` with the callback's cost in seconds."""
+        if sender in self._callbacks:  # the sender waits, pauses or has its turn
+            self._callbacks[sender].append((callback, on_end))
             return
-        self._works[sender] = deque([(work, note)])
+        self._callbacks[sender] = deque([(callback, on_end)])
         loop = asyncio.get_running_loop()
-        loop.call_at(max(loop.time(), self._debts.get(sender, 0.0) - CREDIT_S), self._enter, sender)
+        loop.call_at(max(loop.time(), self._paid_times.get(sender, 0.0) - CREDIT_S), self._make_ready, sender)
 
-    def _enter(self, sender: str) -> None:
-        self._next.append(sender)
+    def _make_ready(self, sender: str) -> None:
+        self._ready.append(sender)
         if not self._is_busy:
             self._is_busy = True
-            self._do_next()
+            self._run_next()
 
-    def _do_next(self) -> None:
-        sender, start = self._next.popleft(), time.thread_time()
-        work, note = self._works[sender].popleft()
+    def _run_next(self) -> None:
+        sender, start = self._ready.popleft(), time.thread_time()
+        callback, on_end = self._callbacks[sender].popleft()
         try:
-            work()
-        finally:
-            asyncio.get_running_loop().call_soon(self._end, sender, note, start)
+            callback()
+        finally:  # `_end` runs in the next pass, after everything that the callback woke
+            asyncio.get_running_loop().call_soon(self._end, sender, on_end, start)
 
-    def _end(self, sender: str, note: Callable[[float], None], start: float) -> None:
+    def _end(self, sender: str, on_end: Callable[[float], None], start: float) -> None:
         loop = asyncio.get_running_loop()
         now, cost = loop.time(), time.thread_time() - start
-        note(cost)
-        begin = max(now - cost, self._debts.pop(sender, 0.0))
-        while self._debts and next(iter(self._debts.values())) <= now:
-            del self._debts[next(iter(self._debts))]
-        self._debts[sender] = begin + 2 * cost * (len(self._debts) + 1)
-        if self._works[sender]:
-            loop.call_at(max(now, self._debts[sender] - CREDIT_S), self._enter, sender)
+        on_end(cost)
+        paid_time = max(now - cost, self._paid_times.pop(sender, 0.0))
+        while self._paid_times and next(iter(self._paid_times.values())) <= now:
+            del self._paid_times[next(iter(self._paid_times))]
+        self._paid_times[sender] = paid_time + 2 * cost * (len(self._paid_times) + 1)  # half of the time, in equal parts
+        if self._callbacks[sender]:
+            loop.call_at(max(now, self._paid_times[sender] - CREDIT_S), self._make_ready, sender)
         else:
-            del self._works[sender]
-        self._is_busy = bool(self._next)
-        if self._next:
-            self._do_next()
+            del self._callbacks[sender]
+        self._is_busy = bool(self._ready)
+        if self._is_busy:
+            self._run_next()

@@ -1,8 +1,9 @@
 """Finds the objects of a class map that comes a few rows at a time: connected regions of one class, as polygons with holes.
 
-An object is finished once no row can add to it, and is then forgotten. So memory grows with the objects that reach the last
-row, and not with those of the scene. Of an object only its corners are kept: the border of a region of pixels turns at each of
-them, and runs straight between two corners of a row or a column, which it joins in pairs.
+Once no later row can add to an object, the object is complete, and the finder keeps nothing of it. So memory grows with the
+objects that reach the last row, and not with the objects of the scene. Of an object's shape the finder keeps the corners alone,
+the points at which the border turns. In each row and each column of points, straight borders join the first corner to the
+second, the third to the fourth, and so on. So the corners are enough to draw the rings.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ import shapely
 from common.arrays import Floats, Geometries, Ids, Integers, Integers16, Mask
 from imaging.regions import component_roots
 
-OUTSIDE = 256  # the class of what is beyond the edges
+OUTSIDE = 256  # the class of the pixels beyond the map's edges
 ROW, COLUMN, HORIZONTAL, VERTICAL, REGION = range(5)
-"""Columns of an array of corners: the place, where the border leads (0 left, 1 right; 0 up, 1 down), and whose it is."""
-NONE = 2  # where the border does not lead in a direction, as from each half of a node
-OBJECTS_AT_ONCE = 100  # that become polygons
-DIGITS = 4  # of areas and confidence in properties
-STEP_PIXELS = 1 << 20  # that are looked at in one step
+"""Columns of an array of corners: the point, the directions of the border from there (0 left, 1 right; 0 up, 1 down), and the
+index of the region."""
+NONE = 2  # instead of a direction: a node on a straight border is two corners, each with a border in one direction alone
+OBJECTS_AT_ONCE = 100  # whose polygons are made in one step
+DIGITS = 4  # decimals of area and confidence in properties
+STEP_PIXELS = 1 << 20  # of the class map in one step
 Part = tuple[Ids, Floats, Ids | None]
-"""Rows of a class map, what their pixels measure, and their confidence, as `ObjectFinder.add` takes them."""
+"""The arguments of `ObjectFinder.add`: rows of a class map, their pixels' areas, and their pixels' confidence."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class MapObject:
     """A 4-connected region of one class.
 
     polygon: with holes, along the sides of pixels; x runs right and y down from the scene's upper left corner, in pixels.
-    pixels: their number. square_metres: their area. confidence: their mean confidence, 0 to 1; None if it is not known.
+    pixels: the number of pixels. square_metres: the area of the pixels. confidence: the mean confidence of the pixels, 0 to 1;
+    None if it is not known.
     """
 
     id: int
@@ -44,15 +47,15 @@ class MapObject:
     confidence: float | None
 
     def properties(self, names: Mapping[int, str]) -> dict[str, Any]:
-        """What its feature says: class, area and confidence. names: of the classes, by id."""
+        """The properties of the object's feature: class, area and confidence. names: of the classes, by id."""
         confidence = None if self.confidence is None else round(self.confidence, DIGITS)
         area = round(self.square_metres, DIGITS)
         return {"class_id": self.id, "class": names[self.id], "area_m2": area, "confidence": confidence}
 
 
-@dataclass
-class _Open:
-    """What is known of an object that the next row may add to."""
+@dataclass(eq=False)
+class _Item:
+    """The known part of an object. confidence: the sum of 255 x probability. corners: arrays (N, 4) of `ROW` to `VERTICAL`."""
 
     id: int
     pixels: int = 0
@@ -60,7 +63,7 @@ class _Open:
     confidence: int = 0
     corners: list[Integers] = field(default_factory=list)
 
-    def add(self, other: _Open) -> None:
+    def add(self, other: _Item) -> None:
         self.pixels += other.pixels
         self.square_metres += other.square_metres
         self.confidence += other.confidence
@@ -68,11 +71,11 @@ class _Open:
 
 
 class ObjectFinder:
-    """Takes rows from top to bottom and gives objects as they are finished. For one thread.
+    """Takes rows from top to bottom, and yields each object once it is complete. For one thread.
 
-    ids: the classes whose objects are wanted. with_nodes: whether a polygon also has a corner on a straight border where two
-    other classes meet, so that neighbours have the same points. valid: whether rings are simple; otherwise they go around each
-    pixel where two of an object touch at a corner alone.
+    ids: the classes whose objects are wanted. with_nodes: whether a polygon also has a point on a straight border where two
+    other classes meet (a node), so that neighbouring polygons have the same points. valid: whether rings are simple. If not,
+    and two pixels of an object touch at a corner alone, the ring goes around each of the two pixels there.
     """
 
     def __init__(self, width: int, ids: Collection[int], *, with_nodes: bool = False, valid: bool = True) -> None:
@@ -81,10 +84,11 @@ class ObjectFinder:
         self._is_object[list(ids)] = True
         self._row, self._has_confidence = 0, False
         self._last = np.full(width, OUTSIDE, np.int16)  # the classes of the last row
-        self._open: list[_Open | None] = []  # of each run of equal pixels of the last row, left to right
+        # the incomplete object of each run of equal pixels of the last row, left to right; None for classes without objects
+        self._open: list[_Item | None] = []
 
     def add(self, ids: Ids, square_metres: Floats, confidence: Ids | None = None) -> Iterator[MapObject]:
-        """Takes the next rows, uint8 (rows, width), and yields the objects that they finish.
+        """Takes the class ids of the next rows, uint8 (rows, width), and yields the objects that they complete.
 
         square_metres: of each pixel, float64 (rows, width) or (rows, 1). confidence: round(255 x probability) of each pixel.
         """
@@ -92,49 +96,45 @@ class ObjectFinder:
         step = max(1, STEP_PIXELS // self._width)
         for top in range(0, len(ids), step):
             part = slice(top, top + step)
-            sure = None if confidence is None else confidence[part]
-            yield from self._outlined(self._add(ids[part].astype(np.int16), square_metres[part], sure))
+            part_confidence = None if confidence is None else confidence[part]
+            yield from self._with_polygons(self._add(ids[part].astype(np.int16), square_metres[part], part_confidence))
 
     def finish(self) -> Iterator[MapObject]:
-        """Yields the objects that the last row has."""
+        """Yields the objects that reach the last row."""
         outside = np.full((1, self._width), OUTSIDE, np.int16)
-        yield from self._outlined(self._add(outside, np.zeros((1, 1)), None))
+        yield from self._with_polygons(self._add(outside, np.zeros((1, 1)), None))
 
-    def _add(self, rows: Integers16, square_metres: Floats, confidence: Ids | None) -> Iterator[_Open]:
-        """Yields what it knows of the objects that the rows finish."""
-        width = self._width
+    def _add(self, rows: Integers16, square_metres: Floats, confidence: Ids | None) -> Iterator[_Item]:
+        """Takes rows as `add`. Yields the objects that they complete."""
         classes = np.concatenate([self._last[None], rows])
         starts = _run_starts(classes)
-        ids = classes.reshape(-1)[starts]
-        last_row = slice(int(np.searchsorted(starts, len(rows) * width)), len(starts))
         regions = self._regions(classes, starts)
         count = int(regions.max()) + 1
-        facts = self._facts(starts, regions, count, square_metres, confidence)
+        totals = self._totals(starts, regions, count, square_metres, confidence)
         corners, bounds = self._corners(classes, starts, regions, count)
         region_ids = np.empty(count, np.int64)
-        region_ids[regions] = ids
-        former: dict[int, list[_Open]] = {}
-        for run, item in enumerate(self._open):
-            if item is not None and all(item is not other for other in former.setdefault(int(regions[run]), [])):
-                former[int(regions[run])].append(item)
-        stays_open = np.zeros(count, np.bool_)
-        stays_open[regions[last_row]] = True
-        still_open: dict[int, _Open] = {}
+        region_ids[regions] = classes.reshape(-1)[starts]
+        open_parts: dict[int, dict[_Item, None]] = {}  # by region: the incomplete objects that are a part of it, each once
+        for region, item in zip(regions[: len(self._open)].tolist(), self._open, strict=True):
+            if item is not None:
+                open_parts.setdefault(region, {})[item] = None
+        last_regions = regions[int(np.searchsorted(starts, len(rows) * self._width)) :].tolist()
+        items: dict[int, _Item | None] = dict.fromkeys(last_regions)
         for region in np.flatnonzero(self._is_object[region_ids]).tolist():
-            pixels, area, sure = facts[:, region].tolist()
+            pixels, area, confidence_sum = totals[:, region].tolist()
             own = corners[bounds[region] : bounds[region + 1]]
-            item = _Open(int(region_ids[region]), int(pixels), area, int(sure), [own])
-            for other in former.get(region, ()):
+            item = _Item(int(region_ids[region]), int(pixels), area, int(confidence_sum), [own])
+            for other in open_parts.get(region, ()):
                 item.add(other)
-            if stays_open[region]:
-                still_open[region] = item
+            if region in items:
+                items[region] = item
             else:
                 yield item
-        self._open = [still_open.get(region) for region in regions[last_row].tolist()]
+        self._open = [items[region] for region in last_regions]
         self._last = classes[-1]
         self._row += len(rows)
 
-    def _outlined(self, items: Iterator[_Open]) -> Iterator[MapObject]:
+    def _with_polygons(self, items: Iterator[_Item]) -> Iterator[MapObject]:
         while batch := list(islice(items, OBJECTS_AT_ONCE)):
             polygons = outlines([np.concatenate(item.corners) for item in batch], valid=self._valid)
             for item, polygon in zip(batch, polygons, strict=True):
@@ -142,61 +142,62 @@ class ObjectFinder:
                 yield MapObject(item.id, polygon, item.pixels, item.square_metres, confidence)
 
     def _regions(self, classes: Integers16, starts: Integers) -> Integers:
-        """The region of each run, counted from 0: runs that touch along a side, or that were one object before."""
+        """The region of each run, counted from 0. Runs are of one region if they touch along a side, or are of one object."""
         width = classes.shape[1]
         flat = classes.reshape(-1)
-        lower = np.concatenate([starts[starts >= width], starts[starts < flat.size - width] + width])  # where one may touch
+        # pixels in which a run may touch the one above: the first pixels of runs, and the pixels below them
+        lower = np.concatenate([starts[starts >= width], starts[starts < flat.size - width] + width])
         lower = lower[flat[lower] == flat[lower - width]]
-        first = {id(item): run for run, item in reversed(list(enumerate(self._open))) if item is not None}
-        ties = [(first[id(item)], run) for run, item in enumerate(self._open) if item is not None]
-        before = np.array(ties, np.int64).reshape(-1, 2)
-        pairs = np.concatenate([np.column_stack([_run_of(starts, lower - width), _run_of(starts, lower)]), before])
+        neighbours = np.column_stack([_run_of(starts, lower - width), _run_of(starts, lower)])
+        first_runs: dict[_Item, int] = {}
+        of_objects = [(first_runs.setdefault(item, run), run) for run, item in enumerate(self._open) if item is not None]
+        pairs = np.concatenate([neighbours, np.array(of_objects, np.int64).reshape(-1, 2)])
         roots = component_roots(len(starts), *pairs.T)
         regions: Integers = np.unique(roots, return_inverse=True)[1].reshape(-1)
         return regions
 
-    def _facts(self, starts: Integers, regions: Integers, count: int, square_metres: Floats, confidence: Ids | None) -> Floats:
-        """Pixels, square metres and the sum of the confidences of each region, over the new rows: float64 (3, regions)."""
+    def _totals(self, starts: Integers, regions: Integers, count: int, square_metres: Floats, confidence: Ids | None) -> Floats:
+        """The pixels, square metres and sum of confidences of each region in the new rows, float64 (3, regions)."""
         width = self._width
-        begin = int(np.searchsorted(starts, width))
-        own = starts[begin:] - width
-        size = len(square_metres) * width
-        lengths = np.diff(own, append=size)
+        first_run = int(np.searchsorted(starts, width))  # of the new rows
+        starts, regions = starts[first_run:] - width, regions[first_run:]
+        lengths = np.diff(starts, append=len(square_metres) * width)
         if square_metres.shape[1] == 1:
-            areas = lengths * square_metres[own // width, 0]
+            areas = lengths * square_metres[starts // width, 0]
         else:
-            areas = np.add.reduceat(square_metres.reshape(-1), own)
-        sums = np.zeros(len(own), np.int64)
+            areas = np.add.reduceat(square_metres.reshape(-1), starts)
+        sums = np.zeros(len(starts), np.int64)
         if confidence is not None:
-            sums = np.add.reduceat(confidence.reshape(-1), own, dtype=np.int64)
-        return np.array([np.bincount(regions[begin:], each, count) for each in (lengths, areas, sums)])
+            sums = np.add.reduceat(confidence.reshape(-1), starts, dtype=np.int64)
+        return np.array([np.bincount(regions, each, count) for each in (lengths, areas, sums)])
 
     def _corners(self, classes: Integers16, starts: Integers, regions: Integers, count: int) -> tuple[Integers, Integers]:
-        """The corners at the upper ends of the new rows, by region, and where those of each region begin."""
+        """The corners on the upper sides of the new rows, int64 (N, 4), by region; and the index of each region's first one."""
         classes = np.pad(classes, ((0, 0), (1, 1)), constant_values=OUTSIDE)
+        # the pixels to the upper left, upper right, lower left and lower right of each point
         around = [classes[r : len(classes) - 1 + r, c : classes.shape[1] - 1 + c] for r in (0, 1) for c in (0, 1)]
-        places = np.flatnonzero((around[0] != around[1]) | (around[0] != around[2]) | (around[0] != around[3]))
-        rows, columns = np.divmod(places, self._width + 1)
+        points = np.flatnonzero((around[0] != around[1]) | (around[0] != around[2]) | (around[0] != around[3]))
+        rows, columns = np.divmod(points, self._width + 1)
         values = [each[rows, columns] for each in around]
         corners, owners = [np.zeros((0, 4), np.int64)], [np.zeros(0, np.int64)]
-        for turn in _turns(values, with_nodes=self._with_nodes):
-            at = np.flatnonzero(turn.is_here & self._is_object[values[turn.pixel]])
-            corner = np.empty((len(at), 4), np.int64)
-            corner[:, ROW], corner[:, COLUMN] = rows[at] + self._row, columns[at]
-            corner[:, HORIZONTAL], corner[:, VERTICAL] = turn.horizontal, turn.vertical
-            corners.append(corner)
-            down, right = divmod(turn.pixel, 2)
+        for kind in _corner_kinds(values, with_nodes=self._with_nodes):
+            at = np.flatnonzero(kind.is_here & self._is_object[values[kind.pixel]])
+            own = np.empty((len(at), 4), np.int64)
+            own[:, ROW], own[:, COLUMN] = rows[at] + self._row, columns[at]
+            own[:, HORIZONTAL], own[:, VERTICAL] = kind.horizontal, kind.vertical
+            corners.append(own)
+            down, right = divmod(kind.pixel, 2)
             owners.append(regions[_run_of(starts, (rows[at] + down) * self._width + columns[at] - 1 + right)])
         owner = np.concatenate(owners)
         order = np.argsort(owner, kind="stable")
         return np.concatenate(corners)[order], np.searchsorted(owner[order], np.arange(count + 1))
 
 
-class _Turn(NamedTuple):
-    """A way in which a border can turn or have a node.
+class _CornerKind(NamedTuple):
+    """One shape of a corner, or of half a node.
 
-    is_here: at which places it does so, bool (places,). pixel: whose region it goes around, of the four pixels around a place:
-    0 upper left, 1 upper right, 2 lower left, 3 lower right. horizontal, vertical: where it leads from there.
+    is_here: bool (points,), whether a point has one. pixel: a pixel of the corner's region, among the four around a point: 0
+    upper left, 1 upper right, 2 lower left, 3 lower right. horizontal, vertical: the directions of the border from the point.
     """
 
     is_here: Mask
@@ -205,60 +206,67 @@ class _Turn(NamedTuple):
     vertical: int
 
 
-def _turns(values: Sequence[Integers16], *, with_nodes: bool) -> Iterator[_Turn]:
-    """Yields every way. values: the classes of the four pixels around each place, in the order of `_Turn`."""
+def _corner_kinds(values: Sequence[Integers16], *, with_nodes: bool) -> Iterator[_CornerKind]:
+    """Yields all kinds. values: the classes of the four pixels around each point, in the order of `_CornerKind.pixel`."""
     for pixel, own in enumerate(values):
-        # of a pixel's number, the lower bit is its column and the higher one its row
+        # the lower bit of a pixel's number is its column, the higher bit its row
         beside, across, opposite = values[pixel ^ 1], values[pixel ^ 2], values[pixel ^ 3]
         vertical, horizontal = divmod(pixel, 2)  # the border leads along two sides of this pixel
-        yield _Turn((own != beside) & (own != across), pixel, horizontal, vertical)  # a corner of this pixel's region
-        # a corner of the region of the three others, which goes around this pixel
-        yield _Turn((own != beside) & (beside == across) & (beside == opposite), pixel ^ 1, horizontal, vertical)
+        yield _CornerKind((own != beside) & (own != across), pixel, horizontal, vertical)  # a corner of this pixel's region
+        # a corner of the region of the three other pixels, around this pixel
+        yield _CornerKind((own != beside) & (beside == across) & (beside == opposite), pixel ^ 1, horizontal, vertical)
         if with_nodes and pixel in (0, 3):
-            # a straight border: this pixel and the one beside it (across) are of one class, the other two of two more classes
+            # a node: this pixel and its neighbour in the row (column) are of one class, the two others of two more classes
             is_row = (own == beside) & (across != own) & (opposite != own) & (across != opposite)
             is_column = (own == across) & (beside != own) & (opposite != own) & (beside != opposite)
             for side in (0, 1):
-                yield _Turn(is_row, pixel, side, NONE)
-                yield _Turn(is_column, pixel, NONE, side)
+                yield _CornerKind(is_row, pixel, side, NONE)
+                yield _CornerKind(is_column, pixel, NONE, side)
 
 
 def outlines(regions: Sequence[Integers], *, valid: bool) -> Geometries:
-    """The polygons of regions, each from its corners, int64 (N, 4). A first ring begins at its top row's leftmost corner."""
+    """The polygons of regions. Each outer ring begins at the leftmost corner of its top row.
+
+    regions: the corners of each region, int64 (N, 4). valid: as for `ObjectFinder`.
+    """
     owners = np.repeat(np.arange(len(regions)), [len(each) for each in regions])
     corners = np.column_stack([np.concatenate(regions), owners])
     corners = corners[np.lexsort([corners[:, key] for key in (VERTICAL, HORIZONTAL, COLUMN, ROW, REGION)])]
     if valid:
-        _part(corners)
+        _make_simple(corners)
     rows = _partners(corners, HORIZONTAL, (HORIZONTAL, COLUMN, ROW, REGION))
     columns = _partners(corners, VERTICAL, (VERTICAL, ROW, COLUMN, REGION))
     order, starts = _cycles(rows.tolist(), columns.tolist())
     corners = corners[order]
     points = corners[:, [COLUMN, ROW]].astype(np.float64)
     lengths = np.diff(starts, append=len(points))
-    before = np.arange(len(points)) - 1
-    before[starts] += lengths
-    is_place = (points != points[before]).any(1)  # not the second half of a node
-    rings = shapely.linearrings(points[is_place], indices=np.repeat(np.arange(len(starts)), lengths)[is_place])
+    previous = np.arange(len(points)) - 1  # in the ring
+    previous[starts] += lengths
+    is_new = (points != points[previous]).any(1)  # not the second half of a node
+    rings = shapely.linearrings(points[is_new], indices=np.repeat(np.arange(len(starts)), lengths)[is_new])
     polygons: Geometries = shapely.polygons(rings, indices=corners[starts, REGION])
     return polygons
 
 
-def _part(result: Integers) -> None:
-    """Changes corners, which are in order, where two pixels of a region touch at a corner alone, so that rings stay simple.
+def _make_simple(corners: Integers) -> None:
+    """Changes the corners where two pixels of a region touch at a corner alone, so that rings do not cross themselves.
 
-    There the border passes twice, as two corners at one place, each around a pixel of the region. Afterwards each is around one
-    of the two other pixels, so the border does not cross itself.
+    The border passes such a point twice: it has two corners, each around a pixel of the region. Afterwards each corner is
+    around one of the two other pixels. corners: in the order of region, row and column.
     """
-    is_turn = (result[:, [HORIZONTAL, VERTICAL]] != NONE).all(1)
-    places = result[:, [REGION, ROW, COLUMN]]
-    is_double = (places[1:] == places[:-1]).all(1) & is_turn[1:] & is_turn[:-1]
+    is_turn = (corners[:, [HORIZONTAL, VERTICAL]] != NONE).all(1)
+    points = corners[:, [REGION, ROW, COLUMN]]
+    is_double = (points[1:] == points[:-1]).all(1) & is_turn[1:] & is_turn[:-1]
     at = np.flatnonzero(is_double)
-    result[at, VERTICAL], result[at + 1, VERTICAL] = result[at + 1, VERTICAL], result[at, VERTICAL].copy()
+    corners[at, VERTICAL], corners[at + 1, VERTICAL] = corners[at + 1, VERTICAL], corners[at, VERTICAL].copy()
 
 
 def _partners(corners: Integers, direction: int, keys: Sequence[int]) -> Integers:
-    """For each corner the one at the other end of its straight border in a direction; of a node, its other half."""
+    """For each corner, the index of the corner at the other end of its straight border in a direction.
+
+    For half a node without a border in this direction, the index of the other half. direction: `HORIZONTAL` or `VERTICAL`.
+    keys: the columns of `corners` by which to sort, the most important last; partners are then neighbours.
+    """
     partners = np.empty(len(corners), np.int64)
     for index in (np.flatnonzero(corners[:, direction] != NONE), np.flatnonzero(corners[:, direction] == NONE)):
         order = index[np.lexsort([corners[index, key] for key in keys])]
@@ -267,9 +275,10 @@ def _partners(corners: Integers, direction: int, keys: Sequence[int]) -> Integer
 
 
 def _cycles(rows: list[int], columns: list[int]) -> tuple[Integers, Integers]:
-    """The rings, which follow rows and columns of pixels in turn: the corners' indices, concatenated, and where each starts.
+    """The rings, as the indices of their corners, ring after ring; and the position of each ring's first corner.
 
-    A ring begins with the first corner that no ring before it has.
+    rows, columns: each corner's partner in its row and in its column. A ring follows them in turn. It begins with the first
+    corner that no earlier ring has.
     """
     order, starts = list[int](), list[int]()
     is_open = bytearray(b"\1" * len(rows))
@@ -287,12 +296,13 @@ def _cycles(rows: list[int], columns: list[int]) -> tuple[Integers, Integers]:
 
 
 def _run_starts(classes: Integers16) -> Integers:
-    """Where runs of equal pixels begin, along the rows."""
+    """The flat indices of the first pixels of runs: a run is a row's neighbouring pixels of one class."""
     is_start = np.ones(classes.shape, np.bool_)
     np.not_equal(classes[:, 1:], classes[:, :-1], out=is_start[:, 1:])
     return np.flatnonzero(is_start)
 
 
 def _run_of(starts: Integers, pixels: Integers) -> Integers:
+    """The index of the run that has each pixel. starts, pixels: flat indices."""
     runs: Integers = np.searchsorted(starts, pixels, "right") - 1
     return runs

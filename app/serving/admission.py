@@ -1,4 +1,4 @@
-"""Admission of requests: their places in the queue, their turns, and the memory and files that they use."""
+"""Admits requests: gives them places, turns, memory and open files, or refuses them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import PLAN_BYTES, WorkerPlan
 
 BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the memory
-FIRST_BYTES = 96 << 20  # for each image until it is planned; planning and photos of a few megapixels need no more
-# larger images count as large, and those that take the network more seconds: few run at once, so that small ones never wait
-LARGE_MEGAPIXELS, LONG_S = 4.0, 1.0
-DEADLINE_SHARE = 0.5  # a request is accepted if this share of the time to its deadline is enough: speed may halve
+FIRST_BYTES = 96 << 20  # of each image until it is planned: enough to plan it, and to work on a photo of a few megapixels
+# an image above either limit is large: few large images run at once, so that small ones never wait for them
+LARGE_MEGAPIXELS, LONG_S = 4.0, 1.0  # the latter: seconds of the network
+DEADLINE_SHARE = 0.5  # a request may need this share of the time to its deadline, so it is in time even at half the speed
 LONGEST_RETRY_S = 600
 MORE_MEMORY = "the operator can raise SEGMENT_MEMORY_MB or the container's memory"
 CHECK_S = 1.0  # seconds between checks for slow readers
-SMALL_RATE, LARGE_RATE = 10.0, 20.0  # units of work a second, until enough is done to measure them
+SMALL_RATE, LARGE_RATE = 10.0, 20.0  # units of work per second of each lane, until a rate is measured
 
 
 class Reservation(ExitStack):
-    """What an image holds in the service: its place, its turn, memory, files, and the bytes of its file and its answer.
+    """Everything that an image holds in the service: a place, a turn, memory, open files, the bytes of its file and its answer.
 
-    A request has one from its head on, before its image is known. The end of its `with` gives everything back. It is an
-    `ExitStack`: that end, or an earlier `close`, also calls what `callback` got, which closes those bytes. A client may take
-    long to read, so some is given back earlier: the file once a worker has it (`set_plan`), all but the answer once the image
-    is done (`release`), and everything before a problem is sent (`close`, by `app.middleware`).
-    Only for the event loop. sender: who sent the request, for fair turns. client: is closed if it is slow while others wait;
-    None for work that outlives its request.
+    A request gets its reservation when its head has arrived, before its image is known. The end of the `with` block, or an
+    earlier `close`, gives everything back. Either also runs the functions that `callback` of `ExitStack` got; these close the
+    bytes of the file and the answer. A client may read slowly, so the service gives some things back earlier: the file once a
+    worker has it (`set_plan`), everything but the answer once the image is done (`release`), and everything before it sends a
+    problem (`close`, by `app.middleware`).
+    Only for the event loop. sender: who sent the request; turns are fair to senders. client: the client to close if it is slow
+    while other requests wait; None for work that outlives its request.
     """
 
     def __init__(self, admission: Admission, sender: str, client: Client | None = None) -> None:
@@ -51,13 +52,14 @@ class Reservation(ExitStack):
 
     @property
     def is_in_work(self) -> bool:
-        """Whether its image has its turn, and is not done."""
+        """Whether the image has its turn and is not done."""
         return self.turn is not None and self.turn.has_come.is_set()
 
     def take_place(self, deadline: float) -> None:
-        """Gives a request whose head has arrived a place, before its body is read. Raises `QueueFull`.
+        """Takes a place for a request when its head has arrived, before its body is read.
 
-        If there are `max_requests` requests, the slowest upload is closed for it.
+        If `max_requests` requests have places, slow uploads, or else the slowest one, are closed to make room. Raises
+        `QueueFull` if none can be closed, or if the queue has no room.
         """
         admission, places = self._admission, self._admission.places
         uploading = (other.client for other in places if other.client and other.client.uploading)
@@ -72,23 +74,26 @@ class Reservation(ExitStack):
         self._admission.check_queue(self, self._admission.small, 1, 1.0, deadline)
 
     def set_body(self, count: int) -> None:
-        """Sets the bytes that the request's body uses.
+        """Sets how many bytes of memory the request's body uses.
 
-        Raises `QueueFull` if they grow and there is no room, or `NeverFits` if there is never so much room.
+        Raises `QueueFull` if the body grows and the memory of bodies has no room now, `NeverFits` if it never has so much.
         """
         bodies, most = self._admission.bodies, self._admission.most_bodies
-        before, used = bodies.get(self, 0), sum(bodies.values())
+        own, used = bodies.get(self, 0), sum(bodies.values())
         if count > most:
             need = f"{count / 1e6:.0f} MB of memory or more, and bodies may use at most {most / 1e6:.0f} MB"
             raise NeverFits(f"the body takes {need}; send a smaller image; {MORE_MEMORY}")
-        if count > before and used - before + count > most:
+        if count > own and used - own + count > most:
             self._admission.close_slow(bodies)
             message = f"bodies use {used / 1e6:.0f} MB of memory and may use at most {most / 1e6:.0f} MB"
             raise QueueFull(message, reason="memory")
         bodies[self] = count
 
     def add_file(self) -> None:
-        """Counts one more open file of the request. Raises `QueueFull`, or `NeverFits` if there is never so much room."""
+        """Counts one more open file of the request.
+
+        Raises `QueueFull` if the service may open no more files now, `NeverFits` if it may never open so many.
+        """
         files, most = self._admission.files, self._admission.most_files
         count, used = files.get(self, 0) + 1, sum(files.values())
         if count > most:
@@ -100,26 +105,27 @@ class Reservation(ExitStack):
         files[self] = count
 
     def close_slow_batches(self) -> None:
-        """Closes slow clients that hold files, because there was no room for another one."""
+        """Closes slow clients whose requests hold open files, because another request may open none."""
         self._admission.close_slow(self._admission.files)
 
     def ask(self, file: Blob, deadline: float) -> None:
-        """Asks for a turn to plan the file. It has come once `wait` returns. Raises `QueueFull`."""
+        """Joins the queue for a turn in which a worker plans the file. `wait` waits for the turn. Raises `QueueFull`."""
         self._file, self._deadline = file, deadline
         self.check_queue(deadline)
         self._join(self._admission.small, 1, 1.0, FIRST_BYTES)
 
     def set_plan(self, plan: WorkerPlan) -> None:
-        """Sets what the planned image needs: it keeps its turn, or waits for another one, as `is_in_work` then says.
+        """Sets what the planned image needs. Then `is_in_work` says whether the worker goes on, or the image waits again.
 
-        The file of an image in work is closed, since the worker has it; the turn's bytes include it. One that waits is planned
-        again. Raises `NeverFits` or `QueueFull`.
+        If the worker goes on, the file is closed, since the worker has it; the bytes of the turn include the file. Else a
+        worker plans the image again in its next turn. Raises `NeverFits` or `QueueFull`.
         """
         assert self.turn
         admission, (network_bytes, seconds) = self._admission, plan.network
         is_large = plan.megapixels > LARGE_MEGAPIXELS or seconds > LONG_S
         large_work = plan.tile_count + plan.megapixels + LARGE_RATE * seconds
         lane, work = (admission.large, large_work) if is_large else (admission.small, 1.0)
+        # a large image may be planned again, in a turn with these bytes
         count = self._file.length + max(plan.bytes, PLAN_BYTES if is_large else 0) + network_bytes
         admission.check_limits(plan.tile_count, count, seconds)
         admission.check_queue(self, lane, plan.tile_count, work, self._deadline)
@@ -135,7 +141,7 @@ class Reservation(ExitStack):
             self._file.close()
 
     def _join(self, lane: Lane, tiles: int, work: float, count: int) -> None:
-        """Joins the lane, for a turn with `count` bytes. It may come at once."""
+        """Joins the lane, for a turn with `count` bytes of memory. The turn may come at once."""
         self.turn = Turn(lane, self.sender, tiles, work, count, self._admission.clock())
         lane.join(self.turn)
         self._admission.give_turns()
@@ -150,7 +156,7 @@ class Reservation(ExitStack):
             self._admission.close_slow_readers(self.turn)
 
     def release(self, answer_bytes: int = 0) -> None:
-        """Gives everything back. With `answer_bytes`, the image is done: so many bytes stay held until its answer is sent."""
+        """Gives everything back. answer_bytes: above 0 if the image is done; it holds these bytes until its answer is sent."""
         if turn := self.turn:
             self.turn = None
             turn.lane.leave(turn, is_done=answer_bytes > 0)
@@ -165,16 +171,18 @@ class Reservation(ExitStack):
 class Admission:
     """The state of all reservations, and the rules for them. Only for the event loop.
 
-    Each resource maps a reservation to the amount that it holds. `places`: requests that are not answered. `bodies` and
-    `answers`: bytes of memory. `files`: of batches. Images in work hold the bytes of their turns.
+    `bodies`, `answers` and `files` map a reservation to the amount that it holds: bytes of memory, or open files of a batch.
+    `places` has the reservations of requests that are not answered. An image in work holds the bytes of its turn.
 
-    Of the memory, a quarter is for bodies; uploads beyond it are refused. The rest is for work and answers. Images wait for it
-    in their turn; none begins while answers use a quarter of the memory. Each image begins in the small lane with
-    `FIRST_BYTES`, in which it is planned. If it needs more, it waits again. Large images have a lane of their own. Of the two
-    lanes' next images, the one that has waited longer begins first, so an image that needs much memory is not passed for ever.
+    A quarter of the memory is for bodies; uploads beyond it are refused. The rest is for work and answers. A turn begins only
+    if the memory has room for its bytes, and if answers use less than a quarter of all memory.
 
-    A request is refused if its lane has no room for its tiles, or would be done with it too near its deadline, at the rate at
-    which it has worked. If a place of the lane is free, nothing is refused for time, so a wrong rate is soon measured anew.
+    A worker plans each image in a turn of the small lane, which has `FIRST_BYTES`. If the image needs more memory, or is large,
+    it waits for another turn; large images have a lane of their own. Each lane has a next image. The one that has waited longer
+    begins first, so that smaller images do not keep one that needs much memory waiting for ever.
+
+    A request is refused if its lane has no room for its tiles, or if the lane, at its measured rate, would be done too near the
+    deadline. While the lane has a free place, no request is refused for time, so that a wrong rate is soon measured anew.
     """
 
     def __init__(
@@ -204,18 +212,18 @@ class Admission:
         return reservation
 
     def split(self, reservation: Reservation, count: int) -> list[Reservation]:
-        """Ends what a request of several images holds. Returns a reservation for each image, which has no place yet."""
+        """Releases the reservation of a request of several images. Returns one for each image, without a place."""
         reservation.release()
         return [Reservation(self, reservation.sender, reservation.client) for _ in range(count)]
 
     @property
     def queued_tiles(self) -> int:
-        """Tiles of images that have arrived and are not done, of the fuller lane. Any thread may read it, as the next two."""
+        """Tiles of images that are not done, in the lane that has more. Any thread may read this and the next two."""
         return max(lane.tiles for lane in self.lanes)
 
     @property
     def queue_seconds(self) -> float:
-        """Seconds until all images are done, by the slower lane."""
+        """Seconds until both lanes are done with all images."""
         return max(lane.seconds(lane.work) for lane in self.lanes)
 
     @property
@@ -225,13 +233,13 @@ class Admission:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes that requests use now."""
+        """Bytes of the memory that requests use now: bodies, work and answers."""
         return sum(self.bodies.values()) + self.work_bytes + sum(self.answers.values())
 
     def check_limits(self, tiles: int, count: int, seconds: float = 0.0) -> None:
-        """Raises `NeverFits` if an image of so many tiles, which needs `count` bytes, could never begin.
+        """Raises `NeverFits` if an image could never begin.
 
-        seconds: that the network is known to take for it.
+        tiles, count: the tiles and the bytes of memory that the image needs. seconds: the known time of the network for it.
         """
         if seconds > self.most_seconds:
             need = f"about {seconds:.0f} s of the network, and an image may take at most {self.most_seconds:.0f} s"
@@ -246,7 +254,11 @@ class Admission:
             raise NeverFits(f"the image takes {need}; {advice}; {MORE_MEMORY}")
 
     def check_queue(self, reservation: Reservation, lane: Lane, tiles: int, work: float, deadline: float) -> None:
-        """Raises `QueueFull` if the lane has no room for the image, or would be done with it too near its deadline."""
+        """Raises `QueueFull` if the lane has no room for an image, or would be done with it too near its deadline.
+
+        tiles, work: of the image; work is in units of the lane. deadline: a time of the clock. The tiles that the reservation
+        already has in the lane do not count as queued.
+        """
         own = reservation.turn
         queued_tiles = lane.tiles - (own.tiles if own and own.lane is lane else 0)
         before_s = lane.seconds(lane.before(reservation.sender, work))
@@ -260,12 +272,12 @@ class Admission:
             raise QueueFull(f"{queued_tiles} tiles are queued, and {problem}", _retry_s(before_s), "deadline")
 
     def has_memory(self, count: int) -> bool:
-        """Whether work may use so many bytes more."""
+        """Whether the images in work may use `count` more bytes."""
         answers = sum(self.answers.values())
         return count <= 0 or (answers < self.most_answers and self.work_bytes + answers + count <= self.most_work)
 
     def give_turns(self) -> None:
-        """Begins waiting images, as far as places and memory allow."""
+        """Begins the next turns, as far as places and memory allow."""
         while (turn := self._next_turn()) and self.has_memory(turn.bytes):
             turn.lane.begin(turn)
 
@@ -274,11 +286,11 @@ class Admission:
         return min(turns, key=lambda turn: turn.since, default=None)
 
     def close_slow(self, holders: Mapping[Reservation, int]) -> None:
-        """Closes slow clients whose requests hold some of what others need."""
+        """Closes slow clients among the holders of a resource that other requests need."""
         self.clients.close_slow(each.client for each, amount in holders.items() if each.client and amount)
 
     def close_slow_readers(self, turn: Turn) -> None:
-        """Closes slow readers if this turn comes next, and would have enough memory without any answers."""
+        """Closes slow readers if this turn is the next one, and would have enough memory if no answer used any."""
         if turn is self._next_turn() and self.work_bytes + turn.bytes <= self.most_work:
             self.close_slow(self.answers)
 

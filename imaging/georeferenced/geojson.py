@@ -21,33 +21,31 @@ PolygonFacts = tuple[shapely.Geometry, Mapping[str, Any]]
 """A polygon or a multipolygon in pixel positions, and its properties."""
 
 DECIMALS = (6, 10)  # fewest and most decimals of degrees
-PARTS_OF_A_PIXEL = 100  # positions this part of a pixel apart differ in their decimals
-MOST_BEND = 0.1  # pixels between a side's straight line in degrees and the side itself
-MOST_TURN = 60.0  # degrees of longitude of a side's part, less than half a turn: which way round it goes is then known
+PARTS_OF_A_PIXEL = 100  # positions that are one such part of a pixel apart differ in their decimals
+MOST_BEND = 0.1  # pixels between an edge and the straight line in degrees that stands for it
+MOST_STEP = 60.0  # degrees of longitude between neighbouring points: below 180, so that the direction around the Earth is known
 INSTEAD = "write a .tif or a .gpkg instead"
-GRID = 1e-10  # degrees
+GRID = 1e-10  # degrees to which unions round their coordinates
 POINTS_AT_ONCE = 1 << 15
-SAMPLED = 17  # points along a line whose bend is measured
-LINES = np.linspace(0, 1, 5)  # where such lines lie, as shares of the raster's side
+SAMPLES = 17  # points along a line whose bend is measured
+LINES = np.linspace(0, 1, 5)  # positions of such lines, as shares of the raster's height or width
 
 
 def write_geojson(
     file: IO[str], polygons: Iterable[PolygonFacts], place: Place, facts: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes the document of `feature_collection`, some features at a time, so that it holds few of them."""
+    """Writes the document of `feature_collection` feature by feature, so that memory holds few features."""
     members = "".join(f"{json.dumps(name)}: {json.dumps(value)}, " for name, value in (facts or {}).items())
     file.write(f'{{"type": "FeatureCollection", {members}"features": [')
-    separator = "\n"
-    for feature in degree_features(polygons, place):
-        file.write(separator + json.dumps(feature))
-        separator = ",\n"
+    for index, feature in enumerate(degree_features(polygons, place)):
+        file.write((",\n" if index else "\n") + json.dumps(feature))
     file.write("\n]}\n")
 
 
 def feature_collection(
     polygons: Iterable[PolygonFacts], place: Place, facts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The document of these polygons in pixel positions with their properties. facts: further members of the document.
+    """The GeoJSON document of polygons in pixel positions. place: of the raster. facts: further members of the document.
 
     Raises as `degree_features`.
     """
@@ -55,14 +53,15 @@ def feature_collection(
 
 
 def degree_features(polygons: Iterable[PolygonFacts], place: Place) -> Iterator[Feature]:
-    """The GeoJSON features of polygons and multipolygons in pixel positions, made many at once. place: of the raster.
+    """The GeoJSON features of polygons and multipolygons in pixel positions. place: of the raster.
 
-    Sides that are straight in the raster and bent in degrees get points between, so that no point is further off than
-    `MOST_BEND`. Raises `NoCoordinates`, and `SceneError` for corners off the Earth.
+    An edge that is straight in the raster may be bent in degrees. It gets further points, so that the edge in degrees is at
+    most `MOST_BEND` pixels off. Raises `NoCoordinates`, and `SceneError` for corners off the Earth.
     """
     decimals, longest = _decimals(place), _longest_straight(place)
     for batch in _batches(polygons):
-        parts, owners = _in_degrees(shapely.segmentize(np.array([polygon for polygon, _ in batch], np.object_), longest), place)
+        geometries = np.array([polygon for polygon, _ in batch], np.object_)
+        parts, owners = _in_degrees(shapely.segmentize(geometries, longest), place)
         coordinates = split(to_lists(shapely.orient_polygons(parts), decimals), owners, len(batch))
         for (_, properties), each in zip(batch, coordinates, strict=True):
             kind, lists = ("Polygon", each[0]) if len(each) == 1 else ("MultiPolygon", each)
@@ -70,38 +69,39 @@ def degree_features(polygons: Iterable[PolygonFacts], place: Place) -> Iterator[
 
 
 def _batches(polygons: Iterable[PolygonFacts]) -> Iterator[list[PolygonFacts]]:
-    """The polygons, as many at once as have `POINTS_AT_ONCE` points together."""
+    """The polygons in batches, each of which ends once it has `POINTS_AT_ONCE` points."""
     batch: list[PolygonFacts] = []
-    points = 0
+    point_count = 0
     for each in polygons:
         batch.append(each)
-        points += shapely.get_num_coordinates(each[0])
-        if points >= POINTS_AT_ONCE:
+        point_count += shapely.get_num_coordinates(each[0])
+        if point_count >= POINTS_AT_ONCE:
             yield batch
-            batch, points = [], 0
+            batch, point_count = [], 0
     if batch:
         yield batch
 
 
 def _in_degrees(geometries: Geometries, place: Place) -> tuple[Geometries, Integers]:
-    """The polygons in degrees that geometries in pixels become, and the index of each one's geometry, ascending."""
+    """Geometries in pixels as polygons in degrees, and for each polygon the index of its geometry, ascending."""
     parts, owners = shapely.get_parts(geometries, return_index=True)
     parts = shapely.transform(parts, partial(_degrees, place))
     west, _, east, _ = shapely.bounds(parts).T
-    is_whole = (west >= -180) & (east <= 180) & (east - west < 180)  # no side of it crosses the antimeridian
+    is_whole = (west >= -180) & (east <= 180) & (east - west < 180)  # no edge crosses the antimeridian
     if is_whole.all():
         return parts, owners
     whole, others = np.flatnonzero(is_whole), np.flatnonzero(~is_whole)
     try:
-        pieces, of_pieces = _cut_apart(parts[others])
+        pieces, piece_owners = _cut_apart(parts[others])
     except shapely.errors.GEOSException as error:
         raise SceneError(f"a polygon at a pole has no outline in degrees; {INSTEAD}") from error
-    of_parts = np.append(whole, others[of_pieces])
-    order = np.argsort(of_parts, kind="stable")
-    return np.append(parts[whole], pieces)[order], owners[of_parts[order]]
+    part_indices = np.append(whole, others[piece_owners])
+    order = np.argsort(part_indices, kind="stable")
+    return np.append(parts[whole], pieces)[order], owners[part_indices[order]]
 
 
 def _degrees(place: Place, points: Floats) -> Floats:
+    """Longitude and latitude (n, 2) of pixel positions (n, 2). Raises `SceneError` if a position has none."""
     degrees = np.empty_like(points)
     for first in range(0, len(points), POINTS_AT_ONCE):
         part = slice(first, first + POINTS_AT_ONCE)
@@ -113,69 +113,73 @@ def _degrees(place: Place, points: Floats) -> Floats:
 
 
 def _longest_straight(place: Place) -> float:
-    """How many pixels of a side may become one straight line in degrees: from lines along and across the raster."""
+    """The longest part of an edge, in pixels, that may be one straight line in degrees.
+
+    It is measured on lines along and across the raster, against `MOST_STEP` and `MOST_BEND`.
+    """
     height, width = place.size
-    steps, longest = np.linspace(0, 1, SAMPLED), math.inf
-    lines = [np.column_stack([width * steps, np.full(SAMPLED, height * share)]) for share in LINES]
-    lines += [np.column_stack([np.full(SAMPLED, width * share), height * steps]) for share in LINES]
+    shares, longest = np.linspace(0, 1, SAMPLES), math.inf
+    lines = [np.column_stack([width * shares, np.full(SAMPLES, height * at)]) for at in LINES]
+    lines += [np.column_stack([np.full(SAMPLES, width * at), height * shares]) for at in LINES]
     degrees = np.split(place.to_degrees(np.concatenate(lines)), len(lines))  # some lines may be beyond the projection
     for line, points in zip(lines, degrees, strict=True):
         two_steps = float(np.hypot(*(line[2] - line[0])))  # pixels
-        turn, bend = _turn_and_bend(points)
-        by_turn = two_steps / 2 * MOST_TURN / turn  # one step turns by `turn`, and a turn grows with the length of a line
-        # the middle of two steps is `bend * two_steps` pixels off, which grows with the square of the length
+        step, bend = _step_and_bend(points)
+        by_step = two_steps / 2 * MOST_STEP / step  # the longitude between two points grows with their distance
+        # the middle of two steps is `bend * two_steps` pixels off, which grows with the square of their length
         by_bend = two_steps * math.sqrt(MOST_BEND / (bend * two_steps))
-        longest = min(longest, by_turn, by_bend)
+        longest = min(longest, by_step, by_bend)
     return max(1.0, longest)
 
 
-def _turn_and_bend(points: Floats) -> tuple[float, float]:
-    """How far a line of points in degrees turns and bends at most; points that are not finite do not count.
+def _step_and_bend(points: Floats) -> tuple[float, float]:
+    """The largest step and the largest bend of a line of points (n, 2) in degrees. Points that are not finite do not count.
 
-    Turn: degrees of longitude from a point to the next. Bend: how far a point is from the straight line between its neighbours,
-    as a share of that line.
+    Step: degrees of longitude from one point to the next. Bend: distance of a point from the straight line between its two
+    neighbours, as a share of the length of that line.
     """
     steps = np.diff(points, axis=0)
     steps[:, 0] = (steps[:, 0] + 180) % 360 - 180
-    turn = np.abs(steps[np.isfinite(steps[:, 0]), 0]).max(initial=1e-9)
+    largest_step = np.abs(steps[np.isfinite(steps[:, 0]), 0]).max(initial=1e-9)
     latitudes = points[np.isfinite(points[:, 1]), 1]
     steps[:, 0] *= np.cos(np.radians(latitudes.mean())) if len(latitudes) else 1
-    chords, sides = steps[1:] + steps[:-1], (steps[:-1] - steps[1:]) / 2
-    bends = np.abs(chords[:, 0] * sides[:, 1] - chords[:, 1] * sides[:, 0]) / np.maximum((chords**2).sum(1), 1e-18)
-    return float(turn), float(bends[np.isfinite(bends)].max(initial=1e-9))
+    chords, offsets = steps[1:] + steps[:-1], (steps[:-1] - steps[1:]) / 2  # offsets: from the middle of a chord to its point
+    bends = np.abs(chords[:, 0] * offsets[:, 1] - chords[:, 1] * offsets[:, 0]) / np.maximum((chords**2).sum(1), 1e-18)
+    return float(largest_step), float(bends[np.isfinite(bends)].max(initial=1e-9))
 
 
 def _cut_apart(polygons: Geometries) -> tuple[Geometries, Integers]:
-    """The parts of polygons that may cross the antimeridian or go round a pole; and the index of each one's polygon."""
+    """Cuts polygons that may cross the antimeridian or go round a pole. The parts, and for each the index of its polygon."""
     rings, owners, goes_round = _unrolled(polygons)
-    is_polar = np.isin(owners, owners[goes_round])  # of a polygon with such a ring
-    indices, of_rings = np.unique(owners[~is_polar], return_inverse=True)
-    parts, of_parts = _cut(shapely.polygons(rings[~is_polar], indices=of_rings))
-    polar_parts, of_polar_parts = _cut_polar(rings[is_polar], owners[is_polar])
-    return np.append(parts, polar_parts), np.append(indices[of_parts], of_polar_parts)
+    is_polar = np.isin(owners, owners[goes_round])  # whether a ring is of a polygon with a ring that goes round a pole
+    indices, ring_owners = np.unique(owners[~is_polar], return_inverse=True)
+    parts, part_owners = _cut(shapely.polygons(rings[~is_polar], indices=ring_owners))
+    polar_parts, polar_owners = _cut_polar(rings[is_polar], owners[is_polar])
+    return np.append(parts, polar_parts), np.append(indices[part_owners], polar_owners)
 
 
 def _cut_polar(rings: Geometries, owners: Integers) -> tuple[Geometries, Integers]:
-    """The parts of polygons at a pole, and the index of each one's polygon: what its first ring holds and its others do not.
+    """Cuts polygons at a pole. The parts, and for each the index of its polygon.
 
-    rings: of `_unrolled`, each with its polygon (`owners`). A hole that holds the pole may reach out of the first ring.
+    rings: of `_unrolled`; the first ring of each polygon is its outer one, the others are its holes. owners: the polygon of
+    each ring. The holes are subtracted from the area of the outer ring, because a hole that holds the pole may reach out of it.
     """
-    indices, of_rings = np.unique(owners, return_inverse=True)
-    areas, of_areas = _cut(shapely.polygons(rings))
-    areas = _united(areas, of_areas, len(rings))  # joins what the shift by a turn has rounded apart
-    is_hole = np.diff(of_rings, prepend=-1) == 0
-    pieces, of_pieces = _polygons(areas[is_hole])
+    indices, ring_owners = np.unique(owners, return_inverse=True)
+    areas, area_owners = _cut(shapely.polygons(rings))
+    areas = _united(areas, area_owners, len(rings))  # joins parts between which the shift by 360 degrees has rounded a gap
+    is_hole = np.diff(ring_owners, prepend=-1) == 0
+    pieces, piece_owners = _polygons(areas[is_hole])
     holes = np.full(len(indices), shapely.MultiPolygon(), np.object_)
-    shapely.multipolygons(pieces, indices=of_rings[is_hole][of_pieces], out=holes)
-    parts, of_parts = _polygons(shapely.difference(areas[~is_hole], holes))
-    return parts, indices[of_parts]
+    shapely.multipolygons(pieces, indices=ring_owners[is_hole][piece_owners], out=holes)
+    parts, part_owners = _polygons(shapely.difference(areas[~is_hole], holes))
+    return parts, indices[part_owners]
 
 
 def _unrolled(polygons: Geometries) -> tuple[Geometries, Integers, Mask]:
-    """The rings of polygons, with longitudes that do not jump by a turn where they cross the antimeridian.
+    """The rings of polygons, whose longitudes go on beyond 180 degrees where the rings cross the antimeridian.
 
-    Also the index of each ring's polygon, and whether the ring goes round a pole, and so would end a turn away from its
-    beginning: such a ring holds the pole instead.
+    Also the index of each ring's polygon, and whether the ring goes round a pole. The longitudes of such a ring would end 360
+    degrees from their start, so it becomes the outline of an area that holds the pole.
     """
     rings, owners = shapely.get_rings(polygons, return_index=True)
     points, ring_of_point = shapely.get_coordinates(rings, return_index=True)
@@ -187,7 +191,8 @@ def _unrolled(polygons: Geometries) -> tuple[Geometries, Integers, Mask]:
     turns -= turns[starts][ring_of_point]
     points[:, 0] -= 360 * turns
     middles = (np.minimum.reduceat(points[:, 0], starts) + np.maximum.reduceat(points[:, 0], starts)) / 2
-    shifts = 360 * np.round((middles[np.searchsorted(owners, owners)] - middles) / 360)  # the holes of a ring go with it
+    # moves the holes of a polygon by whole turns, to the longitudes of its outer ring
+    shifts = 360 * np.round((middles[np.searchsorted(owners, owners)] - middles) / 360)
     points[:, 0] += shifts[ring_of_point]
     rings = shapely.linearrings(points, indices=ring_of_point)
     goes_round = turns[ends - 1] != 0
@@ -197,7 +202,10 @@ def _unrolled(polygons: Geometries) -> tuple[Geometries, Integers, Mask]:
 
 
 def _with_pole(ring: Floats) -> shapely.LinearRing:
-    """The outline of what a ring round a pole holds, which goes to the pole and back where nothing is in the way."""
+    """The outline of the area between a ring of points (n, 2) around a pole and that pole.
+
+    The outline goes to the pole and back from the ring's nearest point, so that it does not cross the ring.
+    """
     nearest, turn = int(np.argmax(np.abs(ring[:-1, 1]))), np.array([ring[-1, 0] - ring[0, 0], 0])
     outline = np.concatenate([ring[nearest:-1], ring[: nearest + 1] + turn])
     pole = math.copysign(90, outline[0, 1])
@@ -205,27 +213,31 @@ def _with_pole(ring: Floats) -> shapely.LinearRing:
 
 
 def _cut(polygons: Geometries) -> tuple[Geometries, Integers]:
-    """The parts of polygons, cut at the antimeridian (RFC 7946, section 3.1.9), and the index of each one's polygon."""
+    """Cuts polygons at the antimeridian (RFC 7946, section 3.1.9). The parts, and for each the index of its polygon.
+
+    Turn n holds the longitudes from 360 n - 180 to 360 n + 180. The parts of every turn are moved to turn 0.
+    """
     west, _, east, _ = shapely.bounds(polygons).T
-    first, last = np.floor((west + 180) / 360).astype(np.int64), np.ceil((east + 180) / 360).astype(np.int64)
-    crosses = last - first > 1
+    first, end = np.floor((west + 180) / 360).astype(np.int64), np.ceil((east + 180) / 360).astype(np.int64)
+    crosses = end - first > 1
     parts, owners = [np.zeros(0, np.object_)], [np.zeros(0, np.int64)]
-    for turn in np.unique(np.concatenate([*owners, *map(np.arange, first, last)])):
-        at = np.flatnonzero((first <= turn) & (turn < last))
-        sides = polygons[at]
+    for turn in np.unique(np.concatenate([*owners, *map(np.arange, first, end)])):
+        indices = np.flatnonzero((first <= turn) & (turn < end))
+        sections = polygons[indices]
         box = shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)
-        sides[crosses[at]] = shapely.intersection(sides[crosses[at]], box)
-        pieces, of_pieces = _polygons(sides)
+        sections[crosses[indices]] = shapely.intersection(sections[crosses[indices]], box)
+        pieces, piece_owners = _polygons(sections)
         parts.append(shapely.transform(pieces, lambda points, turn=turn: points - [360 * turn, 0]))
-        owners.append(at[of_pieces])
-    pieces, of_pieces = np.concatenate(parts), np.concatenate(owners)
-    is_cut = crosses[of_pieces]
-    whole, of_whole = _polygons(_united(pieces[is_cut], of_pieces[is_cut], len(polygons)))  # those of a whole turn touch
-    return np.append(pieces[~is_cut], whole), np.append(of_pieces[~is_cut], of_whole)
+        owners.append(indices[piece_owners])
+    pieces, piece_owners = np.concatenate(parts), np.concatenate(owners)
+    is_cut = crosses[piece_owners]
+    # the parts of a polygon that is 360 degrees wide touch once they are in turn 0, and become one
+    whole, whole_owners = _polygons(_united(pieces[is_cut], piece_owners[is_cut], len(polygons)))
+    return np.append(pieces[~is_cut], whole), np.append(piece_owners[~is_cut], whole_owners)
 
 
 def _united(geometries: Geometries, owners: Integers, count: int) -> Geometries:
-    """For each of `count` owners the union of its geometries."""
+    """For each of `count` polygons, the union of its geometries. owners: for each geometry, the index of its polygon."""
     order, groups = np.argsort(owners, kind="stable"), np.full(count, None, np.object_)
     shapely.geometrycollections(geometries[order], indices=owners[order], out=groups)
     result: Geometries = shapely.union_all(groups[:, None], axis=1, grid_size=GRID)
@@ -233,16 +245,16 @@ def _united(geometries: Geometries, owners: Integers, count: int) -> Geometries:
 
 
 def _polygons(geometries: Geometries) -> tuple[Geometries, Integers]:
-    """The polygons with an area among the parts of geometries, and the index of each one's geometry."""
+    """The polygons with an area among the parts of geometries, and for each the index of its geometry."""
     parts, owners = shapely.get_parts(geometries, return_index=True)
     is_polygon = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)
     return parts[is_polygon], owners[is_polygon]
 
 
 def _decimals(place: Place) -> int:
-    """How many decimals tell the corners of pixels apart, also by latitude alone: near a pole longitude is far coarser.
+    """The number of decimals that positions need in degrees, for `PARTS_OF_A_PIXEL`.
 
-    Raises `NoCoordinates`.
+    The finer of longitude and latitude decides: near a pole, a pixel has far more degrees of longitude. Raises `NoCoordinates`.
     """
     height, width = place.size
     corners = place.to_degrees([[width / 2, height / 2], [width / 2 + 1, height / 2], [width / 2, height / 2 + 1]])

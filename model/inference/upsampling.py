@@ -20,13 +20,13 @@ from model.inference.tiling import UNIT, TilePlan
 Indices = npt.NDArray[np.intp]
 Value = TypeVar("Value", bound=np.generic)
 BAND_PIXELS = 1 << 20  # pixels in one `Rows`
-BAND_CELLS = 1 << 17  # cells in one `Rows`, so that logits of every pixel take little memory, too
-GATHERED_LOGITS = 1 << 16  # logits that are gathered and interpolated in one step, so that they stay in a core's cache
-LOGITS_PIXELS = 1 << 15  # pixels that are interpolated in one step, so that their values stay in a core's cache
+BAND_CELLS = 1 << 17  # cells in one `Rows`, so that it takes little memory also if each pixel has a cell
+GATHERED_LOGITS = 1 << 16  # logits of one step of `Rows.logits_at`, which stay in a core's cache
+LOGITS_PIXELS = 1 << 15  # pixels of one step of the interpolation of rows, whose values stay in a core's cache
 
 
 class Axis(NamedTuple):
-    """For each pixel along an axis: the cells before and after it, and its position between them (float32, 0 to 1)."""
+    """For each pixel along an axis: the indices of the cells before and after it, and its position between them (0 to 1)."""
 
     before: Indices
     after: Indices
@@ -38,10 +38,10 @@ class Axis(NamedTuple):
 
 
 class ClassifiedRows(NamedTuple):
-    """Class ids with the totals that a mean confidence of each class needs.
+    """The class ids of some rows of pixels, and the totals for the mean confidence of each class.
 
-    ids: uint8 (rows, width). counts: int64 (classes,), the number of each class's pixels. sums: float64 (classes,), the sum
-    of the probabilities of each class's pixels.
+    ids: uint8 (rows, width). counts: int64 (classes,), the number of pixels of each class. sums: float64 (classes,), the sum
+    of the probabilities of the pixels of each class.
     """
 
     ids: Ids
@@ -52,7 +52,9 @@ class ClassifiedRows(NamedTuple):
 class Rows(NamedTuple):
     """Consecutive rows of pixels, from row `top` on.
 
-    cells: the logits of their cells, float32 (rows, columns, classes). vertical, horizontal: where pixels lie among the cells.
+    cells: the logits of the cells around the pixels, float32 (rows, columns, classes). vertical, horizontal: the pixels'
+    positions among the rows and the columns of cells.
+    A square is four cells around pixels, two by two. Arrays of squares are indexed by the upper left cell.
     """
 
     top: int
@@ -62,31 +64,31 @@ class Rows(NamedTuple):
 
     @property
     def pixel_rows(self) -> slice:
-        """The rows of pixels, as an index into an array (height, ...)."""
+        """The rows of pixels, as an index into an array (height, ...) of the image."""
         return slice(self.top, self.top + len(self.vertical.before))
 
     def columns(self, pixels: slice) -> Rows:
-        """The same rows without the columns outside of a slice with a start and a stop. Values of pixels stay the same."""
+        """The same rows, cut to the columns of a slice with a start and a stop. The values of the pixels stay the same."""
         first, last = int(self.horizontal.before[pixels.start]), int(self.horizontal.after[pixels.stop - 1])
         return self._replace(cells=self.cells[:, first : last + 1], horizontal=self.horizontal.cut(pixels, first))
 
     def class_ids(self) -> Ids:
         """Each pixel's class, uint8 (rows, width): the highest bilinearly interpolated logit; the lowest id among equals.
 
-        A pixel whose four cells agree on a class has that class: if a class is highest in every cell, it is highest in their
-        weighted mean. Only the other pixels are interpolated, and only for classes that can win. A class cannot win at a
-        pixel where its highest logit in the four cells is below another class's lowest.
+        If one class has the highest logit in all four cells of a square, it has the highest one in their weighted means, too.
+        So the pixels there get this class. Other pixels are interpolated, and only for classes that can win: a class cannot win
+        in a square in which its highest logit is below the lowest logit of another class.
         """
         winners = self.cells.argmax(2).astype(np.uint8)
-        mixed_cells = _mixed(winners)
+        is_mixed = _is_mixed(winners)
         ids: Ids = self._spread(winners)
-        possible = np.flatnonzero(self._can_win(mixed_cells))
-        for positions, logits in self.logits_at(np.flatnonzero(self._spread(mixed_cells)), possible):
+        possible = np.flatnonzero(self._can_win(is_mixed))
+        for positions, logits in self.logits_at(np.flatnonzero(self._spread(is_mixed)), possible):
             ids.reshape(-1)[positions] = possible[logits.argmax(1)]
         return ids
 
     def _can_win(self, squares: Mask) -> Mask:
-        """Which classes can win, bool (classes,), in squares of four cells, bool (rows, columns) by the upper left cell."""
+        """Whether each class can win in one of these squares, bool (classes,). squares: bool (rows, columns)."""
         rows, columns = np.nonzero(squares)
         below, beside = (np.minimum(at + 1, last - 1) for at, last in zip((rows, columns), self.cells.shape, strict=False))
         least = self.cells[rows, columns]
@@ -98,22 +100,24 @@ class Rows(NamedTuple):
         return np.asarray((most >= least.max(1, keepdims=True)).any(0))
 
     def class_ids_and_confidence(self, temperature: float, confidence: Ids | None = None) -> ClassifiedRows:
-        """The ids of `class_ids` and the probability of each pixel's class. Writes round(255 x probability) to `confidence`.
+        """The ids of `class_ids`, with the totals of the probabilities of the pixels' classes.
 
-        The probability is the softmax of the interpolated logits / temperature. Where a pixel's four cells agree on a class,
-        an approximation is faster: the log-odds of that class, one value per cell, are interpolated. It differs from the
-        softmax by less than 1/255 nearly everywhere; interpolating probabilities instead would give ten times the error.
+        confidence: uint8 (rows, width); it gets round(255 x probability) of each pixel.
+
+        The probability is the softmax of the interpolated logits / temperature. Where the four cells of a square agree on a
+        class, an approximation is faster: the log-odds of that class, one value per cell, are interpolated. It differs from
+        the softmax by less than 1/255 nearly everywhere. Interpolated probabilities would have ten times the error.
         """
         winners, classes = self.cells.argmax(2), self.cells.shape[2]
-        mixed_cells = _mixed(winners)
+        is_mixed = _is_mixed(winners)
         ids: Ids = self._spread(winners.astype(np.uint8))
-        # the approximation, of all pixels; those of mixed cells do not count
-        sums_of_cells = self._sums(log_odds(self.cells, temperature), confidence)
-        pixels_of_cells = self._pixels_of_cells()
-        counts = np.bincount(winners[~mixed_cells], pixels_of_cells[~mixed_cells], classes).astype(np.intp)
-        sums = np.bincount(winners[~mixed_cells], sums_of_cells[~mixed_cells], classes).astype(np.float64)
-        # the softmax, of the pixels of mixed cells
-        for positions, logits in self.logits_at(np.flatnonzero(self._spread(mixed_cells))):
+        # the approximation for all pixels; the totals leave out those of mixed squares
+        cell_sums = self._sums(log_odds(self.cells, temperature), confidence)
+        cell_counts = self._pixels_of_cells()
+        counts = np.bincount(winners[~is_mixed], cell_counts[~is_mixed], classes).astype(np.intp)
+        sums = np.bincount(winners[~is_mixed], cell_sums[~is_mixed], classes).astype(np.float64)
+        # the softmax for the pixels of mixed squares
+        for positions, logits in self.logits_at(np.flatnonzero(self._spread(is_mixed))):
             class_ids = logits.argmax(1)
             probability = probability_of_ids(logits, class_ids, temperature)
             ids.reshape(-1)[positions] = class_ids
@@ -124,16 +128,13 @@ class Rows(NamedTuple):
         return ClassifiedRows(ids, counts, sums)
 
     def confidence_of(self, ids: Ids, temperature: float, confidence: Ids | None = None) -> ClassifiedRows:
-        """As `class_ids_and_confidence`, for classes that differ from those of `class_ids`.
-
-        ids: uint8 (rows, width), the class of each pixel; its probability is computed.
-        """
+        """As `class_ids_and_confidence`, for given class ids, uint8 (rows, width), instead of those of `class_ids`."""
         winners = self.cells.argmax(2).astype(np.uint8)
-        exact = self._spread(_mixed(winners)) | (self._spread(winners) != ids)
+        needs_softmax = self._spread(_is_mixed(winners)) | (self._spread(winners) != ids)
         probability, classes = np.empty(ids.shape, np.float32), self.cells.shape[2]
         for rows, part in self._probabilities(log_odds(self.cells, temperature)):
             probability[rows] = part
-        for positions, logits in self.logits_at(np.flatnonzero(exact)):
+        for positions, logits in self.logits_at(np.flatnonzero(needs_softmax)):
             probability.reshape(-1)[positions] = probability_of_ids(logits, ids.reshape(-1)[positions], temperature)
         flat = ids.reshape(-1)
         sums = np.bincount(flat, probability.reshape(-1), classes).astype(np.float64)
@@ -143,14 +144,14 @@ class Rows(NamedTuple):
         return ClassifiedRows(ids, np.bincount(flat, minlength=classes), sums)
 
     def probability_of(self, class_ids: Collection[int], temperature: float) -> Iterator[tuple[slice, Floats32]]:
-        """Yields rows of pixels, and the probability that a pixel's class is one of these, float32 (rows, width).
+        """Yields rows of pixels, and for each pixel the probability that its class is one of these, float32 (rows, width).
 
-        The log-odds of these classes are interpolated between the cells.
+        Interpolates the log-odds of these classes, one value per cell.
         """
         return self._probabilities(log_odds_of(self.cells, class_ids, temperature))
 
     def logits_at(self, positions: Indices, classes: Indices | slice = slice(None)) -> Iterator[tuple[Indices, Logits]]:
-        """Yields some of these flat positions, and the interpolated logits (pixels, classes) at them, of these classes."""
+        """Yields parts of the flat positions, and for each part the interpolated logits of these classes (pixels, classes)."""
         if not len(positions):
             return
         lines = interpolate(self.cells[:, :, classes], self.vertical, 0)
@@ -164,7 +165,7 @@ class Rows(NamedTuple):
             yield chunk, _between(before, after, self.horizontal.fraction.take(columns)[:, None])
 
     def logits(self) -> Iterator[tuple[slice, Logits]]:
-        """Yields rows of pixels, and their interpolated logits, float32 (classes, rows, width): a few rows at a time."""
+        """Yields a few rows of pixels at a time, and their interpolated logits, float32 (classes, rows, width)."""
         for rows in self._steps():
             lines = np.ascontiguousarray(interpolate(self.cells, self.vertical.cut(rows), 0).transpose(2, 0, 1))
             before, after = lines.take(self.horizontal.before, 2), lines.take(self.horizontal.after, 2)
@@ -177,24 +178,25 @@ class Rows(NamedTuple):
         return np.outer(pixel_rows, np.bincount(self.horizontal.before, minlength=columns))
 
     def _sums(self, log_odds: Floats32, confidence: Ids | None) -> Floats:
-        """For each cell (rows, columns), the sum of the probabilities of the pixels whose `before` cell it is.
+        """For each cell, the sum of the probabilities of the pixels whose `before` cell it is, float64 (rows, columns).
 
-        The log-odds are interpolated bilinearly. Writes round(255 x probability) of each pixel to `confidence`.
+        log_odds: of the cells; they are interpolated. confidence: as for `class_ids_and_confidence`.
         """
+        # the first pixel row and column of each cell
         first_rows, first_columns = (np.flatnonzero(np.diff(axis.before, prepend=-1)) for axis in self[2:])
-        sums_of_lines = np.empty((len(self.vertical.before), len(first_columns)))
+        row_sums = np.empty((len(self.vertical.before), len(first_columns)))
         for rows, probability in self._probabilities(log_odds):
-            sums_of_lines[rows] = np.add.reduceat(probability, first_columns, 1)
+            row_sums[rows] = np.add.reduceat(probability, first_columns, 1)
             if confidence is not None:
                 probability *= 255
                 confidence[rows] = np.rint(probability, out=probability)
         sums = np.zeros(log_odds.shape)
         cells = np.ix_(self.vertical.before[first_rows], self.horizontal.before[first_columns])
-        sums[cells] = np.add.reduceat(sums_of_lines, first_rows, 0)
+        sums[cells] = np.add.reduceat(row_sums, first_rows, 0)
         return sums
 
     def _probabilities(self, log_odds: Floats32) -> Iterator[tuple[slice, Floats32]]:
-        """Yields rows of pixels, and their probabilities, float32 (rows, width), from log-odds (rows, columns) of cells."""
+        """Yields rows of pixels, and their probabilities, float32 (rows, width), from the log-odds of cells (rows, columns)."""
         lines = interpolate(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
         before, after, fraction = self.horizontal
         slopes = lines.take(np.minimum(np.arange(lines.shape[1]) + 1, after.max()), 1) - lines
@@ -207,22 +209,23 @@ class Rows(NamedTuple):
             yield rows, np.divide(1, probability, out=probability)
 
     def _steps(self) -> Iterator[slice]:
-        """The rows in pieces of about `LOGITS_PIXELS` pixels."""
+        """Slices of about `LOGITS_PIXELS` pixels each, which together are all rows of pixels."""
         step = max(1, LOGITS_PIXELS // len(self.horizontal.before))
         return (slice(start, start + step) for start in range(0, len(self.vertical.before), step))
 
     def _spread(self, cells: npt.NDArray[Value]) -> npt.NDArray[Value]:
-        """For each pixel, the value of the cell before it. `cells` is (rows, columns)."""
+        """For each pixel, the value of the cell before it (its square). cells: (rows, columns)."""
         return cells.take(self.horizontal.before, 1).take(self.vertical.before, 0)
 
 
 class LogitsUpsampler:
     """Interpolates bands of cells bilinearly to the rows of an image of size `target`. For one thread.
 
-    cells: (rows, columns) of the whole map. source: the working size, in pixels, that the target was scaled to. Cells lie on
-    the pixels 0, stride, ... (grid `corner`), or in the middle of each run of `stride` pixels (`half_pixel`). The working and
-    the target image share their outer edges. Beyond the outermost cell centres the map is constant. first_row: of the target,
-    the row to begin with; bands may then begin at its `first_cell` or above.
+    cells: (rows, columns) of the whole map. source: the working size, in pixels, to which the image was scaled for the network.
+    The centres of cells lie on the working pixels 0, stride, ... (grid `corner`), or in the middle of each run of `stride`
+    working pixels (`half_pixel`). The working image and the target have the same outer edges. Beyond the outermost centres the
+    map is constant. first_row: the first row of the target to yield; bands may then begin at the `first_cell` of this row, or
+    above it.
     """
 
     def __init__(self, cells: Size, stride: int, grid: Grid, source: Size, target: Size, first_row: int = 0) -> None:
@@ -231,34 +234,34 @@ class LogitsUpsampler:
         )
         self._target = target
         self._step = band_rows(target, cells)
-        self._last_row: Logits | None = None
-        self._row_count = first_row
+        self._last_row: Logits | None = None  # of cells
+        self._next_row = first_row  # of pixels
 
     def first_cell(self, row: int) -> int:
         """The first row of cells that a row of the target depends on."""
         return int(self._vertical.before[row])
 
     def push(self, band: Band) -> Iterator[Rows]:
-        """Takes the next band from the top, and gives the rows of pixels that it completes."""
+        """Takes the next band, from top to bottom, and yields the rows of pixels whose cells have now all come."""
         bottom = band.top + len(band.logits)
         cells = band.logits if self._last_row is None else np.concatenate([self._last_row, band.logits])
         top = bottom - len(cells)
-        ready = int(np.searchsorted(self._vertical.after, bottom))
-        for start in range(self._row_count, ready, self._step):
-            pixels = slice(start, min(start + self._step, ready))
+        end = int(np.searchsorted(self._vertical.after, bottom))  # of these rows of pixels
+        for start in range(self._next_row, end, self._step):
+            pixels = slice(start, min(start + self._step, end))
             first, last = int(self._vertical.before[start]), int(self._vertical.after[pixels.stop - 1])
             yield Rows(start, cells[first - top : last - top + 1], self._vertical.cut(pixels, first), self._horizontal)
-        self._row_count = max(ready, self._row_count)
-        self._last_row = cells[-1:].copy() if ready < self._target[0] else None
+        self._next_row = max(end, self._next_row)
+        self._last_row = cells[-1:].copy() if end < self._target[0] else None
 
 
 def band_rows(target: Size, cells: Size) -> int:
-    """Rows of pixels in one `Rows`: at most `BAND_PIXELS` pixels, and about `BAND_CELLS` cells. At least 1."""
+    """The number of pixel rows in one `Rows`: for at most `BAND_PIXELS` pixels and about `BAND_CELLS` cells; at least 1."""
     return max(1, min(BAND_PIXELS // target[1], BAND_CELLS * target[0] // (cells[0] * cells[1])))
 
 
 def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
-    """Upper bound, in bytes, of the memory that merging and interpolating need besides their results."""
+    """Upper bound of the bytes that merging and interpolation need besides their results."""
     rows = min(target[0], band_rows(target, tiles.cells(stride)) + 1)
     cells = tiles.cells(stride)[1] * 4 * classes
     tile_bytes = 2 * 4 * classes * (tiles.tile[0] // stride) * (tiles.tile[1] // stride)
@@ -269,21 +272,21 @@ def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     return merge_bytes + interpolation_bytes + 64 * sum(target)
 
 
-def _mixed(winners: npt.NDArray[np.generic]) -> Mask:
-    """For each square of four cells, by its upper left cell: whether their classes differ. Beyond the edge they repeat."""
+def _is_mixed(winners: npt.NDArray[np.generic]) -> Mask:
+    """Whether the classes of a square's cells differ, bool (rows, columns). Beyond the edge, cells repeat."""
     with_edge = np.pad(winners, (0, 1), mode="edge")
     first = with_edge[:-1, :-1]
     return np.asarray((first != with_edge[:-1, 1:]) | (first != with_edge[1:, :-1]) | (first != with_edge[1:, 1:]))
 
 
 def interpolate(cells: Logits, axis: Axis, dimension: int) -> Logits:
-    """Logits (rows, columns, classes), interpolated along one dimension only: 0 (rows) or 1 (columns)."""
+    """Logits (rows, columns, classes), interpolated along one dimension alone: 0 (rows) or 1 (columns)."""
     before, after = cells.take(axis.before, dimension), cells.take(axis.after, dimension)
     return _between(before, after, axis.fraction.reshape((-1, 1, 1) if dimension == 0 else (-1, 1)))
 
 
 def _between(before: Logits, after: Logits, fraction: Floats32) -> Logits:
-    """The values at these positions (0 to 1) between others, written over those after them."""
+    """The values at positions between `before` (fraction 0) and `after` (fraction 1). Writes them over `after`."""
     after -= before
     after *= fraction
     after += before
@@ -291,12 +294,12 @@ def _between(before: Logits, after: Logits, fraction: Floats32) -> Logits:
 
 
 def scaled(pixels: npt.NDArray[Any], target: int, source: int) -> Floats:
-    """Where pixels of an axis of `target` pixels lie on the same axis scaled to `source` pixels."""
+    """The positions of pixels of an axis of `target` pixels on the same axis, scaled to `source` pixels; float64."""
     return ((pixels + 0.5) * (source / target) - 0.5).clip(0, source - 1)
 
 
 def cells_at(pixels: npt.NDArray[np.floating[Any]], cells: int, stride: int, grid: Grid) -> Axis:
-    """Where positions along an axis, in working pixels, lie among its cells."""
+    """The positions of pixels among the cells of an axis. pixels: positions along the axis, in working pixels."""
     positions = ((pixels - first_centre(stride, grid)) / stride).clip(0, cells - 1)
     before = positions.astype(np.intp)
     return Axis(before, np.minimum(before + 1, cells - 1), (positions - before).astype(np.float32))

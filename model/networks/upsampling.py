@@ -1,8 +1,9 @@
-"""Bilinear upsampling that matches the backbone's grid.
+"""Bilinear upsampling of maps of scores, for both grids of a backbone.
 
-In a network of stride-2 convolutions with padding 1, cell i of a stride-s map is centred on pixel s*i (grid `corner`). In one
-of 2x2 poolings it is centred on s*i + (s-1)/2 (grid `half_pixel`). Kernels follow Long et al. 2015, section 3.3: their size is
-2s-1 for `corner` and 2s for `half_pixel`. The map's edge is repeated by one cell, so that values do not fade at the border.
+In a network of stride-2 convolutions with padding 1, cell i of a stride-s map is centred on pixel s*i (grid `corner`). In a
+network of 2x2 poolings, cell i is centred on pixel s*i + (s-1)/2 (grid `half_pixel`). Kernels follow Long et al. 2015, section
+3.3: their size is 2s-1 for `corner` and 2s for `half_pixel`. The map's edge is repeated by one cell, so that values do not fade
+at the border.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from model.architecture import Grid
 
 
 def bilinear_kernel(stride: int, grid: Grid) -> Tensor:
-    """The (k, k) float32 kernel that makes a transposed convolution of this stride a bilinear interpolation."""
+    """The kernel, float32 (k, k), with which a transposed convolution of this stride interpolates bilinearly."""
     size = 2 * stride - 1 if grid == "corner" else 2 * stride
     centre = (size - 1) / 2
     line = 1 - (torch.arange(size, dtype=torch.float32) - centre).abs() / stride
@@ -35,13 +36,13 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
             self.weight[range(channels), range(channels)] = kernel
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps (N, C, h, w) to (N, C, height, width), cut at the bottom and right to any size up to (stride*h, stride*w).
+        """Upsamples scores (N, C, h, w) to (N, C, height, width).
 
-        The edge of the maps is repeated by one cell.
+        size: (height, width), at most (stride*h, stride*w); the maps are cut at the bottom and right.
         """
-        before = 0 if self.grid == "corner" else 1
-        scores = F.pad(scores, (before, 1, before, 1), mode="replicate")
-        start = before * self.stride[0]
+        cells_before = 0 if self.grid == "corner" else 1
+        scores = F.pad(scores, (cells_before, 1, cells_before, 1), mode="replicate")
+        start = cells_before * self.stride[0]
         maps: Tensor = self.forward(scores)
         return maps[..., start : start + size[0], start : start + size[1]]
 
@@ -49,8 +50,8 @@ class BilinearConvTranspose2d(nn.ConvTranspose2d):
 class FixedUpsample(nn.Module):
     """The paper's fixed final upsampling, equal to a transposed convolution with frozen bilinear kernels.
 
-    It is computed as an interpolation, which costs a fraction of the transposed convolution. The result is float32, because in
-    bfloat16 near ties would become ties, which the lower id wins.
+    An interpolation computes it in a fraction of the time of the transposed convolution. The result is float32: in bfloat16,
+    nearly equal scores would become equal, and the lower id would win.
     """
 
     def __init__(self, stride: int, grid: Grid) -> None:
@@ -59,7 +60,7 @@ class FixedUpsample(nn.Module):
         self.grid: Grid = grid
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps (N, C, h, w) to float32 (N, C, height, width), cut at the bottom and right."""
+        """Upsamples scores (N, C, h, w) to float32 (N, C, height, width). size: as for `BilinearConvTranspose2d.upsample`."""
         scores = scores.float()
         height, width = (self.stride * side for side in scores.shape[-2:])
         if self.grid == "half_pixel":

@@ -113,9 +113,9 @@ def _train_once(
     trainer = Trainer(run)
     manifest = Manifest(run.net.architecture, split.labels, run.preprocessing, args.license)
     scorer = Scorer(manifest, validation, score_mapping(args, split.labels), str(device))
-    bar = score_start(start, recipe.start_rows, scorer) if world.first else None
-    if bar:
-        print(bar.line())
+    start_score = score_start(start, recipe.start_rows, scorer) if world.first else None
+    if start_score:
+        print(start_score.line())
     folder = args.data.resolve().name
     launcher = f"torchrun --nproc-per-node {world.size} -m training.commands.train" if world.size > 1 else "fcn-train"
     training = {  # for the card
@@ -130,8 +130,9 @@ def _train_once(
         "commit": commit(),
         "command": f"{launcher} {shlex.join(arguments)}",
         "notes": args.note,
-    } | ({"start_score": bar.to_dict()} if bar else {})
-    weights = TrainingWeights(args.out, args.name, replace(manifest, training=training), scorer, args.data_name or folder, bar)
+    } | ({"start_score": start_score.to_dict()} if start_score else {})
+    manifest = replace(manifest, training=training)
+    weights = TrainingWeights(args.out, args.name, manifest, scorer, args.data_name or folder, start_score)
     if world.first:
         weights.remove_earlier()
     net, progress = trainer.train(scorer, weights.save)

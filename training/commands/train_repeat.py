@@ -170,11 +170,11 @@ def write_seed_files(trainings: Mapping[int, TrainingWeights], folder: Path) -> 
 
     trainings: by seed, at least two, each with its trained file.
     """
-    manifests = {seed: load_weights(training.trained).manifest for seed, training in trainings.items()}
+    manifests = {seed: load_weights(training.trained_path).manifest for seed, training in trainings.items()}
     seed_scores = {seed: next(iter(manifest.scores.values())) for seed, manifest in manifests.items()}
     best = max(trainings, key=lambda seed: seed_scores[seed]["mean_iou"])
     name = trainings[best].name
-    text = seed_report(name, seed_scores, trainings[best].trained, best)
+    text = seed_report(name, seed_scores, trainings[best].trained_path, best)
     report = folder / f"{name}-seeds.md"
     write_file(report, text, follow=False)
     return text, [report]

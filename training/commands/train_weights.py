@@ -1,6 +1,6 @@
-"""The weights files that `fcn-train` writes while it trains: the last epoch's, the best one's, and the final one.
+"""The weights files of `fcn-train`: of the last epoch and of the best one during the training, and of the result at its end.
 
-The final one holds the start's weights where the training made them worse.
+The result is the start's weights if the training made them worse.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from training.learning.checkpoint import FILE as CHECKPOINT
 from training.learning.checkpoint import Progress
 from training.learning.validation import Scorer, StartScore, comparison_line
 from training.publishing.export_files import export_float32, missing_packages, remove_stale
-from training.scoring.changes import Change
 from training.scoring.evaluate import conditions
 from training.scoring.intervals import score_entry
 
 Kind = Literal["", "-last", "-best", "-trained"]
-"""`-trained`: the trained network, where the start's weights are kept as the file that the training ends with."""
+"""Empty: the result. `-trained`: the trained network, if the result is the start's weights."""
 KEPT: tuple[Kind, ...] = ("-last", "-best")  # after each epoch
 ADVICE = "label more photos, or train more gently: --set learning_rate=NUMBER below the plan's, or fewer --epochs"
 
@@ -34,8 +33,8 @@ ADVICE = "label more photos, or train more gently: --set learning_rate=NUMBER be
 class TrainingWeights:
     """Writes `NAME-last.safetensors` and `NAME-best.safetensors` in a folder.
 
-    manifest: without scores and progress. scorer: holds the last scores. data_name: of val's data set, in the scores. bar: the
-    start's score, if the start is a weights file of ours that knows some of the classes.
+    manifest: without scores and progress. scorer: holds the last scores. data_name: the name of val's data set in the scores.
+    start_score: None unless the start is a weights file of ours that knows some of the classes.
     """
 
     folder: Path
@@ -43,15 +42,15 @@ class TrainingWeights:
     manifest: Manifest
     scorer: Scorer
     data_name: str
-    bar: StartScore | None = None
+    start_score: StartScore | None = None
 
     def path(self, kind: Kind = "") -> Path:
-        """The path of the file of this kind, by default of the one that the training ends with."""
+        """The path of the file of this kind, by default of the result."""
         return self.folder / f"{self.name}{kind}.safetensors"
 
     @property
-    def trained(self) -> Path:
-        """The file of the trained network."""
+    def trained_path(self) -> Path:
+        """The path of the file with the trained network."""
         beside = self.path("-trained")
         return beside if beside.is_file() else self.path()
 
@@ -60,7 +59,7 @@ class TrainingWeights:
         return replace(self.manifest, training={**self.manifest.training, **progress.to_dict()})
 
     def save(self, net: FCN, progress: Progress, is_best: bool | None) -> None:
-        """Writes the network after an epoch. is_best: whether its score is the best so far; None for an epoch without one."""
+        """Writes the network after an epoch. is_best: whether its score is the best so far; None if the epoch has no score."""
         manifest, tensors = self.manifest_at(progress), half_tensors(net)
         if is_best is not None:
             manifest = replace(manifest, scores=last_scores(self.scorer, self.data_name))
@@ -68,7 +67,7 @@ class TrainingWeights:
             save_weights(self.path(kind), tensors, manifest)
 
     def remove_earlier(self) -> None:
-        """Removes both files if the folder has no checkpoint: they are of another training."""
+        """Removes both files if the folder has no checkpoint: they are then of an earlier training."""
         if not (self.folder / CHECKPOINT).is_file():
             for kind in KEPT:
                 self.path(kind).unlink(missing_ok=True)
@@ -86,36 +85,37 @@ StartNetwork = Callable[[], tuple[FCN, list[str]]]
 
 
 def save_result(net: FCN, manifest: Manifest, weights: TrainingWeights, start_network: StartNetwork) -> list[str]:
-    """Saves the network that `weights.scorer` has scored last. Gives lines of text.
+    """Saves the result of a training. Gives lines of text, which compare the network with the start.
 
-    If the start scores more, saves the start under that name, and the trained network beside it as `-trained`. The scorer then
-    holds the scores of the file of that name.
+    net: the network that `weights.scorer` has scored last. manifest: of the network, without scores.
+
+    If the start with the rows of the data's classes scores more, it is the result, and the network is saved as `-trained`. The
+    scorer then holds the scores of the result.
     """
-    bar, scorer, frames = weights.bar, weights.scorer, len(weights.scorer.counts)
-    change = bar.against(scorer.counts) if bar else None
-    if bar and change:
-        against = change.to_dict(bar.names) | {"frames": frames}
-        manifest = replace(manifest, training={**manifest.training, "against_start": against})
+    start_score, scorer = weights.start_score, weights.scorer
     manifest, trained_score = replace(manifest, scores=last_scores(scorer, weights.data_name)), scorer.matrix.mean_iou
-    better_net = better_start(weights, change, start_network)
+    if not start_score:
+        weights.path("-trained").unlink(missing_ok=True)
+        save_weights(weights.path(), half_tensors(net), manifest)
+        return []
+    change, frames = start_score.against(scorer.counts), len(scorer.counts)
+    against = change.to_dict(start_score.names) | {"frames": frames}
+    manifest = replace(manifest, training={**manifest.training, "against_start": against})
+    is_below = change.mean.value < 0
+    better_net = _better_start(scorer, start_network) if is_below and start_score.is_complete else None
     weights.path("-trained").unlink(missing_ok=True)
     save_weights(weights.path("-trained" if better_net else ""), half_tensors(net), manifest)
-    if bar and better_net:
-        save_weights(weights.path(), half_tensors(better_net), _of_the_start(weights, bar.start, trained_score))
-    if not bar or not change:
-        return []
-    line = comparison_line("the trained network", change, frames, bar.names)
-    return [line, *_below_lines(weights, bar, trained_score if better_net else None)] if change.mean.value < 0 else [line]
+    if better_net:
+        save_weights(weights.path(), half_tensors(better_net), _start_manifest(weights, start_score.start, trained_score))
+    line = comparison_line("the trained network", change, frames, start_score.names)
+    return [line, _below_line(weights, start_score, trained_score if better_net else None)] if is_below else [line]
 
 
-def better_start(weights: TrainingWeights, change: Change | None, start_network: StartNetwork) -> FCN | None:
-    """The start with the rows of the data's classes, if it scores more than the trained network; the scorer then has scored it.
+def _better_start(scorer: Scorer, start_network: StartNetwork) -> FCN | None:
+    """Scores the start with the rows of the data's classes. Returns it if its score is above the scorer's last one.
 
-    None also if the start does not know all classes by name, and if the trained network is not below it by `change`.
+    Else returns None, and the scorer keeps its last counts.
     """
-    scorer = weights.scorer
-    if not weights.bar or not weights.bar.is_complete or not change or change.mean.value >= 0:
-        return None
     score, counts = scorer.matrix.mean_iou, scorer.counts
     start, _ = start_network()
     scorer(start)
@@ -125,19 +125,19 @@ def better_start(weights: TrainingWeights, change: Change | None, start_network:
     return None
 
 
-def _below_lines(weights: TrainingWeights, bar: StartScore, trained_score: float | None) -> list[str]:
-    """What follows for a network below its start. trained_score: of one that the start replaces."""
+def _below_line(weights: TrainingWeights, start_score: StartScore, trained_score: float | None) -> str:
+    """The line for a network that scores less than its start. trained_score: its score, if the result is the start."""
     if trained_score is not None:
         text = f"{weights.path()} holds the weights of the start, {weights.scorer.matrix.mean_iou:.4f} on val with the classes "
-        text += f"of the data, {bar.interval.value:.4f} with its own; the trained network, {trained_score:.4f}, is "
-        return [f"{text}{weights.path('-trained')}; {ADVICE}"]
-    if bar.is_complete:
-        return [f"{bar.start} scores more only because its classes that the data lacks count as background; {ADVICE}"]
-    return [f"this is over the classes that the start knows; {ADVICE}"]
+        text += f"of the data, {start_score.interval.value:.4f} with its own; the trained network, {trained_score:.4f}, is "
+        return f"{text}{weights.path('-trained')}; {ADVICE}"
+    if start_score.is_complete:
+        return f"{start_score.start} scores more only because its classes that the data lacks count as background; {ADVICE}"
+    return f"this is over the classes that the start knows; {ADVICE}"
 
 
-def _of_the_start(weights: TrainingWeights, start: str, trained_score: float) -> Manifest:
-    """The manifest of the start's weights with the data's classes."""
+def _start_manifest(weights: TrainingWeights, start: str, trained_score: float) -> Manifest:
+    """The manifest of the start's weights with the rows of the data's classes, and with the scorer's last scores."""
     manifest = weights.manifest_at(Progress())
     note = f"The weights are those of {start}, untrained: after training, the mean IoU on val was {trained_score:.4f}, less."
     training = {**manifest.training, "notes": [*manifest.training["notes"], note]}
@@ -145,7 +145,7 @@ def _of_the_start(weights: TrainingWeights, start: str, trained_score: float) ->
 
 
 def export_weights(path: Path) -> None:
-    """Writes the float32 export beside the master, or prints why it cannot; removes exports of an earlier master."""
+    """Writes the float32 export beside the master (`path`), or prints why not. Removes the exports of an earlier master."""
     for stale in remove_stale(path):
         print(f"removed {stale}, an export of the file that was there before")
     if missing := missing_packages():

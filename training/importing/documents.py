@@ -108,11 +108,11 @@ class DocumentMasks:
             names = f"{_shown(other[1])}{of_other} and {_shown(file_name)}"
             raise DataError(f"{names} are both the image {source}, or of its name, and would have one mask: rename one")
         size, orientation = _size(source, entry, how.drawn_on, has_objects=bool(objects))
-        of_classes = drawing.of_classes
+        count_before = drawing.foreground_count
         mask = drawing.mask(objects, size)
         class_ids = set(np.unique(mask).tolist()) - {BACKGROUND, VOID}
         self._class_masks += bool(class_ids)
-        if not class_ids and drawing.of_classes > of_classes:
+        if not class_ids and drawing.foreground_count > count_before:
             tell("frames have objects, and masks without any class", names=[source.name])
         if not objects:
             tell(BARE, names=[source.name])

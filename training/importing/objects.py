@@ -28,36 +28,38 @@ CROWDS: dict[Crowds, str] = {
     "void": "objects are marked as crowds (iscrowd 1), and become void, which is neither learnt nor scored",
 }
 BOX = "objects have a box and no outline: their boxes are void, which is neither learnt nor scored"
-LONGEST_OUTLINE = 3_000_000  # pixels; pycocotools keeps five points of 16 bytes for each of them in memory
-PARTS = 16  # polygons that are merged at once: merging many one after the other takes time by their square
+LONGEST_OUTLINE = 3_000_000  # pixels, for each of which pycocotools keeps five points of 16 bytes in memory
+PARTS = 16  # polygons of one merge; if each polygon were merged into all before it, the time would grow with their square
 MOST_OUTSIDE = 0.1  # share of the box around an object, and of a photo's sides, that may lie outside
 SLACK = 1.0  # pixels around a photo that count as inside
 Region = tuple[Integers, int]
-"""The run lengths of an object over the whole image, and the value of its pixels."""
+"""The run lengths of an object in the whole image, and the value of its pixels in the mask."""
 OutsideObject = tuple[Mapping[str, Any], Floats]
-"""An entry of a document, and the corners of the box around it, (x, y) twice, in shares of the photo's width and height."""
+"""An entry of a document, and two corners of the box around the object: float64 (2, 2), the least and the greatest (x, y), in
+shares of the photo's width and height."""
 
 
 @dataclass
 class Drawing:
     """Draws the objects of a document as masks.
 
-    ids: the class ids of the categories' ids. omissions: counts what is not drawn, and what is to be told of the objects. file:
-    of the objects, for messages. crowds: what those with `iscrowd` 1 become. of_classes: number of objects with an area, of
-    another class than the background. outside: objects that lie to more than a tenth outside of their photos.
+    ids: the class id of each category's id. omissions: counts the objects that are not drawn, and those with a remark. file:
+    the document, for messages. crowds: what objects with `iscrowd` 1 become. foreground_count: the number of objects with an
+    outline or a box whose class is neither background nor void. outside: the objects of which more than `MOST_OUTSIDE` lies
+    outside of the photo.
     """
 
     ids: Mapping[Key, int]
     omissions: Omissions
     file: object
     crowds: Crowds = "objects"
-    of_classes: int = 0
+    foreground_count: int = 0
     outside: list[OutsideObject] = field(default_factory=list)
 
     def mask(self, objects: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Ids:
-        """The mask (H, W) of the objects of one image with the class ids of their categories, smaller objects over larger ones.
+        """The mask of the objects of one image: class ids, uint8 (height, width), smaller objects over larger ones.
 
-        Objects with errors are void: their boxes, or what no other object covers.
+        An object with an error is void in its box, or without a box in all pixels that no other object covers.
         """
         mask = np.full(size, BACKGROUND, np.uint8)
         regions: list[Region] = []
@@ -74,7 +76,7 @@ class Drawing:
         return mask
 
     def _region(self, entry: Mapping[str, Any], size: tuple[int, int]) -> Region | None:
-        """The pixels of an object and their value; None for an object that has no area, or that must end the import.
+        """The pixels of an object and their value; None for an object without an area.
 
         Raises `DataError` for an object that cannot be drawn.
         """
@@ -96,24 +98,28 @@ class Drawing:
             geometry.count_further_keys(entry, self.omissions)
         self.omissions.tell(BOX, bool(box))
         outline = outline or [pixel_corners(box)]
-        extent = entry.get("extent")  # of a mask that its reader has cut
+        extent = entry.get("extent")  # of the whole mask, if its reader has cut the mask
         polygons = [pixel_corners(extent)] if isinstance(extent, Extent) else outline
         if isinstance(polygons, list) and (corners := box_outside(polygons, size)) is not None:
             self.outside.append((entry, corners))
         if isinstance(outline, list) and not all(geometry.are_near(points, size) for points in outline):
             raise DataError(f"{name_of(entry)} has points far outside its image of {size}: {excerpt(outline)}")
         lengths = _runs(entry, outline, size)
-        self.of_classes += id_ not in (BACKGROUND, VOID)
+        self.foreground_count += id_ not in (BACKGROUND, VOID)
         self.omissions.tell("objects cover no pixel of their image", not _area(lengths))
         return lengths, VOID if box or (self.crowds == "void" and crowd) else id_
 
 
 def _area(lengths: Integers) -> int:
+    """The pixels of run lengths, of which every second one is of the object."""
     return int(lengths[1::2].sum())
 
 
 def box_outside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Floats | None:
-    """The corners of the box around polygons, as in `OutsideObject`; None if at most a tenth is outside of the image."""
+    """The corners of the box around polygons, as in `OutsideObject`; None if at most `MOST_OUTSIDE` of it is outside.
+
+    polygons: x and y in turn, in pixels. size: (height, width) of the image.
+    """
     points = np.concatenate([np.array(polygon, np.float64).reshape(-1, 2) for polygon in polygons])
     sides = np.array(size[::-1], np.float64)
     corners = np.stack([points.min(0), points.max(0)])
@@ -124,13 +130,13 @@ def box_outside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> F
 
 
 def share_outside(corners: Floats) -> float:
-    """The share of a box's area that lies outside of 0 to 1."""
+    """The share of a box's area that lies outside of the photo. corners: as in `OutsideObject`."""
     area = float(np.diff(corners, axis=0).prod())
     return 1 - float(np.diff(corners.clip(0, 1), axis=0).prod()) / area if area else 1.0
 
 
 def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> Region:
-    """The box of an object that cannot be read, or the whole image if that cannot be read either; void."""
+    """Void in the box of an object whose outline cannot be read, or in the whole image if the box cannot be read either."""
     try:
         if box := geometry.read_box(entry, size):
             return _runs(entry, [pixel_corners(box)], size), VOID
@@ -140,7 +146,10 @@ def _unread_region(entry: Mapping[str, Any], size: tuple[int, int]) -> Region:
 
 
 def _runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> Integers:
-    """The run lengths of polygons, or of run lengths, compressed or not; raises `DataError` for an unusable outline."""
+    """The run lengths of an outline: of polygons, or of COCO's run lengths, compressed or not.
+
+    Raises `DataError` for an outline that cannot be drawn.
+    """
     if not isinstance(outline, list):
         value, counts = outline["size"], outline["counts"]
         shape = tuple(map(as_key, value)) if isinstance(value, list) else value
@@ -157,8 +166,8 @@ def _runs(entry: Mapping[str, Any], outline: Outline, size: tuple[int, int]) -> 
 def fill(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Integers:
     """The run lengths of the pixels inside any of the polygons, as `read_counts` gives them.
 
-    polygons: x and y in turn, of three or more points each. size: (height, width). Raises `ValueError` for an outline that is
-    too long to be held in memory.
+    polygons: x and y in turn, of three or more points each. size: (height, width). Raises `ValueError` for an outline of more
+    than `LONGEST_OUTLINE` pixels.
     """
     parts = []
     for polygon in polygons:

@@ -1,4 +1,4 @@
-"""Which of a start's classes a data set has, by name; and the start's score layers with the rows of these classes."""
+"""Says which of a start's classes count for a data set's classes, and takes their rows from the start's score layers."""
 
 from __future__ import annotations
 
@@ -22,42 +22,48 @@ from training.data.problems import first_names
 def scores_of_classes(
     rows: Sequence[int], names: Sequence[str], class_scores: Sequence[int], answers: Integers
 ) -> tuple[tuple[int, ...], ...]:
-    """For each class, the start's scores that count for it, and `NEW` if it gets a new one.
+    """For each class of the data, the indices of the start's scores that count for it, and `NEW` if it gets a new score.
 
-    A class that the start knows by name has the scores of that class. Each other class of the data is new (`own_scores`). If
-    the start knows the background, the start's other classes are given away, so that the untrained network answers as the start
-    does. Each goes to the class on whose pixels the start names it most often, if that class is new; else to the background. A
-    new class gets a new score, unless the start names more than half of its pixels by the classes that it was given.
+    A class that the start knows by name has the scores of that class. Every other class is new. If the start does not know the
+    background, a new class has a new score alone (`own_scores`).
+    If the start knows the background, its classes that the data lacks count for classes of the data, so that the untrained
+    network answers as the start does. Such a class of the start counts for the class of the data in whose pixels the start
+    predicts it most often, if that class is new; else for the background. A new class gets a new score, unless the start
+    predicts classes that count for it in more than half of its pixels.
 
-    rows: for each class, the start's class, or `NEW`. class_scores: for each class of the start, the number of its scores.
-    answers: the pixels of each class (rows) of which the start says each of its classes (columns); 0 where it was not asked.
+    rows: for each class of the data, the start's class, or `NEW`. names: of the data's classes. class_scores: for each class of
+    the start, the number of its scores. answers: int64 (classes of the data, classes of the start), the number of pixels of the
+    one in which the start predicts the other; 0 if the start was not asked.
     """
     background = known_background(rows, names)
     if background is None:
         return own_scores(rows, class_scores, len(rows))
     scores = _scores_of(class_scores)
-    of_classes = [[] if row == NEW else [row] for row in rows]  # the start's classes that count for each class
+    start_classes = [[] if row == NEW else [row] for row in rows]  # that count for each class of the data
     for row in sorted(set(range(len(scores))) - set(rows)):
-        most = int(answers[:, row].argmax())
-        is_of_new_class = rows[most] == NEW and answers[most, row] > 0
-        of_classes[most if is_of_new_class else background].append(row)
+        most_frequent = int(answers[:, row].argmax())
+        is_of_new_class = rows[most_frequent] == NEW and answers[most_frequent, row] > 0
+        start_classes[most_frequent if is_of_new_class else background].append(row)
     result = []
-    for own, of_class, pixels in zip(rows, of_classes, answers, strict=True):
-        needs_new = own == NEW and 2 * pixels[of_class].sum() <= pixels.sum()
-        result.append((*(score for row in of_class for score in scores[row]), *([NEW] if needs_new else [])))
+    for own_row, class_rows, pixels in zip(rows, start_classes, answers, strict=True):
+        needs_new = own_row == NEW and 2 * pixels[class_rows].sum() <= pixels.sum()
+        result.append((*(score for row in class_rows for score in scores[row]), *([NEW] if needs_new else [])))
     return tuple(result)
 
 
 def known_background(rows: Sequence[int], names: Sequence[str]) -> int | None:
-    """The class that is background, if the start knows it."""
+    """The background's index among the data's classes; None if the start does not know the background.
+
+    rows, names: as of `scores_of_classes`.
+    """
     index = background_id(names)
     return index if index < len(names) and rows[index] != NEW else None
 
 
 def own_scores(rows: Sequence[int], class_scores: Sequence[int], classes: int) -> tuple[tuple[int, ...], ...]:
-    """For each of so many classes, the scores of the start's class alone, and `NEW` for a new one.
+    """For each class of the data, the scores of its class of the start, or `NEW` alone for a new class.
 
-    rows, class_scores: as of `scores_of_classes`. Raises `ValueError` for rows that do not fit.
+    rows, class_scores: as of `scores_of_classes`. classes: of the data. Raises `ValueError` for rows that do not fit.
     """
     if len(rows) != classes or not all(NEW <= row < len(class_scores) for row in rows):
         raise ValueError(_mismatch("start_rows", f"{classes} classes", len(class_scores), rows))
@@ -68,19 +74,22 @@ def own_scores(rows: Sequence[int], class_scores: Sequence[int], classes: int) -
 def score_lines(
     names: Sequence[str], scores: Sequence[Sequence[int]], start_names: Sequence[str], class_scores: Sequence[int]
 ) -> list[str]:
-    """Which of the start's classes count for others of the data, in lines of text; the arguments as of `scores_of_classes`."""
-    owners = [name for name, number in zip(start_names, class_scores, strict=True) for _ in range(number)]
+    """Lines of text that say which classes of the start count for a class of the data with another name.
+
+    names, class_scores: as of `scores_of_classes`. scores: its result. start_names: of the start's classes.
+    """
+    score_names = [name for name, number in zip(start_names, class_scores, strict=True) for _ in range(number)]
     lines = []
-    for name, own in zip(names, scores, strict=True):
-        own_names = dict.fromkeys(owners[score] for score in own if score != NEW)
+    for name, indices in zip(names, scores, strict=True):
+        own_names = dict.fromkeys(score_names[score] for score in indices if score != NEW)
         if others := [other for other in own_names if name_key(other) != name_key(name)]:
-            new = "; it also has a new score" if NEW in own else ""
+            new = "; it also has a new score" if NEW in indices else ""
             lines.append(f"what the start says is {first_names(others, MOST)} counts as {name}{new}")
     return lines
 
 
 def match_lines(names: Sequence[str], start_names: Sequence[str], rows: Sequence[int]) -> list[str]:
-    """What the start knows of the classes, and what is new to it, in lines of text."""
+    """Lines of text that say which classes of the data the start knows, and which are new. rows: as of `scores_of_classes`."""
     shared_names = [name for name, row in zip(names, rows, strict=True) if row != NEW]
     new = [name for name, row in zip(names, rows, strict=True) if row == NEW]
     others = len(set(range(len(start_names))) - set(rows))
@@ -94,11 +103,12 @@ def match_lines(names: Sequence[str], start_names: Sequence[str], rows: Sequence
 
 
 def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
-    """The network's score layers, with these rows of the start's; a layer that `state` lacks is left out.
+    """The network's score layers with rows of the start's score layers, by name.
 
-    rows: for each class of the network, a row of the start, or `NEW`, which keeps the network's own values. Layers that
-    map classes to classes, such as learned upsampling, keep their own values between a new class and another one. A layer
-    whose other sides differ is left out. Raises `ValueError` for rows that do not fit the start.
+    state: the start's tensors. rows: for each score of the network, a row of the start, or `NEW`, which keeps the network's own
+    values. Layers that map classes to classes, such as learned upsampling, keep their own values between a new class and any
+    other one. A layer is left out if `state` lacks it, or if its other axes have other lengths there. Raises `ValueError` for
+    rows that do not fit the start.
     """
     if not rows:
         return {}
@@ -117,7 +127,7 @@ def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) ->
 
 
 def class_axes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """The tensors of a network whose shapes depend on the number of classes, with the axes that do."""
+    """The names of the tensors whose shapes depend on the number of classes, each with the axes whose lengths do."""
     with torch.device("meta"):
         one, two = (build_network(replace(architecture, num_classes=number, class_scores=())).state_dict() for number in (1, 2))
     differences = {name: tuple(i for i, size in enumerate(one[name].shape) if size != two[name].shape[i]) for name in one}
@@ -125,7 +135,7 @@ def class_axes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
 
 def _scores_of(class_scores: Sequence[int]) -> list[tuple[int, ...]]:
-    """The scores of each class, by their numbers. class_scores: how many each class has."""
+    """The indices of each class's scores. class_scores: the number of scores of each class."""
     return [tuple(range(end - number, end)) for number, end in zip(class_scores, accumulate(class_scores), strict=True)]
 
 
@@ -134,15 +144,15 @@ def _mismatch(name: str, what: str, start: int, rows: Sequence[int]) -> str:
 
 
 def _with_rows(own: Tensor, start: Tensor, axes: Sequence[int], rows: Sequence[int]) -> Tensor:
-    """The network's tensor, with these rows of the start's along all of the axes."""
-    places = [place for place, row in enumerate(rows) if row != NEW]
-    ours, theirs = (
+    """The network's tensor `own`, with rows of the tensor `start` along all of the axes."""
+    known_indices = [index for index, row in enumerate(rows) if row != NEW]
+    own_places, start_places = (
         np.ix_(*(indices if axis in axes else range(size) for axis, size in enumerate(own.shape)))
-        for indices in (places, [rows[place] for place in places])
+        for indices in (known_indices, [rows[index] for index in known_indices])
     )
     result = own.clone()
-    result[ours] = start[theirs]
+    result[own_places] = start[start_places]
     for first, second in permutations(range(len(rows)), 2) if len(axes) == 2 else ():
-        if rows[first] == rows[second]:  # else two classes with one row would add up
+        if rows[first] == rows[second]:  # with the start's values here, two classes of one row would add up
             result[first, second] = own[first, second]
     return result

@@ -1,8 +1,9 @@
 """Starting points of a training: published backbones, tensors of other networks, and our own weights files.
 
-The FCNs on VGG16 that were released for Caffe have their layers' names there, as pytorch-fcn keeps them. Such a file has
-`conv1_1.weight` to `conv5_3.bias`, `fc6`, `fc7`, `score_fr`, and for its variant `score_pool4`, `score_pool3`, `upscore`,
-`upscore2`, `upscore_pool4`, `upscore16`, `upscore8`. Its networks read BGR pixels, 0 to 255, less the mean of each channel.
+A released FCN is one of the FCNs on VGG16 that were released for Caffe. Its file has Caffe's names of the layers, which
+pytorch-fcn keeps: `conv1_1.weight` to `conv5_3.bias`, `fc6`, `fc7`, `score_fr`, and for its variant `score_pool4`,
+`score_pool3`, `upscore`, `upscore2`, `upscore_pool4`, `upscore16`, `upscore8`. The network reads BGR pixels, 0 to 255, less the
+mean of each channel.
 """
 
 from __future__ import annotations
@@ -35,18 +36,17 @@ from training.learning.start_scores import score_tensors
 CAFFE = ".caffemodel"
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
 NESTED_KEYS = ("state_dict", "model_state_dict", "model")  # keys under which other trainers put a network's tensors
-WRAPPER_PREFIX = "module."  # prefix of every name in a network that was trained on several GPUs
-# the mean pixel of the networks' training images, as RGB (the released nets' input layers name it as BGR)
+WRAPPER_PREFIX = "module."  # of every name in a network that was trained on several GPUs
+# the mean pixel of the images on which the released FCNs were trained, as RGB (their input layers name it as BGR)
 RELEASED_PREPROCESSING = Preprocessing(mean=(122.67891434, 116.66876762, 104.00698793), std=(1.0, 1.0, 1.0), scale=1.0)
-STAGES = (2, 2, 3, 3, 3)  # convolutions of VGG16's stages; a pooling follows each stage
-FIRST = "conv1_1.weight"
+STAGES = (2, 2, 3, 3, 3)  # numbers of convolutions in VGG16's stages; a pooling follows each stage
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a training begins with, as `read_start` gives it; nothing asks the file again.
+    """What a training begins with. `read_start` makes it; the file is not read again.
 
-    name: `none`, `imagenet`, or the file's path or name. sha256: of the file; the name where there is none. path: of the file.
+    name: `none`, `imagenet`, or the file's path or name. sha256: of the file; `name` without a file. path: of the file.
     tensors: of the file, by name. weights: the file's content, if it is a weights file of ours.
     """
 
@@ -57,10 +57,10 @@ class Start:
     weights: Weights | None = None
 
     def load(self, net: FCN, rows: Sequence[int] = ()) -> list[str]:
-        """Loads the tensors that fit into the network; gives the sorted names of those that stay new, also in part.
+        """Loads the tensors that fit into the network. Returns the sorted names of the network's tensors that stay new.
 
-        rows: for each of our classes, a row of the start's score layers, or `NEW`. Without rows, score layers with
-            another number of classes stay new.
+        A tensor of which a part stays new counts as new. rows: for each score of the network, a row of the start's score
+        layers, or `NEW`. Without rows, score layers with another number of classes stay new.
 
         Raises `ValueError` if the file holds no tensor of the backbone, and if the rows do not fit.
         """
@@ -71,21 +71,23 @@ class Start:
             return _not_in_classifier(net)
         if is_released(self.tensors):
             return _load_matches(net, released_tensors(net, self.tensors), self.name, rows)
-        # timm's heads are `head.`, too
-        ours = ("backbone.",) if isinstance(net.backbone, TimmBackbone) else ("head.", "backbone.")
-        if not any(name.startswith(ours) for name in self.tensors):
+        # timm names the heads of its classifiers `head.`, too
+        our_prefixes = ("backbone.",) if isinstance(net.backbone, TimmBackbone) else ("head.", "backbone.")
+        if not any(name.startswith(our_prefixes) for name in self.tensors):
             load_classifier(net, self.tensors)
             return _not_in_classifier(net)
         our_tensors = {_our_name(net, name): tensor for name, tensor in self.tensors.items()}
         return _load_matches(net, our_tensors, self.name, rows)
 
     def preprocessing(self, backbone: str) -> Preprocessing:
-        """The preprocessing with which the start of a network with this backbone was trained.
+        """The preprocessing with which the start was trained, for a network with this backbone.
 
-        Our own files name theirs. Released FCNs use the mean pixel of their training. Other files for an encoder of timm use
-        what timm states for its default weights. `imagenet` and files of torch.save use torchvision's. Other files use
-        `x / 127.5 - 1`, or `x / 128 - 1` for MobileNet-EdgeTPU. `none` uses the default `Preprocessing`. Raises `ValueError`
-        for torchvision's weights of a backbone that torchvision has none of.
+        - `none`: the default `Preprocessing`
+        - our own weights files: what they state
+        - released FCNs: the mean pixel of their training
+        - other files for an encoder of timm: what timm states for its default weights
+        - `imagenet` and files of torch.save: that of torchvision's weights. Raises `ValueError` if torchvision has none
+        - other files: `x / 127.5 - 1`, or `x / 128 - 1` for MobileNet-EdgeTPU
         """
         if self.name == "none":
             return Preprocessing()
@@ -105,14 +107,14 @@ class Start:
 
 
 def read_start(name: str) -> Start:
-    """Reads and checks a start's file, once.
+    """Reads and checks a start's file.
 
-    name: `none`, `imagenet` (torchvision's hub), a safetensors, caffemodel or PyTorch file (`PICKLE_SUFFIXES`), or a name in
-        `weights/`. A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a
-        released FCN, or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image
-        pooling, 1x1 branch, projection and logits).
+    name: `none`, `imagenet` (torchvision's hub), the path of a safetensors, caffemodel or PyTorch file (`PICKLE_SUFFIXES`), or
+        a name in `weights/`. A file may be one of ours, a torchvision classifier, timm's classifier for an encoder of timm, a
+        released FCN, or a network with our names for the backbone's tensors and `head.*` (DeepLabv3's image pooling, 1x1
+        branch, projection and logits).
 
-    Raises `ValueError`, naming the file, if it cannot be read, and if it holds infinity or NaN.
+    Raises `ValueError`, which names the file, if the file cannot be read, or holds infinity or NaN.
     """
     if name in ("none", "imagenet"):
         return Start(name, name)
@@ -140,7 +142,7 @@ def read_start(name: str) -> Start:
 
 
 def _unpickled(path: Path, data: bytes) -> dict[str, Tensor]:
-    """The tensors of a file of torch.save, also under a key of `NESTED_KEYS`; removes the prefix `WRAPPER_PREFIX`."""
+    """The tensors of a file of torch.save, at its top or under a key of `NESTED_KEYS`; names lose `WRAPPER_PREFIX`."""
     try:
         state = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except UNREADABLE as error:
@@ -160,14 +162,14 @@ def _unpickled(path: Path, data: bytes) -> dict[str, Tensor]:
 
 
 def _our_name(net: FCN, name: str) -> str:
-    """Our name of a tensor that another network names without `backbone.`, or `head.logits.` for the score layer."""
+    """Our name of a tensor of another network, which may leave out `backbone.`, and may name the score layer `head.logits`."""
     if name.partition(".")[0] in dict(net.backbone.named_children()):
         return f"backbone.{name}"
     return name.replace("head.logits.", "score_fr.")
 
 
 def _load_matches(net: FCN, state: Mapping[str, Tensor], start: str, rows: Sequence[int]) -> list[str]:
-    """Loads the tensors whose names and shapes match; gives the names of the network's others, and of those with a new row."""
+    """Loads the tensors whose names and shapes match. Returns the sorted names of the network's tensors that stay new."""
     network, scores = net.state_dict(), score_tensors(net, state, rows)
     state = {**state, **scores}
     matches = {n: t.to(network[n].dtype) for n, t in state.items() if n in network and network[n].shape == t.shape}
@@ -179,18 +181,18 @@ def _load_matches(net: FCN, state: Mapping[str, Tensor], start: str, rows: Seque
 
 
 def _not_in_classifier(net: FCN) -> list[str]:
-    """The names of the tensors that a classifier's file does not provide."""
+    """The sorted names of the network's tensors that a classifier's file lacks."""
     prefixes = ("backbone.", "head.") if takes_classifier(net) else ("backbone.",)
     return sorted(name for name in net.state_dict() if not name.startswith(prefixes))
 
 
 def is_released(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are tensors of a released FCN, by their names."""
-    return {FIRST, "fc6.weight", "score_fr.weight"} <= set(state)
+    """Whether these are the tensors of a released FCN, by their names."""
+    return {"conv1_1.weight", "fc6.weight", "score_fr.weight"} <= set(state)
 
 
 def released_tensors(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The released tensors under our names, for RGB images.
+    """The tensors of a released FCN under our names, for RGB images.
 
     Caffe's older files have biases of (1, 1, 1, channels), and fc6 and fc7 as (1, 1, outputs, inputs): they are reshaped.
 
@@ -201,21 +203,21 @@ def released_tensors(net: FCN, state: Mapping[str, Tensor]) -> dict[str, Tensor]
         raise ValueError(f"a released FCN needs backbone vgg16 and head fc, got {backbone} and {head}")
     convolutions = [f"conv{stage}_{number}" for stage, count in enumerate(STAGES, 1) for number in range(1, count + 1)]
     places = [place for place, layer in net.backbone.get_submodule("features").named_children() if isinstance(layer, nn.Conv2d)]
-    names = {name: f"backbone.features.{place}" for name, place in zip(convolutions, places, strict=True)}
-    names |= {"fc6": "head.fc6", "fc7": "head.fc7"}
+    layers = {name: f"backbone.features.{place}" for name, place in zip(convolutions, places, strict=True)}
+    layers |= {"fc6": "head.fc6", "fc7": "head.fc7"}
     network, tensors = net.state_dict(), dict[str, Tensor]()
     for name, tensor in state.items():
         layer, _, kind = name.rpartition(".")
-        ours = f"{names.get(layer, layer)}.{kind}"
-        has_numbers = ours in network and network[ours].numel() == tensor.numel()
-        tensors[ours] = tensor.reshape(network[ours].shape) if has_numbers else tensor
-    for layer, kind in product(names, ("weight", "bias")):
-        ours = f"{names[layer]}.{kind}"
-        if ours not in tensors:
+        our_name = f"{layers.get(layer, layer)}.{kind}"
+        has_same_count = our_name in network and network[our_name].numel() == tensor.numel()
+        tensors[our_name] = tensor.reshape(network[our_name].shape) if has_same_count else tensor
+    for layer, kind in product(layers, ("weight", "bias")):
+        our_name = f"{layers[layer]}.{kind}"
+        if our_name not in tensors:
             raise ValueError(f"the file lacks {layer}.{kind} of a released FCN")
-        if network[ours].shape != tensors[ours].shape:
-            shapes = f"{tuple(network[ours].shape)}, got {tuple(tensors[ours].shape)}"
+        if network[our_name].shape != tensors[our_name].shape:
+            shapes = f"{tuple(network[our_name].shape)}, got {tuple(tensors[our_name].shape)}"
             raise ValueError(f"{layer}.{kind} must have shape {shapes}")
-    first = f"{names['conv1_1']}.weight"
-    tensors[first] = tensors[first].flip(1)
+    first = f"{layers['conv1_1']}.weight"
+    tensors[first] = tensors[first].flip(1)  # BGR becomes RGB
     return tensors

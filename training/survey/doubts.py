@@ -1,4 +1,4 @@
-"""Frames that can be read and may be wrong: odd photos, and masks that lie wrongly or are unlike the others of their split.
+"""Finds frames that can be read and may be wrong: odd photos, misplaced masks, and masks that are unlike the others of a split.
 
 Reads no file.
 """
@@ -19,14 +19,14 @@ from training.survey.photos import Appearance
 from training.survey.records import FrameRecord, Survey
 
 Finding = tuple[int, str]
-"""The index of a frame in its split, and what is odd about it; an empty text where the remark says it."""
+"""The index of a frame in its split, and what is odd about it; an empty text if the remark says it for all of its frames."""
 
 
 class Rarity(NamedTuple):
-    """What so few frames of a split do that it may be a slip.
+    """The limits within which a property of frames is rare in their split, so that it may be a slip.
 
-    number, share: at most so many frames, or this share of all if that is more. others: for each such frame, at least so many
-    frames do otherwise.
+    number, share: at most `number` frames have it, or at most this share of all, if that is more. others: for each frame that
+    has it, at least so many frames have it not.
     """
 
     number: int
@@ -34,49 +34,52 @@ class Rarity(NamedTuple):
     others: int
 
     def holds(self, count: int, total: int) -> bool:
-        """Whether `count` of `total` frames are so few, and not none."""
+        """Whether a property of `count` of `total` frames is rare; false for a property that no frame has."""
         return 0 < count <= max(self.number, int(self.share * total)) and total - count >= self.others * count
 
 
-SLIP, SLIP_OF_LINES = Rarity(3, 0.1, 3), Rarity(1, 0.03, 3)  # the latter of masks that show a class by thin lines alone
-LEAST_FRAMES = 10  # of a split, that tell what is rare, where classes lie, and how much void is usual
+SLIP, SLIP_OF_LINES = Rarity(3, 0.1, 3), Rarity(1, 0.03, 3)  # the latter: masks that show a class by thin lines alone
+LEAST_FRAMES = 10  # fewest frames of a split that tell what is rare, where classes lie, and how much void is usual
 
 # photos
-SMALL = 0.1  # share of the median's pixels below which one may be a thumbnail
+SMALL = 0.1  # a photo with a smaller share of the median photo's pixels may be a thumbnail
 
 # tiles that would fit elsewhere
-MOVED_TILES = 0.3  # share of all: of sound ones of OSBS's photo, a fifth; of ones moved by 0.5 to 1.7 m, 0.33 to 0.78
+MOVED_TILES = 0.3  # share of all tiles; of OSBS's photo: 0.2 of sound tiles, 0.33 to 0.78 of tiles moved by 0.5 to 1.7 m
 
 # specks of a class
-SPECK = 2e-5  # share of a mask's pixels: 4 of 512x384, 15x15 of a photo of 12 megapixels
-LARGE_SPECK, SPECK_OF_USUAL = 2e-4, 0.01  # of a larger one: share of the mask's pixels, and of those that the class usually has
+SPECK = 2e-5  # share of a mask's pixels: 4 pixels of 512x384, 15x15 of a photo of 12 megapixels
+# a larger speck: share of a mask's pixels, and share of the pixels that the class usually has
+LARGE_SPECK, SPECK_OF_USUAL = 2e-4, 0.01
 
-# masks that lack a class, or void: with these, two of 3,348 masks of Pascal VOC and one of 468 of CamVid are named. Two of the
-# three lack the ground or the sky
+# masks that lack a class, or void: with these limits, two of 3,348 masks of Pascal VOC and one of 468 of CamVid are named. Two
+# of these three lack the ground or the sky
 LACK = Rarity(2, 0.05, 7)
-LEAST_SHARE, SMALLEST = 0.05, 0.05  # share of the pixels that a class has at least, but for this share of its masks
+LEAST_SHARE, SMALLEST = 0.05, 0.05  # least share of pixels of a large class; the share of its masks that may show less of it
 
-# far more void than usual: with these, 23 of 3,348 masks of Pascal VOC and two of 468 of CamVid are named
-MUCH_VOID = 0.2  # share of the mask, at least
-TIMES_USUAL = 4.0  # and of what nine of ten masks have at most
+# far more void than usual: with these limits, 23 of 3,348 masks of Pascal VOC and two of 468 of CamVid are named
+MUCH_VOID = 0.2  # least share of a mask's pixels
+TIMES_USUAL = 4.0  # and at least so many times the share that nine of ten masks do not exceed
 
 # ids that are one too high, or too low
-LEAST_GAIN = 1.5  # rise of a mask's fit (`_fit`) by other ids, less by how much it then fits worse than a usual mask
+LEAST_GAIN = 1.5  # least rise of a mask's fit (`_fit`) by other ids; what it then lacks to a usual fit is subtracted
 POOREST = 0.05  # share of a split's masks that fit worse than usual
 
-# inverted masks: with these, none of 3,348 masks of Pascal VOC and 468 of CamVid is named. Of the former, 2,396 show one class
-# beside the background; 83% of these are named if they are inverted alone. The objects of the others touch too much of the rim
-USUAL, USUAL_SHARE = 0.9, 0.5  # share of the other masks that must have more than this share of background in their rim
-RIM = 0.05  # share of the rim that is background, at most
-INSIDE = 0.01  # share of the mask that is background, at least
+# inverted masks: with these limits, none of 3,348 masks of Pascal VOC and 468 of CamVid is named. 2,396 masks of Pascal VOC
+# show one class beside the background; 83% of these are named if they are inverted alone. The objects of the others touch too
+# much of the rim
+USUAL, USUAL_SHARE = 0.9, 0.5  # least share of the other masks, each with more than the second share of background in its rim
+RIM = 0.05  # largest share of background in the rim of an inverted mask
+INSIDE = 0.01  # least share of background in an inverted mask
 
 
 def remarks(
     survey: Survey, part: Literal["masks", "images"], kinds: Iterable[tuple[Sequence[Finding], str]], left_out: Collection[int]
 ) -> list[str]:
-    """A line for each kind of remark that names a frame: the number of its findings, its text, and the first names.
+    """A line for each kind of remark with findings: the number of findings, the text of the kind, and the first files.
 
-    left_out: indices of frames of which such a remark would say nothing, as of tiles what comes from the cutting.
+    part: the files to name. left_out: the indices of frames whose findings would mean nothing. For some kinds these are tiles,
+    since the cutting makes such findings.
     """
     paths = [frame.mask if part == "masks" else frame.image for frame in survey.split.frames]
     lines = []
@@ -87,7 +90,7 @@ def remarks(
 
 
 def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
-    """Remarks on a split's masks. swaps: masks of `swapped_masks`, which are not told again as masks that lie wrongly."""
+    """Remarks on a split's masks. swaps: the masks of `swapped_masks`, which get no second remark that they lie wrongly."""
     frames, counts = survey.split.frames, survey.class_pixels
     places = [each for each in _of_details(survey, lambda details: details.better_place) if frames[each[0]].mask not in swaps]
     only_void = [(int(index), "") for index in np.flatnonzero(~counts.any(1))]
@@ -114,17 +117,17 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
 def odd_photos(survey: Survey) -> list[str]:
     """Remarks on a split's photos."""
 
-    def that_look(look: Appearance) -> list[Finding]:
-        return _of_records(survey, lambda record: "" if record.appearance == look else None)
+    def photos_of(appearance: Appearance) -> list[Finding]:
+        return _of_records(survey, lambda record: "" if record.appearance == appearance else None)
 
     cmyk = _of_records(survey, lambda record: "" if record.is_cmyk else None)
     cut_off = "are black or grey in their lower part, as a file that ended too early is when it is saved again"
     without_profile = "are CMYK, and are read without their colour profile, so their colours differ from what viewers show"
     kinds = [
-        (that_look("one colour"), "are of one colour, as a shot of nothing is, so their labels teach nothing"),
-        (that_look("cut off"), cut_off),
+        (photos_of("one colour"), "are of one colour, as a shot of nothing is, so their labels teach nothing"),
+        (photos_of("cut off"), cut_off),
         (_small(survey), "have less than a tenth of the pixels that the median image has, as a thumbnail has"),
-        (if_exceptions(that_look("grey"), survey), "are grey, nearly all others are not"),
+        (if_exceptions(photos_of("grey"), survey), "are grey, nearly all others are not"),
         (cmyk, f"{without_profile}; save them as RGB"),
         (_of_records(survey, lambda record: record.remark or None), "may lie otherwise than they are read"),
     ]
@@ -132,22 +135,28 @@ def odd_photos(survey: Survey) -> list[str]:
 
 
 def _of_records(survey: Survey, tell: Callable[[FrameRecord], str | None]) -> list[Finding]:
-    """The findings of what a record alone tells. tell: gives the text; None for a frame that is not odd."""
+    """The findings of each record alone. tell: returns what is odd; None for a frame that is not odd."""
     return [(index, text) for index, record in enumerate(survey.records) if (text := tell(record)) is not None]
 
 
 def _of_details(survey: Survey, tell: Callable[[FrameDetails], str | None]) -> list[Finding]:
-    """As `_of_records`, of what a frame's details tell; none in a survey of one layer."""
+    """As `_of_records`, of a frame's details; no findings in a survey of one layer, which has no details."""
     return _of_records(survey, lambda record: tell(record.details) if record.details else None)
 
 
 def if_exceptions(findings: list[Finding], survey: Survey) -> list[Finding]:
-    """The findings, if they are exceptions in their split; else none."""
+    """The findings, if they are rare in their split; else none."""
     return findings if SLIP.holds(len(findings), len(survey.records)) else []
 
 
+def _without(findings: list[Finding], others: Iterable[Finding]) -> list[Finding]:
+    """The findings, without those of the frames of other findings."""
+    frames = {index for index, _ in others}
+    return [each for each in findings if each[0] not in frames]
+
+
 def _small(survey: Survey) -> list[Finding]:
-    """Photos of far fewer pixels than the median, with their width and height, if they are exceptions."""
+    """Photos of far fewer pixels than the median, with their width and height, if they are rare."""
     areas = survey.areas
     small = np.flatnonzero(areas < SMALL * np.median(areas)).tolist() if len(areas) else []
     sizes = [survey.records[index].size for index in small]
@@ -155,33 +164,33 @@ def _small(survey: Survey) -> list[Finding]:
 
 
 def _single_classes(survey: Survey) -> list[Finding]:
-    """Masks that show nothing but one class and void, if they are exceptions."""
+    """Masks that show nothing but one class and void, if they are rare."""
     has_class, names = survey.class_pixels > 0, survey.split.labels.names
     single = np.flatnonzero(has_class.sum(1) == 1).tolist()
     return if_exceptions([(index, names[int(has_class[index].argmax())]) for index in single], survey)
 
 
 def _specks(survey: Survey) -> list[Finding]:
-    """Masks with few pixels of a class, absolutely or beside what other masks of the split show of it.
+    """Masks with few pixels of a class: a small share of the mask's pixels, or of those that other masks show of the class.
 
-    Of a tile, a class counts only if it is far from where the tile, the extent or the data may have cut it.
+    A speck in a tile counts only if nothing may have cut it: the class is not in the tile's rim, and the tile has no void.
     """
     counts, specks = survey.class_pixels, []
-    tiles, is_cut = survey.tiles, (survey.rim_pixels > 0) | (counts.sum(1) < survey.areas)[:, None]
+    tiles, may_be_cut = survey.tiles, (survey.rim_pixels > 0) | (counts.sum(1) < survey.areas)[:, None]
     for index, name in enumerate(survey.split.labels.names):
         shares = counts[:, index] / np.maximum(1, survey.areas)
         usual = float(np.median(shares[shares > 0])) if shares.any() else 0.0
-        most = max(SPECK, min(LARGE_SPECK, usual * SPECK_OF_USUAL))
-        frames = np.flatnonzero((shares > 0) & (shares < most)).tolist()
-        whole = [frame for frame in frames if frame not in tiles or not is_cut[frame, index]]
+        limit = max(SPECK, min(LARGE_SPECK, usual * SPECK_OF_USUAL))
+        frames = np.flatnonzero((shares > 0) & (shares < limit)).tolist()
+        whole = [frame for frame in frames if frame not in tiles or not may_be_cut[frame, index]]
         specks += [(frame, f"{name}, {counts[frame, index]} pixels") for frame in whole]
     return sorted(specks)
 
 
 def _threads(survey: Survey) -> list[Finding]:
-    """Masks in which a class is thin everywhere, if this is an exception for the class."""
+    """Masks in which a class is thin everywhere, if such masks are rare among those that show the class."""
     table, names, counts = survey.split.mapping.table, survey.split.labels.names, survey.class_pixels
-    thin = []
+    thin = []  # the classes of each frame that are thin everywhere
     for record, row in zip(survey.records, counts, strict=True):
         thin_sources = record.details.thin if record.details else ()
         solid = {int(table[source]) for source in record.pixels if source not in thin_sources}
@@ -196,27 +205,23 @@ def _threads(survey: Survey) -> list[Finding]:
 
 
 def _other_kinds(survey: Survey) -> list[Finding]:
-    """Masks that are files of an exceptional kind, if nearly all others are of one."""
+    """Masks that are files of another kind than most, if they are rare."""
     usual = next(iter(Counter(record.kind for record in survey.records).most_common(1)), ("", 0))[0]
     others = _of_records(survey, lambda record: f"{record.kind}, not {usual}" if record.kind != usual else None)
     return if_exceptions(others, survey)
 
 
 def outlying_masks(survey: Survey) -> list[str]:
-    """Remarks on masks that few others of their split are like; in a survey of one layer on classes and void alone."""
+    """Remarks on masks that are unlike the others of their split. In a survey of one layer, on their classes and void alone."""
     inversions, inversions_text = _inverted(survey)
-    other_ids = _misnumbered(survey, [index for index, _ in inversions])
-    with_other_ids = {index for index, _ in other_ids}
+    other_ids = _misnumbered(survey, inversions)
     blocks = _of_details(survey, lambda details: f"blocks of {details.block_side} pixels" if details.block_side else None)
     parts = _of_details(survey, lambda details: details.unlabelled_part)
     kinds = [
         (other_ids, "fit the others only with other ids: those show the classes where these would have them then"),
-        ([each for each in _lacking(survey) if each[0] not in with_other_ids], "lack a class that nearly all others show"),
+        (_without(_lacking(survey), other_ids), "lack a class that nearly all others show"),
         (_without_void(survey), "have no void where nearly all others have some; it may be saved as a class"),
-        (
-            [each for each in _much_void(survey) if each[0] not in with_other_ids],
-            "have far more void than the others, as if objects had no labels yet",
-        ),
+        (_without(_much_void(survey), other_ids), "have far more void than the others, as if objects had no labels yet"),
         (if_exceptions(blocks, survey), "consist of blocks, as if drawn on a smaller photo"),
         (if_exceptions(parts, survey), "end at a straight border, as if a part of the photo had no labels"),
         (inversions, inversions_text),
@@ -224,31 +229,33 @@ def outlying_masks(survey: Survey) -> list[str]:
     return remarks(survey, "masks", kinds, survey.tiles)
 
 
-def _misnumbered(survey: Survey, inversions: list[int]) -> list[Finding]:
-    """Masks whose classes would lie where they lie in the others if all ids were one lower, or one higher.
+def _misnumbered(survey: Survey, inversions: list[Finding]) -> list[Finding]:
+    """Masks whose classes would lie where the others have them if all ids were one lower, or one higher.
 
-    Without masks of one class and inverted masks, and not for two classes, where shifted ids are inverted ones.
+    Masks of one class and `inversions` are left out. With fewer than three classes there are no findings: shifted ids of two
+    classes are an inverted mask.
     """
     cells = [record.details.grid_ids for record in survey.records if record.details]
     classes = len(survey.split.source_labels)
     if len(cells) < max(LEAST_FRAMES, len(survey.records)) or classes < 3:
         return []
     grids = np.frombuffer(b"".join(cells), np.uint8).reshape(len(cells), -1).astype(np.int64)
-    named_otherwise = {*inversions, *np.flatnonzero((survey.class_pixels > 0).sum(1) < 2).tolist()}
+    has_several = (survey.class_pixels > 0).sum(1) > 1
     own = _fit(grids, classes, 0)
     usual = float(np.quantile(own, POOREST))
     findings: list[Finding] = []
     for shift, text in ((-1, "one too high"), (1, "one too low")):
         fit = _fit(grids, classes, shift)
         gains = fit - own + np.minimum(0, fit - usual)
-        findings += [(index, f"ids {text}") for index in set(np.flatnonzero(gains > LEAST_GAIN).tolist()) - named_otherwise]
-    return if_exceptions(sorted(findings), survey)
+        findings += [(index, f"ids {text}") for index in np.flatnonzero((gains > LEAST_GAIN) & has_several).tolist()]
+    return if_exceptions(sorted(_without(findings, inversions)), survey)
 
 
 def _fit(grids: Integers, classes: int, shift: int) -> Floats:
-    """For each mask, the mean logarithm of the share of the other masks that show a cell's id plus `shift` in that cell.
+    """How well each mask fits the others if `shift` is added to its ids, float64 (n,).
 
-    grids: ids (n, cells); ids of no class are void, which does not count. The class after the last one is the first.
+    For each cell, the share of the other masks that show the shifted id there; the mean of the shares' logarithms. grids: ids
+    (n, cells); ids of no class are void, which does not count. The class after the last one is the first.
     """
     counts = np.stack([(grids == class_id).sum(0) for class_id in range(classes)])
     is_class = grids < classes
@@ -260,7 +267,7 @@ def _fit(grids: Integers, classes: int, shift: int) -> Floats:
 
 
 def _lacking(survey: Survey) -> list[Finding]:
-    """Masks of several classes that lack one which is large in nearly all others."""
+    """Masks of several classes that lack a class, if it is large in nearly all others."""
     counts = survey.class_pixels
     findings: list[Finding] = []
     for class_id, name in enumerate(survey.split.labels.names):
@@ -280,21 +287,20 @@ def _without_void(survey: Survey) -> list[Finding]:
 
 
 def _much_void(survey: Survey) -> list[Finding]:
-    """Masks that show a class, with far more void than the others, without those that have an `unlabelled_part`."""
+    """Masks that show a class and far more void than the others. Masks with an `unlabelled_part` are left out."""
     if len(survey.records) < LEAST_FRAMES:
         return []
-    classes = survey.class_pixels.sum(1)
-    shares = 1 - classes / np.maximum(1, survey.areas)
-    most = max(MUCH_VOID, TIMES_USUAL * float(np.quantile(shares, 0.9)))
-    findings = [(index, f"{shares[index]:.0%}") for index in np.flatnonzero((shares > most) & (classes > 0)).tolist()]
-    partial = {index for index, _ in _of_details(survey, lambda details: details.unlabelled_part)}
-    return [each for each in findings if each[0] not in partial]
+    labelled_pixels = survey.class_pixels.sum(1)
+    shares = 1 - labelled_pixels / np.maximum(1, survey.areas)
+    limit = max(MUCH_VOID, TIMES_USUAL * float(np.quantile(shares, 0.9)))
+    findings = [(index, f"{shares[index]:.0%}") for index in np.flatnonzero((shares > limit) & (labelled_pixels > 0)).tolist()]
+    return _without(findings, _of_details(survey, lambda details: details.unlabelled_part))
 
 
 def _inverted(survey: Survey) -> tuple[list[Finding], str]:
-    """Masks with one object around the background, if nearly all others have the background at their rim; and the remark."""
+    """Masks with one class around the background, if nearly all others have the background at their rim; and the remark."""
     counts, rims, names = survey.class_pixels, survey.rim_pixels, survey.split.labels.names
-    shares = rims / np.maximum(1, rims.sum(1, keepdims=True))  # of each class in the rim of each mask (frames, classes)
+    shares = rims / np.maximum(1, rims.sum(1, keepdims=True))  # of the classes in the rim of each mask (frames, classes)
     usual = (shares > USUAL_SHARE).sum(0)
     background = int(usual.argmax())
     has_one_object = (counts[:, background] >= INSIDE * counts.sum(1)) & ((counts > 0).sum(1) == 2)

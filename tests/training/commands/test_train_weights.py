@@ -111,8 +111,8 @@ def make_weights(shapes: Path, narrow: Weights, narrow_file: Path, tmp_path: Pat
     def make(start: Path = narrow_file) -> TrainingWeights:
         scorer = Scorer(narrow.manifest, split, identity_mapping(split.labels), "cpu")
         manifest = replace(narrow.manifest, training={"notes": []}, scores={})
-        bar = score_start(read_start(str(start)), (0, 1, 2, 3), scorer)
-        return TrainingWeights(tmp_path, "mine", manifest, scorer, "shapes", bar)
+        start_score = score_start(read_start(str(start)), (0, 1, 2, 3), scorer)
+        return TrainingWeights(tmp_path, "mine", manifest, scorer, "shapes", start_score)
 
     return make
 
@@ -137,12 +137,12 @@ def end(weights: TrainingWeights, net: FCN, start: Callable[[], FCN] = narrow_ne
 
 def test_a_network_below_its_start_stays_beside_it(make_weights: Callable[..., TrainingWeights], narrow: Weights) -> None:
     weights = make_weights()
-    assert weights.bar is not None
+    assert weights.start_score is not None
     lines = end(weights, constant())
     kept, trained = load_weights(weights.path()), load_weights(weights.path("-trained"))
-    assert weights.trained == weights.path("-trained")
+    assert weights.trained_path == weights.path("-trained")
     (kept_score,), (trained_score,) = kept.manifest.scores.values(), trained.manifest.scores.values()
-    assert kept_score["mean_iou"] == pytest.approx(weights.bar.interval.value, abs=1e-6)
+    assert kept_score["mean_iou"] == pytest.approx(weights.start_score.interval.value, abs=1e-6)
     assert trained_score["mean_iou"] < kept_score["mean_iou"]
     against = trained.manifest.training["against_start"]
     assert against["mean_iou"] == pytest.approx(trained_score["mean_iou"] - kept_score["mean_iou"], abs=2e-6)
@@ -152,7 +152,7 @@ def test_a_network_below_its_start_stays_beside_it(make_weights: Callable[..., T
     assert (kept.tensors["score_fr.bias"] == narrow.tensors["score_fr.bias"]).all()
     assert "is open" in lines[0]  # val has four frames
     assert lines[1].startswith(f"{weights.path()} holds the weights of the start")
-    assert f"is {weights.trained}; label more photos" in lines[1]
+    assert f"is {weights.trained_path}; label more photos" in lines[1]
 
 
 def test_a_network_above_its_start_is_the_file(
@@ -164,7 +164,7 @@ def test_a_network_above_its_start_is_the_file(
     (line,) = end(weights, narrow_net())
     assert "start" in line
     assert not weights.path("-trained").exists()
-    assert weights.trained == weights.path()
+    assert weights.trained_path == weights.path()
     manifest = load_weights(weights.path()).manifest
     assert manifest.training["epochs"] == 3
     assert manifest.training["against_start"]["mean_iou"] > 0
@@ -183,8 +183,8 @@ def test_a_network_below_a_start_that_cannot_be_kept_is_told_and_saved(
     make_weights: Callable[..., TrainingWeights], class_ids: tuple[int, ...], start: Callable[[], FCN], words: str
 ) -> None:
     weights = make_weights()
-    assert weights.bar is not None
-    weights = replace(weights, bar=replace(weights.bar, class_ids=class_ids))
+    assert weights.start_score is not None
+    weights = replace(weights, start_score=replace(weights.start_score, class_ids=class_ids))
     lines = end(weights, constant(), start)
     assert "is open" in lines[0]  # val has four frames
     assert words in lines[1]
