@@ -38,6 +38,12 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "CHECK_S", 0.01)
 
 
+async def send(jobs: JobRunner, model: Model, client: str, owner: str = "") -> None:
+    async with jobs.store.upload(owner or client, 0) as (id, _):
+        sha256 = model.segmenter.runtime.identity.sha256
+        await jobs.submit(Job(id, owner, client, "zip", {}, model.name, sha256, created=now()))
+
+
 def run_jobs(folder: Path, registry: Registry, work: Work, clients: list[str]) -> dict[str, Job]:
     """Runs a job of each client, an address or `KEY@ADDRESS`, until all have ended. Returns the last of each address."""
 
@@ -45,9 +51,7 @@ def run_jobs(folder: Path, registry: Registry, work: Work, clients: list[str]) -
         store = JobStore(folder, 1e9, 1)
         jobs, model = JobRunner(store, registry, {False: work}), registry.get()
         for owner, _, client in (each.rpartition("@") for each in clients):
-            async with store.upload(owner or client, 0) as (id, _):
-                sha256 = model.segmenter.runtime.identity.sha256
-                await jobs.submit(Job(id, owner, client, "zip", {}, model.name, sha256, created=now()))
+            await send(jobs, model, client, owner)
         jobs.start()
         await wait_until_async(lambda: not store.open_jobs())
         await jobs.stop()
@@ -167,7 +171,7 @@ def test_clients_with_fresh_names_take_no_turns_away_from_a_job_that_stays(tmp_p
         async def work(job: Job, _folder: Path, _model: Model, tell: Tell) -> dict[str, int] | None:
             is_short, start = job.client != "stays", time.monotonic()
             if is_short:
-                await send(f"fresh {time.monotonic()}")
+                await send(jobs, model, f"fresh {time.monotonic()}")
             while not is_short and tell(0.0):
                 await asyncio.sleep(0.02)
             await asyncio.sleep(0.02)
@@ -176,13 +180,8 @@ def test_clients_with_fresh_names_take_no_turns_away_from_a_job_that_stays(tmp_p
 
         jobs, model = JobRunner(store, registry, {False: work}), registry.get()
 
-        async def send(client: str) -> None:
-            async with store.upload(client, 0) as (id, _):
-                sha256 = model.segmenter.runtime.identity.sha256
-                await jobs.submit(Job(id, "", client, "zip", {}, model.name, sha256, created=now()))
-
         for client in ("stays", "fresh 1", "fresh 2"):
-            await send(client)
+            await send(jobs, model, client)
         jobs.start()
         await wait_until_async(lambda: seconds["fresh"] > 2)
         await jobs.stop()
@@ -223,19 +222,10 @@ def test_an_unexpected_error_of_one_turn_ends_no_other_job(
             job.started = "2026-11-30T00:00:00"  # without a zone
         return {}
 
-    async def run() -> list[str]:
-        store = JobStore(tmp_path, 1e9, 1)
-        jobs, model = JobRunner(store, registry, {False: work}), registry.get()
-        for client in ("odd", "other"):
-            async with store.upload(client, 0) as (id, _):
-                sha256 = model.segmenter.runtime.identity.sha256
-                await jobs.submit(Job(id, "", client, "zip", {}, model.name, sha256, created=now()))
-        jobs.start()
-        await wait_until_async(lambda: len(turns) == 2 and not store.open_jobs())
-        await jobs.stop()
-        return [*turns, *(record.message for record in caplog.records if record.exc_info)]
-
-    assert asyncio.run(run()) == ["odd", "other", "unexpected error; the other jobs go on in 0.01 s"]
+    with pytest.raises(ValueError, match="is no job of this folder"):  # nor can the next start read these times
+        run_jobs(tmp_path, registry, work, ["odd", "other"])
+    messages = [record.message for record in caplog.records if record.exc_info]
+    assert [*turns, *messages] == ["odd", "other", "unexpected error; the other jobs go on in 0.01 s"]
 
 
 def test_a_stop_in_the_pause_after_an_unexpected_error_begins_no_turn(
