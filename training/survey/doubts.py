@@ -114,10 +114,9 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
         (_other_kinds(survey), others),
     ]
     tiles = survey.tiles
-    elsewhere = [(index, "") for index, place in places if index in tiles and place == "moved"]
-    if len(tiles) >= LEAST_FRAMES and len(elsewhere) > MOVED_TILES * len(tiles):
-        elsewhere_text = "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS"
-        of_all.append((elsewhere, elsewhere_text))
+    moved = [(index, "") for index, place in places if index in tiles and place == "moved"]
+    if len(tiles) >= LEAST_FRAMES and len(moved) > MOVED_TILES * len(tiles):
+        of_all += [(moved, "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS")]
     return [*remarks(survey, "masks", of_photos, tiles), *remarks(survey, "masks", of_all, ())]
 
 
