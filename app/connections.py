@@ -233,7 +233,7 @@ class Exchange:
         self._answer_closes = scope.get("http_version") == "1.0" or "close" in map(str.strip, tokens)
         self._sent_bytes = 0
         self.client = scope.setdefault("state", {})["client"] = Client(self._moved_bytes, self._close)
-        self.client.uploading = not self.body_complete  # until its answer begins
+        self.client.is_uploading = not self.body_complete  # until its answer begins
 
     @property
     def is_last(self) -> bool:
@@ -248,7 +248,7 @@ class Exchange:
             message = await self._receive()
         self._waits_for_100 = False
         self.body_complete = message["type"] != "http.request" or not message.get("more_body", False)
-        self.client.uploading &= not self.body_complete
+        self.client.is_uploading &= not self.body_complete
         return message
 
     async def send(self, message: Message) -> None:
@@ -257,7 +257,7 @@ class Exchange:
             if not self.body_complete:
                 MutableHeaders(scope=message)["Connection"] = "close"
             self._answer_closes |= self._complete(message)
-            self.client.uploading = False
+            self.client.is_uploading = False
             await self._send_piece(message)
             return
         body, more_body = memoryview(message.get("body", b"")), message.get("more_body", False)

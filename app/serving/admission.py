@@ -62,8 +62,8 @@ class Reservation(ExitStack):
         `QueueFull` if none can be closed, or if the queue has no room.
         """
         admission, places = self._admission, self._admission.places
-        uploading = (other.client for other in places if other.client and other.client.uploading)
-        if len(places) >= admission.max_requests and not admission.clients.close_slowest(uploading):
+        uploaders = (other.client for other in places if other.client and other.client.is_uploading)
+        if len(places) >= admission.max_requests and not admission.clients.close_slowest(uploaders):
             message = f"{len(places)} requests are in progress, which is the limit"
             raise QueueFull(message, _retry_s(admission.queue_seconds))
         self.check_queue(deadline)
