@@ -32,13 +32,13 @@ def scores_of_classes(
     If the start knows the background, each of its classes that the data lacks counts for a class of the data. So the untrained
     network answers as the start does. The rules:
 
-    - A class of the start that the data lacks has most of its predictions in the pixels of one class of the data. If that class
-      is new, the start's class counts for it. Else it counts for the background.
+    - A class of the start that the data lacks counts for the class of the data in whose pixels the start predicts it most
+      often, if that class is new. Else, or if the start never predicts it, it counts for the background.
     - A new class gets a new score, unless the start predicts classes that count for it in more than half of its pixels.
 
     rows: for each class of the data, the start's class, or `NEW`. names: of the data's classes. class_scores: for each class of
-    the start, the number of its scores. answers: int64 (classes of the data, classes of the start), in how many pixels of a
-    class of the data the start predicts its own class; 0 if the start was not asked.
+    the start, the number of its scores. answers: int64 (classes of the data, classes of the start). answers[i, j]: in how many
+    pixels of the data's class i the start predicts its class j; 0 if the start was not asked.
     """
     background = known_background(rows, names)
     if background is None:
