@@ -22,8 +22,7 @@ from training.converting.graph import ConversionError, all_names
 from training.converting.samples import Array, Sample, is_auxiliary, misfit, shapes
 from training.converting.wrapping import Nodes
 
-# how many numbers an output may have for an object: 1 is a score, 4 a box, 5 a box and a score, 6 and 7 also a class and an
-# image
+# how many numbers an output may have for an object: 1 is a score, 4 are a box, 5 also a score, 6 also a class, 7 also an image
 OBJECT_NUMBERS = (1, 4, 5, 6, 7)
 SHAPES = "scores (1, queries, classes + 1) and masks (1, queries, rows, columns)"
 MASK_MODELS = ("maskformer", "mask2former", "oneformer", "eomt")  # parts of model types of `transformers`
