@@ -57,12 +57,12 @@ class Connections:
         self.begin_wait(connection, HEAD_S)
         if self.count <= self.limit:
             return
-        closing, (since, _) = next(iter(self._waiting.items()))  # the new one, if no other waits
+        longest_waiter, (since, _) = next(iter(self._waiting.items()))  # the new connection, if no other waits
         # a head that has just begun may be complete the next moment
         if time.monotonic() - since < LEAST_WAIT_S and self._clients.close_slowest():
             return
-        self.end_wait(closing)
-        closing.tcp.abort()
+        self.end_wait(longest_waiter)
+        longest_waiter.tcp.abort()
 
     def remove(self, connection: Connection) -> None:
         self.count -= 1
@@ -170,17 +170,17 @@ class Connection(asyncio.BufferedProtocol):
     async def turn(self, sender: str) -> None:
         """Waits for a turn of the sender, for work of at most some milliseconds, such as the start of a request.
 
-        The first request of a read needs no turn of its own: it begins in the turn in which it was parsed.
+        Returns at once for the first request of a read: it begins in the turn in which it was parsed.
         """
         if self._has_turn and sender == self.network:
-            self._has_turn = False
+            self._has_turn = False  # a second request of the read needs a turn of its own
             return
         has_come = asyncio.Event()
         self._connections.turns.add(sender, has_come.set)
         await has_come.wait()
 
     def begin(self, exchange: Exchange) -> None:
-        """Notes that the application gets a request."""
+        """Notes that a request goes to the application. May close the connection of a client that has stopped sending."""
         self._connections.end_wait(self)
         self.exchange, self.request_bytes, self._body_bytes = exchange, 0, int(exchange.body_length or 0)
         if self._half_closed and not exchange.answers_half_closed:
@@ -188,7 +188,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def end(self, exchange: Exchange) -> None:
         """Notes that the application has returned. Waits for the next head, unless the answer has closed the connection."""
-        if exchange is not self.exchange:  # the next request has begun: the answer was sent before the application returned
+        # an application may return some time after its answer was sent; the next request may have begun by then
+        if exchange is not self.exchange:
             return
         self.exchange, self._head_in_flight = None, False
         if self._half_closed:
@@ -206,16 +207,16 @@ current_connection: ContextVar[Connection | None] = ContextVar("connection", def
 
 
 class Exchange:
-    """A request and its answer on a connection (None outside of a server). Only for the event loop.
+    """A request and its answer on a connection. Only for the event loop.
 
     An answer closes the connection if the request or `complete` says so, or if the answer begins before the whole body has
-    arrived: the next bytes might then be the rest of the body or, if the client leaves out the rest, another request.
-    An answer before the whole body is sent at once. Then the rest of the body is discarded for up to `DISCARD_S` seconds: the
-    system resets a connection with unread data, and a client that still sends might not see the answer.
+    arrived: the next bytes may be the rest of the body, but a client may also leave out the rest and send another request.
+    Such an answer is sent at once. Then the rest of the body is discarded for up to `DISCARD_S` seconds, because the system
+    resets a connection with unread data, and a client that still sends might then not see the answer.
 
-    complete: adds headers to an answer's first message, and returns whether the answer closes the connection.
-    body_length: the text of Content-Length; empty without one. body_complete: whether the whole body has arrived.
-    answers_half_closed: whether to answer a client that has stopped sending.
+    connection: None outside of a server. complete: adds headers to an answer's first message, and returns whether the answer
+    closes the connection. body_length: the text of Content-Length; empty without one. body_complete: whether the whole body has
+    arrived. answers_half_closed: whether to answer a client that has stopped sending.
     """
 
     def __init__(
@@ -228,15 +229,16 @@ class Exchange:
         self.answers_half_closed = scope["method"] != "POST"
         self._waits_for_100 = "expect" in headers  # whether the client sends its body only after `100 Continue`
         tokens = ",".join(headers.getlist("connection")).lower().split(",")
-        self._closing = scope.get("http_version") == "1.0" or "close" in map(str.strip, tokens)
+        # whether the answer closes the connection, as far as is known
+        self._answer_closes = scope.get("http_version") == "1.0" or "close" in map(str.strip, tokens)
         self._sent_bytes = 0
         self.client = scope.setdefault("state", {})["client"] = Client(self._moved_bytes, self._close)
-        self.client.uploading = not self.body_complete  # until its answer begins
+        self.client.is_uploading = not self.body_complete  # until its answer begins
 
     @property
     def is_last(self) -> bool:
-        """Whether the connection closes after this answer, and the whole body has arrived."""
-        return self._closing and self.body_complete
+        """Whether no more bytes of the client count: the whole body has arrived, and the answer closes the connection."""
+        return self._answer_closes and self.body_complete
 
     async def receive(self) -> Message:
         """The next part of the body. The wait for it counts as time of the client."""
@@ -246,7 +248,7 @@ class Exchange:
             message = await self._receive()
         self._waits_for_100 = False
         self.body_complete = message["type"] != "http.request" or not message.get("more_body", False)
-        self.client.uploading &= not self.body_complete
+        self.client.is_uploading &= not self.body_complete
         return message
 
     async def send(self, message: Message) -> None:
@@ -254,12 +256,12 @@ class Exchange:
         if message["type"] == "http.response.start":
             if not self.body_complete:
                 MutableHeaders(scope=message)["Connection"] = "close"
-            self._closing |= self._complete(message)
-            self.client.uploading = False
+            self._answer_closes |= self._complete(message)
+            self.client.is_uploading = False
             await self._send_piece(message)
             return
         body, more_body = memoryview(message.get("body", b"")), message.get("more_body", False)
-        must_discard = self._closing and not more_body and not self.body_complete and not self._waits_for_100
+        must_discard = self._answer_closes and not more_body and not self.body_complete and not self._waits_for_100
         for start in range(0, max(len(body), 1), PIECE_BYTES):
             more = more_body or must_discard or start + PIECE_BYTES < len(body)
             await self._send_piece({"type": message["type"], "body": body[start : start + PIECE_BYTES], "more_body": more})

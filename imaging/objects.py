@@ -23,7 +23,8 @@ OUTSIDE = 256  # the class of the pixels beyond the map's edges
 ROW, COLUMN, HORIZONTAL, VERTICAL, REGION = range(5)
 """Columns of an array of corners: the point, the directions of the border from there (0 left, 1 right; 0 up, 1 down), and the
 index of the region."""
-NONE = 2  # instead of a direction: a node on a straight border is two corners, each with a border in one direction alone
+NONE = 2
+"""No direction. A node (`ObjectFinder`) is two corners at one point: the border leaves each in a single direction."""
 OBJECTS_AT_ONCE = 100  # whose polygons are made in one step
 DIGITS = 4  # decimals of area and confidence in properties
 STEP_PIXELS = 1 << 20  # of the class map in one step
@@ -112,25 +113,25 @@ class ObjectFinder:
         count = int(regions.max()) + 1
         totals = self._totals(starts, regions, count, square_metres, confidence)
         corners, bounds = self._corners(classes, starts, regions, count)
-        region_ids = np.empty(count, np.int64)
-        region_ids[regions] = classes.reshape(-1)[starts]
+        class_ids = np.empty(count, np.int64)  # of each region
+        class_ids[regions] = classes.reshape(-1)[starts]
         open_parts: dict[int, dict[_Item, None]] = {}  # by region: the incomplete objects that are a part of it, each once
         for region, item in zip(regions[: len(self._open)].tolist(), self._open, strict=True):
             if item is not None:
                 open_parts.setdefault(region, {})[item] = None
-        last_regions = regions[int(np.searchsorted(starts, len(rows) * self._width)) :].tolist()
-        items: dict[int, _Item | None] = dict.fromkeys(last_regions)
-        for region in np.flatnonzero(self._is_object[region_ids]).tolist():
+        last_regions = regions[int(np.searchsorted(starts, len(rows) * self._width)) :].tolist()  # of the last row's runs
+        open_items: dict[int, _Item | None] = dict.fromkeys(last_regions)  # by region; None for a class without objects
+        for region in np.flatnonzero(self._is_object[class_ids]).tolist():
             pixels, area, confidence_sum = totals[:, region].tolist()
             own = corners[bounds[region] : bounds[region + 1]]
-            item = _Item(int(region_ids[region]), int(pixels), area, int(confidence_sum), [own])
+            item = _Item(int(class_ids[region]), int(pixels), area, int(confidence_sum), [own])
             for other in open_parts.get(region, ()):
                 item.add(other)
-            if region in items:
-                items[region] = item
+            if region in open_items:
+                open_items[region] = item
             else:
                 yield item
-        self._open = [items[region] for region in last_regions]
+        self._open = [open_items[region] for region in last_regions]
         self._last = classes[-1]
         self._row += len(rows)
 
@@ -149,9 +150,10 @@ class ObjectFinder:
         lower = np.concatenate([starts[starts >= width], starts[starts < flat.size - width] + width])
         lower = lower[flat[lower] == flat[lower - width]]
         neighbours = np.column_stack([_run_of(starts, lower - width), _run_of(starts, lower)])
+        # each run of an incomplete object, with the first run of this object; the runs of `_open` are the first in `starts`
         first_runs: dict[_Item, int] = {}
-        of_objects = [(first_runs.setdefault(item, run), run) for run, item in enumerate(self._open) if item is not None]
-        pairs = np.concatenate([neighbours, np.array(of_objects, np.int64).reshape(-1, 2)])
+        same_object = [(first_runs.setdefault(item, run), run) for run, item in enumerate(self._open) if item is not None]
+        pairs = np.concatenate([neighbours, np.array(same_object, np.int64).reshape(-1, 2)])
         roots = component_roots(len(starts), *pairs.T)
         regions: Integers = np.unique(roots, return_inverse=True)[1].reshape(-1)
         return regions
@@ -172,7 +174,10 @@ class ObjectFinder:
         return np.array([np.bincount(regions, each, count) for each in (lengths, areas, sums)])
 
     def _corners(self, classes: Integers16, starts: Integers, regions: Integers, count: int) -> tuple[Integers, Integers]:
-        """The corners on the upper sides of the new rows, int64 (N, 4), by region; and the index of each region's first one."""
+        """The corners on the upper sides of the new rows, int64 (N, 4), sorted by region; and the bounds of the regions.
+
+        bounds: int64 (count + 1,). The corners of region r are those from index bounds[r] to before bounds[r + 1].
+        """
         classes = np.pad(classes, ((0, 0), (1, 1)), constant_values=OUTSIDE)
         # the pixels to the upper left, upper right, lower left and lower right of each point
         around = [classes[r : len(classes) - 1 + r, c : classes.shape[1] - 1 + c] for r in (0, 1) for c in (0, 1)]
@@ -231,28 +236,29 @@ def outlines(regions: Sequence[Integers], *, valid: bool) -> Geometries:
     """
     owners = np.repeat(np.arange(len(regions)), [len(each) for each in regions])
     corners = np.column_stack([np.concatenate(regions), owners])
+    # the most important key is the last one
     corners = corners[np.lexsort([corners[:, key] for key in (VERTICAL, HORIZONTAL, COLUMN, ROW, REGION)])]
     if valid:
         _make_simple(corners)
-    rows = _partners(corners, HORIZONTAL, (HORIZONTAL, COLUMN, ROW, REGION))
-    columns = _partners(corners, VERTICAL, (VERTICAL, ROW, COLUMN, REGION))
-    order, starts = _cycles(rows.tolist(), columns.tolist())
+    in_row = _partners(corners, HORIZONTAL, (HORIZONTAL, COLUMN, ROW, REGION))
+    in_column = _partners(corners, VERTICAL, (VERTICAL, ROW, COLUMN, REGION))
+    order, starts = _cycles(in_row.tolist(), in_column.tolist())
     corners = corners[order]
     points = corners[:, [COLUMN, ROW]].astype(np.float64)
     lengths = np.diff(starts, append=len(points))
-    previous = np.arange(len(points)) - 1  # in the ring
+    previous = np.arange(len(points)) - 1  # the index of the point before each point in its ring
     previous[starts] += lengths
-    is_new = (points != points[previous]).any(1)  # not the second half of a node
+    is_new = (points != points[previous]).any(1)  # false for the second half of a node
     rings = shapely.linearrings(points[is_new], indices=np.repeat(np.arange(len(starts)), lengths)[is_new])
     polygons: Geometries = shapely.polygons(rings, indices=corners[starts, REGION])
     return polygons
 
 
 def _make_simple(corners: Integers) -> None:
-    """Changes the corners where two pixels of a region touch at a corner alone, so that rings do not cross themselves.
+    """Changes the corners where two pixels of a region touch at a point alone, so that rings do not cross themselves.
 
-    The border passes such a point twice: it has two corners, each around a pixel of the region. Afterwards each corner is
-    around one of the two other pixels. corners: in the order of region, row and column.
+    The border passes such a point twice, so the point has two corners. Before, each corner is around one of the two pixels of
+    the region. Afterwards, each is around one of the two other pixels. corners: in the order of region, row and column.
     """
     is_turn = (corners[:, [HORIZONTAL, VERTICAL]] != NONE).all(1)
     points = corners[:, [REGION, ROW, COLUMN]]
@@ -274,23 +280,23 @@ def _partners(corners: Integers, direction: int, keys: Sequence[int]) -> Integer
     return partners
 
 
-def _cycles(rows: list[int], columns: list[int]) -> tuple[Integers, Integers]:
+def _cycles(in_row: list[int], in_column: list[int]) -> tuple[Integers, Integers]:
     """The rings, as the indices of their corners, ring after ring; and the position of each ring's first corner.
 
-    rows, columns: each corner's partner in its row and in its column. A ring follows them in turn. It begins with the first
-    corner that no earlier ring has.
+    in_row, in_column: each corner's partner in its row, and in its column. A ring goes to a partner in the row, then to a
+    partner in the column, and so on. It begins with the first corner that no earlier ring has.
     """
     order, starts = list[int](), list[int]()
-    is_open = bytearray(b"\1" * len(rows))
+    is_open = bytearray(b"\1" * len(in_row))  # 0 once a ring has the corner
     first = is_open.find(1)
     while first >= 0:
         starts.append(len(order))
         corner = first
         while is_open[corner]:
-            other = rows[corner]
+            other = in_row[corner]
             is_open[corner] = is_open[other] = 0
             order += (corner, other)
-            corner = columns[other]
+            corner = in_column[other]
         first = is_open.find(1, first)
     return np.array(order, np.int64), np.array(starts, np.int64)
 

@@ -18,7 +18,7 @@ BODIES_SHARE = ANSWERS_SHARE = 0.25  # of the memory
 FIRST_BYTES = 96 << 20  # of each image until it is planned: enough to plan it, and to work on a photo of a few megapixels
 # an image above either limit is large: few large images run at once, so that small ones never wait for them
 LARGE_MEGAPIXELS, LONG_S = 4.0, 1.0  # the latter: seconds of the network
-DEADLINE_SHARE = 0.5  # a request may need this share of the time to its deadline, so it is in time even at half the speed
+DEADLINE_SHARE = 0.5  # of the time to its deadline that a request may need: so it is in time even at half the measured speed
 LONGEST_RETRY_S = 600
 MORE_MEMORY = "the operator can raise SEGMENT_MEMORY_MB or the container's memory"
 CHECK_S = 1.0  # seconds between checks for slow readers
@@ -62,8 +62,8 @@ class Reservation(ExitStack):
         `QueueFull` if none can be closed, or if the queue has no room.
         """
         admission, places = self._admission, self._admission.places
-        uploading = (other.client for other in places if other.client and other.client.uploading)
-        if len(places) >= admission.max_requests and not admission.clients.close_slowest(uploading):
+        uploaders = (other.client for other in places if other.client and other.client.is_uploading)
+        if len(places) >= admission.max_requests and not admission.clients.close_slowest(uploaders):
             message = f"{len(places)} requests are in progress, which is the limit"
             raise QueueFull(message, _retry_s(admission.queue_seconds))
         self.check_queue(deadline)
@@ -109,23 +109,28 @@ class Reservation(ExitStack):
         self._admission.close_slow(self._admission.files)
 
     def ask(self, file: Blob, deadline: float) -> None:
-        """Joins the queue for a turn in which a worker plans the file. `wait` waits for the turn. Raises `QueueFull`."""
+        """Joins the small lane, for a turn in which a worker plans the image in this file. Raises `QueueFull`.
+
+        `wait` waits for the turn.
+        """
         self._file, self._deadline = file, deadline
         self.check_queue(deadline)
         self._join(self._admission.small, 1, 1.0, FIRST_BYTES)
 
     def set_plan(self, plan: WorkerPlan) -> None:
-        """Sets what the planned image needs. Then `is_in_work` says whether the worker goes on, or the image waits again.
+        """Sets what the planned image needs. Raises `NeverFits` or `QueueFull`.
 
-        If the worker goes on, the file is closed, since the worker has it; the bytes of the turn include the file. Else a
-        worker plans the image again in its next turn. Raises `NeverFits` or `QueueFull`.
+        The image keeps its turn if it belongs in the lane of its turn and the memory that it needs is free. Else it joins its
+        lane for another turn, which may come at once. Afterwards `is_in_work` says whether the image has its turn.
+        If it has, the worker goes on. The worker has the file by now, so `set_plan` closes the file here; the bytes of the turn
+        include it. If the image waits, a worker plans it again in its next turn.
         """
         assert self.turn
         admission, (network_bytes, seconds) = self._admission, plan.network
         is_large = plan.megapixels > LARGE_MEGAPIXELS or seconds > LONG_S
         large_work = plan.tile_count + plan.megapixels + LARGE_RATE * seconds
         lane, work = (admission.large, large_work) if is_large else (admission.small, 1.0)
-        # a large image may be planned again, in a turn with these bytes
+        # a large image may be planned again in its next turn, so the bytes of that turn must be enough to plan it
         count = self._file.length + max(plan.bytes, PLAN_BYTES if is_large else 0) + network_bytes
         admission.check_limits(plan.tile_count, count, seconds)
         admission.check_queue(self, lane, plan.tile_count, work, self._deadline)
@@ -136,6 +141,7 @@ class Reservation(ExitStack):
         else:
             self.turn.lane.leave(self.turn, is_done=False)
             self._join(lane, plan.tile_count, work, count)
+        # while the image waits, its file counts as a body
         admission.bodies[self] = 0 if self.is_in_work else self._file.length
         if self.is_in_work:
             self._file.close()
@@ -177,9 +183,10 @@ class Admission:
     A quarter of the memory is for bodies; uploads beyond it are refused. The rest is for work and answers. A turn begins only
     if the memory has room for its bytes, and if answers use less than a quarter of all memory.
 
-    A worker plans each image in a turn of the small lane, which has `FIRST_BYTES`. If the image needs more memory, or is large,
-    it waits for another turn; large images have a lane of their own. Each lane has a next image. The one that has waited longer
-    begins first, so that smaller images do not keep one that needs much memory waiting for ever.
+    A worker plans each image in a turn of the small lane, which has `FIRST_BYTES`. If the image is large, or needs memory that
+    is not free, it waits for another turn; large images have a lane of their own. Each lane with a free place has a next image.
+    Of these images, the one that has waited longest begins first. The others wait for it even if it needs much memory and they
+    do not: else smaller images might keep it waiting for ever.
 
     A request is refused if its lane has no room for its tiles, or if the lane, at its measured rate, would be done too near the
     deadline. While the lane has a free place, no request is refused for time, so that a wrong rate is soon measured anew.
@@ -265,9 +272,9 @@ class Admission:
         if queued_tiles + tiles > self.max_queued_tiles:
             message = f"{queued_tiles} tiles are queued and at most {self.max_queued_tiles} are allowed"
             raise QueueFull(message, _retry_s(before_s))
-        is_free = own in lane.working or (not lane.waiting and len(lane.working) < lane.places)
+        has_free_place = own in lane.working or (not lane.waiting and len(lane.working) < lane.places)
         needed_s = before_s + lane.seconds(work)
-        if not is_free and needed_s > DEADLINE_SHARE * (deadline - self.clock()):
+        if not has_free_place and needed_s > DEADLINE_SHARE * (deadline - self.clock()):
             problem = f"this request would be done in {needed_s:.1f} s, too close to its deadline"
             raise QueueFull(f"{queued_tiles} tiles are queued, and {problem}", _retry_s(before_s), "deadline")
 

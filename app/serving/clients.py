@@ -7,27 +7,29 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 LEAST_RATE = 100_000  # bytes per second; a client that sends or reads less is slow
-SLOW_S = 5.0  # seconds of waiting for a client over which its rate is measured
-LEAST_WAIT_S = 1.0  # seconds of waiting for a client before it can be closed as the slowest one
+SLOW_S = 5.0  # the service must have waited for a client for so long before the client counts as slow
+LEAST_WAIT_S = 1.0  # and for so long before the client may be closed as the slowest one
 
 
 class Client:
     """A client whose request is in progress.
 
-    moved_bytes: returns how many bytes it has sent and read so far. abort: closes its connection. uploading: whether its body
-    has yet to arrive. reason: why its connection is closed, for the log. Its rate counts only the time in which the service
-    waits for it.
+    A measurement of its rate counts only the time in which the service waits for it.
+
+    moved_bytes: returns how many bytes it has sent and read so far. abort: closes its connection. is_uploading: whether a part
+    of its body has yet to arrive. reason: why its connection is closed, for the log.
     """
 
     def __init__(
         self, moved_bytes: Callable[[], int], abort: Callable[[], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.uploading = False
+        self.is_uploading = False
         self.is_closed, self.reason = False, "slow"
         self.moved_bytes, self._abort, self._clock = moved_bytes, abort, clock
-        self._waits = 0  # calls that wait for it now
-        self._since = self._waited_s = 0.0  # since when, and how long before that
-        self._first_bytes = 0  # moved when this measurement began
+        self._waits = 0  # how many calls wait for it now
+        # in this measurement: when those calls began to wait, and the seconds of earlier waiting
+        self._since = self._waited_s = 0.0
+        self._first_bytes = 0  # `moved_bytes` when this measurement began
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -49,7 +51,7 @@ class Client:
 
     @property
     def rate(self) -> float:
-        """Bytes per second of this measurement's waiting."""
+        """Bytes for each second of `waited_s`."""
         return (self.moved_bytes() - self._first_bytes) / max(self.waited_s, 1e-9)
 
     @property
@@ -58,7 +60,7 @@ class Client:
         return self.waited_s >= SLOW_S and self.rate < LEAST_RATE
 
     def measure_anew(self) -> None:
-        """Begins another measurement."""
+        """Begins a new measurement."""
         self._first_bytes, self._waited_s, self._since = self.moved_bytes(), 0.0, self._clock()
 
     def close(self) -> None:
@@ -83,9 +85,9 @@ class Clients:
             del self._clients[client]
 
     def close_slow(self, clients: Iterable[Client]) -> None:
-        """Closes those of the clients that are slow, because others wait for what they hold.
+        """Closes those of these clients that are slow, because other requests wait for what they hold.
 
-        The others are measured anew, so that a client that was fast and has stopped is soon a slow one.
+        A client that was fast over `SLOW_S` seconds is measured anew, so that it is soon a slow one if it has stopped.
         """
         for client in set(clients):
             if client.is_slow:
@@ -98,9 +100,9 @@ class Clients:
 
         clients: None for all. Does not close a client for which the service has waited less than `LEAST_WAIT_S` seconds.
         """
-        candidates = self._clients if clients is None else clients
-        waiting = [client for client in candidates if client.waited_s >= LEAST_WAIT_S and not client.is_closed]
-        closing = [client for client in waiting if client.is_slow] or sorted(waiting, key=lambda client: client.rate)[:1]
-        for client in closing:
+        all_clients = self._clients if clients is None else clients
+        candidates = [client for client in all_clients if client.waited_s >= LEAST_WAIT_S and not client.is_closed]
+        chosen = [client for client in candidates if client.is_slow] or sorted(candidates, key=lambda client: client.rate)[:1]
+        for client in chosen:
             client.close()
-        return bool(closing)
+        return bool(chosen)

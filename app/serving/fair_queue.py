@@ -12,36 +12,37 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """What waits, by client. The client that has cost least is first; the items of each keep their order.
+    """What waits, by client. The client that has cost least is first; the items of each client keep their order.
 
-    Each client has a clock: where it began, and what it has cost since. `_now` is the clock of an imagined client that always
-    waits and gets its share. Who comes, or comes back, begins at `_now`, or at its own clock if that is later. So nobody gains
-    by leaving, or by new names. The clock of a client that does not wait is dropped once `_now` has passed it; all are dropped
-    when nobody waits. Each call takes at most one step for each client. Only for the event loop, except `items`, which any
-    thread may call. Its length is the number of clients that wait.
+    Each client that waits has a clock, which goes on by what the client costs. The client with the lowest clock is first.
+    `_now` is the clock of an imagined client that always waits and gets an equal share. When a client begins to wait, its clock
+    is `_now`, or the clock that it had before if that is higher. So nobody gains by leaving, or by new names. The queue drops
+    the clock of a client that does not wait once `_now` has passed it, and all clocks when nobody waits.
+    Each call takes at most one step for each client. Only for the event loop, except `items`, which any thread may call. The
+    queue's length is the number of clients that wait.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[T, None]] = {}  # by client
-        self._costs: dict[str, float] = {}  # that the waiting items of a client are expected to have
-        self._clocks: dict[str, float] = {}  # of clients that wait, and of those that are ahead of `_now`
+        self._costs: dict[str, float] = {}  # by client: the expected cost of its waiting items
+        self._clocks: dict[str, float] = {}  # of clients that wait, and of others that are ahead of `_now`
         self._now = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def items(self) -> list[T]:
-        """All that waits, in no order."""
+        """All items that wait, in no order."""
         return [item for items in list(self._waiting.values()) for item in list(items)]
 
     def add(self, client: str, item: T, cost: float = 0.0) -> None:
-        """Adds what waits. cost: as it is expected, in the unit of `charge`; for `before` alone."""
+        """Adds an item that waits. cost: its expected cost, in the unit of `charge`; only `before` uses it."""
         self._clocks[client] = self._clock(client)
         self._waiting.setdefault(client, {})[item] = None
         self._costs[client] = self._costs.get(client, 0.0) + cost
 
     def remove(self, client: str, item: T, cost: float = 0.0) -> None:
-        """Removes what waits no more; nothing if it does not wait. cost: as it was added."""
+        """Removes an item, or nothing if it does not wait. cost: as `add` got it."""
         items = self._waiting.get(client, {})
         if item in items:
             del items[item]
@@ -53,11 +54,11 @@ class FairQueue(Generic[T]):
 
     @property
     def first(self) -> T | None:
-        """What is next. It stays."""
-        return self.first_but(())
+        """The next item, which stays in the queue; None if nobody waits."""
+        return self.first_without(())
 
-    def first_but(self, clients: Collection[str]) -> T | None:
-        """What is next of others than these clients."""
+    def first_without(self, clients: Collection[str]) -> T | None:
+        """As `first`, but without the items of these clients."""
         others = (client for client in self._waiting if client not in clients)
         client = min(others, key=self._clocks.__getitem__, default=None)
         return None if client is None else next(iter(self._waiting[client]))
@@ -67,26 +68,28 @@ class FairQueue(Generic[T]):
         if not self._waiting:
             return
         self._clocks[client] = self._clock(client) + cost
+        # an equal share of the cost: for each client that waits, and for the one that is charged
         self._now += cost / (len(self._waiting) + (client not in self._waiting))
         self._clocks = {each: clock for each, clock in self._clocks.items() if clock > self._now or each in self._waiting}
 
     def before(self, client: str, cost: float) -> float:
-        """The expected cost of what is done before one more item of this client, which costs so much."""
+        """The expected cost of all items that would go before one more item of this client. cost: of that item."""
         own = self._costs.get(client, 0.0)
+        # when the item is done, the client's clock is at `end`; until then, each other client goes on to `end`, if it has items
         end = self._clock(client) + own + cost
         others = ((self._clocks[each], costs) for each, costs in self._costs.items() if each != client)
         return own + sum(min(costs, max(0.0, end - clock)) for clock, costs in others)
 
     def _clock(self, client: str) -> float:
-        """The clock of a client that waits, or would wait from now on."""
+        """The clock of a client that waits, or the one that it would have if it began to wait now."""
         clock = self._clocks.get(client, self._now)
         return clock if client in self._waiting else max(clock, self._now)
 
 
 class FairTurns:
-    """Turns at one kind of work: at most `most` at once, of different clients. Who has cost the fewest seconds is next.
+    """Turns at one kind of work: at most `most` at once, each of another client. The client with the lowest cost is next.
 
-    counts: how many turns each client has or waits for. Only for the event loop.
+    A turn costs its seconds. counts: how many turns each client has or waits for. Only for the event loop.
     """
 
     def __init__(self, most: int) -> None:
@@ -98,7 +101,8 @@ class FairTurns:
     async def turn(self, client: str) -> AsyncIterator[None]:
         """Waits until the client has a turn, which lasts as long as the block."""
         time = asyncio.get_running_loop().time
-        item, start = (client, has_come := asyncio.Event()), time()
+        has_come, start = asyncio.Event(), time()
+        item = client, has_come
         self.counts[client] += 1
         self._waiting.add(client, item)
         self._begin()
@@ -111,13 +115,13 @@ class FairTurns:
             if has_come.is_set():
                 self._running.remove(client)
                 self._waiting.charge(client, time() - start)
-            self.counts[client] -= 1
-            if not self.counts[client]:
-                del self.counts[client]
+            self.counts -= Counter([client])  # drops a client whose count is 0 now
             self._begin()
 
     def _begin(self) -> None:
-        while len(self._running) < self._most and (item := self._waiting.first_but(self._running)):
-            self._running.add(item[0])
-            self._waiting.remove(item[0], item)
-            item[1].set()
+        """Begins turns while there is room, of clients that have none."""
+        while len(self._running) < self._most and (item := self._waiting.first_without(self._running)):
+            client, has_come = item
+            self._running.add(client)
+            self._waiting.remove(client, item)
+            has_come.set()

@@ -115,7 +115,8 @@ def _degrees(place: Place, points: Floats) -> Floats:
 def _longest_straight(place: Place) -> float:
     """The longest part of an edge, in pixels, that may be one straight line in degrees.
 
-    It is measured on lines along and across the raster, against `MOST_STEP` and `MOST_BEND`.
+    Measures steps and bends (`_step_and_bend`) on lines along and across the raster. Such a part keeps to `MOST_STEP` and
+    `MOST_BEND`.
     """
     height, width = place.size
     shares, longest = np.linspace(0, 1, SAMPLES), math.inf
@@ -126,7 +127,7 @@ def _longest_straight(place: Place) -> float:
         two_steps = float(np.hypot(*(line[2] - line[0])))  # pixels
         step, bend = _step_and_bend(points)
         by_step = two_steps / 2 * MOST_STEP / step  # the longitude between two points grows with their distance
-        # the middle of two steps is `bend * two_steps` pixels off, which grows with the square of their length
+        # an edge of two steps is off by `bend * two_steps` pixels in its middle; this grows with the square of its length
         by_bend = two_steps * math.sqrt(MOST_BEND / (bend * two_steps))
         longest = min(longest, by_step, by_bend)
     return max(1.0, longest)
@@ -144,6 +145,7 @@ def _step_and_bend(points: Floats) -> tuple[float, float]:
     latitudes = points[np.isfinite(points[:, 1]), 1]
     steps[:, 0] *= np.cos(np.radians(latitudes.mean())) if len(latitudes) else 1
     chords, offsets = steps[1:] + steps[:-1], (steps[:-1] - steps[1:]) / 2  # offsets: from the middle of a chord to its point
+    # a cross product by the length of the chord is the distance from it; by the square of the length, it is the share
     bends = np.abs(chords[:, 0] * offsets[:, 1] - chords[:, 1] * offsets[:, 0]) / np.maximum((chords**2).sum(1), 1e-18)
     return float(largest_step), float(bends[np.isfinite(bends)].max(initial=1e-9))
 
@@ -152,6 +154,7 @@ def _cut_apart(polygons: Geometries) -> tuple[Geometries, Integers]:
     """Cuts polygons that may cross the antimeridian or go round a pole. The parts, and for each the index of its polygon."""
     rings, owners, goes_round = _unrolled(polygons)
     is_polar = np.isin(owners, owners[goes_round])  # whether a ring is of a polygon with a ring that goes round a pole
+    # the indices of the polygons without such a ring, and for each of their rings the position in these indices
     indices, ring_owners = np.unique(owners[~is_polar], return_inverse=True)
     parts, part_owners = _cut(shapely.polygons(rings[~is_polar], indices=ring_owners))
     polar_parts, polar_owners = _cut_polar(rings[is_polar], owners[is_polar])
@@ -161,10 +164,11 @@ def _cut_apart(polygons: Geometries) -> tuple[Geometries, Integers]:
 def _cut_polar(rings: Geometries, owners: Integers) -> tuple[Geometries, Integers]:
     """Cuts polygons at a pole. The parts, and for each the index of its polygon.
 
-    rings: of `_unrolled`; the first ring of each polygon is its outer one, the others are its holes. owners: the polygon of
-    each ring. The holes are subtracted from the area of the outer ring, because a hole that holds the pole may reach out of it.
+    rings: of `_unrolled`; the first ring of each polygon is its outer one, the others are its holes. owners: for each ring, the
+    index of its polygon. Each ring becomes an area of its own, and the areas of the holes are subtracted. One polygon of all
+    rings would not do: a hole that holds the pole may reach out of the outer ring.
     """
-    indices, ring_owners = np.unique(owners, return_inverse=True)
+    indices, ring_owners = np.unique(owners, return_inverse=True)  # as in `_cut_apart`
     areas, area_owners = _cut(shapely.polygons(rings))
     areas = _united(areas, area_owners, len(rings))  # joins parts between which the shift by 360 degrees has rounded a gap
     is_hole = np.diff(ring_owners, prepend=-1) == 0
@@ -176,10 +180,10 @@ def _cut_polar(rings: Geometries, owners: Integers) -> tuple[Geometries, Integer
 
 
 def _unrolled(polygons: Geometries) -> tuple[Geometries, Integers, Mask]:
-    """The rings of polygons, whose longitudes go on beyond 180 degrees where the rings cross the antimeridian.
+    """The rings of polygons, the index of each ring's polygon, and whether each ring goes round a pole.
 
-    Also the index of each ring's polygon, and whether the ring goes round a pole. The longitudes of such a ring would end 360
-    degrees from their start, so it becomes the outline of an area that holds the pole.
+    Where a ring crosses the antimeridian, its longitudes go on beyond 180 degrees. So a ring that goes round a pole would end
+    360 degrees from its start. It becomes the outline of an area that holds the pole.
     """
     rings, owners = shapely.get_rings(polygons, return_index=True)
     points, ring_of_point = shapely.get_coordinates(rings, return_index=True)
@@ -191,7 +195,8 @@ def _unrolled(polygons: Geometries) -> tuple[Geometries, Integers, Mask]:
     turns -= turns[starts][ring_of_point]
     points[:, 0] -= 360 * turns
     middles = (np.minimum.reduceat(points[:, 0], starts) + np.maximum.reduceat(points[:, 0], starts)) / 2
-    # moves the holes of a polygon by whole turns, to the longitudes of its outer ring
+    # moves the holes of a polygon by whole turns, to the longitudes of its outer ring; `searchsorted` finds the outer ring,
+    # which is the first one of its polygon
     shifts = 360 * np.round((middles[np.searchsorted(owners, owners)] - middles) / 360)
     points[:, 0] += shifts[ring_of_point]
     rings = shapely.linearrings(points, indices=ring_of_point)
@@ -204,7 +209,7 @@ def _unrolled(polygons: Geometries) -> tuple[Geometries, Integers, Mask]:
 def _with_pole(ring: Floats) -> shapely.LinearRing:
     """The outline of the area between a ring of points (n, 2) around a pole and that pole.
 
-    The outline goes to the pole and back from the ring's nearest point, so that it does not cross the ring.
+    The outline leaves the ring at the point nearest to the pole, and comes back there, so that it does not cross the ring.
     """
     nearest, turn = int(np.argmax(np.abs(ring[:-1, 1]))), np.array([ring[-1, 0] - ring[0, 0], 0])
     outline = np.concatenate([ring[nearest:-1], ring[: nearest + 1] + turn])
@@ -218,9 +223,10 @@ def _cut(polygons: Geometries) -> tuple[Geometries, Integers]:
     Turn n holds the longitudes from 360 n - 180 to 360 n + 180. The parts of every turn are moved to turn 0.
     """
     west, _, east, _ = shapely.bounds(polygons).T
+    # each polygon has longitudes of the turns from `first` to before `end`
     first, end = np.floor((west + 180) / 360).astype(np.int64), np.ceil((east + 180) / 360).astype(np.int64)
     crosses = end - first > 1
-    parts, owners = [np.zeros(0, np.object_)], [np.zeros(0, np.int64)]
+    parts, owners = [np.zeros(0, np.object_)], [np.zeros(0, np.int64)]  # not empty, since there may be no polygons
     for turn in np.unique(np.concatenate([*owners, *map(np.arange, first, end)])):
         indices = np.flatnonzero((first <= turn) & (turn < end))
         sections = polygons[indices]
@@ -240,6 +246,7 @@ def _united(geometries: Geometries, owners: Integers, count: int) -> Geometries:
     """For each of `count` polygons, the union of its geometries. owners: for each geometry, the index of its polygon."""
     order, groups = np.argsort(owners, kind="stable"), np.full(count, None, np.object_)
     shapely.geometrycollections(geometries[order], indices=owners[order], out=groups)
+    # a row for each polygon, so that each has a union of its own
     result: Geometries = shapely.union_all(groups[:, None], axis=1, grid_size=GRID)
     return result
 

@@ -1,4 +1,4 @@
-"""The waiting tiles of each request, and the choice of the next batch: a tile of each request in turn, then the background."""
+"""The waiting tiles of requests and of the background, and the choice of the next batch. Requests go before the background."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.inference.merging import Logits
 from model.inference.runtime import Device, Tile, most_tiles
 
 LONG_S = 1.0  # seconds of the network after which a request is long; a photo needs fewer, also on slow processors
-BUSY_S = 5.0  # seconds after a request in which the next one is expected
+BUSY_S = 5.0  # seconds after a request; the next one is expected within them
 QUIET_S = 120.0  # seconds without a request after which the background may use all streams
 STARVED_S = 2.0  # longest wait of the background after its pause, while tiles of requests wait
 BACKGROUND_SHARE = 0.1  # of a device's time, for the background while requests come
@@ -43,7 +43,7 @@ class TileQueue:
 
     deadline, submit_time, start_time: times of the scheduler's clock: the deadline, the arrival of the first tile, and the
     start of its batch. is_background: whether the tiles run only while those of requests leave time.
-    seconds: for which the network has run the tiles; the tiles of a batch have equal shares of its time.
+    seconds: the time of the network that the tiles have used; the tiles of a batch have equal shares of its time.
     """
 
     deadline: float
@@ -80,20 +80,21 @@ class TileTurns:
     Requests:
 
     - A batch has tiles of one shape: one of each queue in turn, as many as `max_batch` and the device's memory allow.
-    - On an idle device, a batch starts at once. On a device that runs batches, another batch starts if two conditions hold:
-      fewer batches run than `runtime.concurrency` allows for all tiles that wait or run, and at least half as many tiles wait
-      as the largest running batch has.
-    - On a CPU, tiles of long requests run one at a time, on all cores, if tiles of other requests waited or ran beside them in
-      the last `BUSY_S` seconds. So a tile of another request waits for one tile.
+    - On an idle device, a batch starts at once. A device that runs batches starts another one under two conditions. First, it
+      runs fewer batches than `runtime.concurrency` gives for the number of tiles that wait or run. Second, the waiting tiles
+      are at least half as many as the tiles of the largest running batch.
+    - On a CPU, tiles of long requests run one at a time, each on all cores, if tiles of other requests waited or ran beside
+      them in the last `BUSY_S` seconds. So a tile of another request waits for one tile of a long request.
 
     The background, whose tiles run only when no tile of a request waits:
 
-    - The last request is the time when a request was announced, or when a tile of a request ended on any device. Requests
-      *come* while a tile of a request runs on the device, and for `BUSY_S` after the last request. Meanwhile the background
-      runs one tile at a time, on an idle device, and pauses after each, so that it uses `BACKGROUND_SHARE` of the time.
-    - Then, until `QUIET_S` after the last request, the background runs one batch at a time, so that a rare request waits for
+    - The last request is a time: the latest announcement of a request, or the latest end of a request's tile on any device.
+    - Requests *come* while a tile of a request runs on the device, and for `BUSY_S` after the last request. While they come,
+      the background runs one tile at a time, on an idle device. It pauses after each tile, so that it uses `BACKGROUND_SHARE`
+      of the time.
+    - After that, until `QUIET_S` after the last request, the background runs one batch at a time. So a rare request waits for
       one batch.
-    - If tiles of requests wait all the time, the background runs a tile `STARVED_S` after the end of its pause.
+    - `STARVED_S` after the end of its pause, the background runs a tile even if tiles of requests wait.
     """
 
     def __init__(self, max_batch: int) -> None:
@@ -103,7 +104,7 @@ class TileTurns:
         self._background: deque[TileQueue] = deque()
         self._mixed_time = -inf  # when tiles of long requests last waited or ran beside tiles of others
         self._waiting_since = -inf  # since when tiles of the background wait
-        self._request_time = -inf  # the last request: when one was announced, or when a tile of one ended
+        self._request_time = -inf  # the last request
 
     def __bool__(self) -> bool:
         """Whether tiles wait."""
@@ -112,7 +113,8 @@ class TileTurns:
     def add(self, item: Item, active: Collection[TileQueue], now: float) -> None:
         """Adds a tile. active: the queues with running tiles.
 
-        Queues with running tiles have their turn now. A queue without waiting and running tiles goes before them.
+        A queue that had no waiting tile gets a place in the order. A queue with running tiles goes to the end, since it has its
+        turn now. A queue without running tiles goes before all queues with running tiles.
         """
         queue = item.queue
         queue.submit_time = now if queue.submit_time is None else queue.submit_time
@@ -141,7 +143,7 @@ class TileTurns:
     def take(self, device: Device, batches: Sequence[Batch], now: float) -> list[Item]:
         """Takes the next batch for the device; an empty list if none may start now. batches: those that run on the device.
 
-        A queue whose next tile has another shape than the batch is first in the next batch.
+        The batch skips a queue whose next tile has another shape. That queue is first in the next batch.
         """
         for queue in [queue for queue in [*self._requests, *self._background] if queue.deadline <= now]:
             self.drop(queue, DeadlinePassed("the request waited in the queue past its deadline"))
@@ -170,6 +172,7 @@ class TileTurns:
         """Seconds until the pause of the background ends on the idle device; None if no tile waits for the end of a pause."""
         if self._requests or not self._background or batches:
             return None
+        # there is no pause once no more requests come
         seconds = min(device.pause_end, self._request_time + BUSY_S) - now
         return seconds if seconds > 0 else None
 
@@ -182,6 +185,7 @@ class TileTurns:
         for item in batch:
             item.queue.seconds += (end - start) / len(batch)
         if batch[0].queue.is_background:
+            # the call has `BACKGROUND_SHARE` of the time from its start to the end of the pause
             device.pause_end = end + (end - start) * (1 / BACKGROUND_SHARE - 1)
         else:
             self._request_time = end
@@ -190,7 +194,7 @@ class TileTurns:
         return self._background if queue.is_background else self._requests
 
     def _requests_come(self, batches: Sequence[Batch], now: float, seconds: float = BUSY_S) -> bool:
-        """Whether the last request was less than `seconds` ago, or a batch is of requests. batches: those of the device."""
+        """Whether the last request was less than `seconds` ago, or the device runs a batch of requests. batches: its own."""
         return now < self._request_time + seconds or not all(batch[0].queue.is_background for batch in batches)
 
     def _is_starved(self, device: Device, batches: Sequence[Batch], now: float) -> bool:
@@ -206,21 +210,22 @@ class TileTurns:
             is_paused = now < device.pause_end and self._requests_come(batches, now)
             return not batches and not is_paused
         # beside a batch of the background, a batch of requests need not wait for more tiles
-        of_same_kind = [batch for batch in batches if batch[0].queue.is_background == is_background]
+        same_kind = [batch for batch in batches if batch[0].queue.is_background == is_background]
         tile_count = sum(len(queue.items) for queue in queues)
-        most = self._most_batches(queues, of_same_kind, device, now)
-        # a batch much smaller than a running one gains more if it waits for further tiles than if both run at the same time
-        return len(batches) < most and 2 * tile_count >= max(map(len, of_same_kind), default=0)
+        most_batches = self._most_batches(queues, same_kind, device, now)
+        # beside a far larger batch, a small one gains little; it gains more if it waits for further tiles
+        return len(batches) < most_batches and 2 * tile_count >= max(map(len, same_kind), default=0)
 
     def _most_batches(self, queues: Collection[TileQueue], batches: Sequence[Batch], device: Device, now: float) -> int:
         """How many batches may run on the device at once. queues: with waiting tiles. batches: running ones of the same kind.
 
-        On a CPU, tiles of long requests do not count while tiles of others come. So tiles of long requests run one at a time.
+        On a CPU, tiles of long requests do not count for `BUSY_S` after they waited or ran beside tiles of other requests. So
+        tiles of long requests run one at a time.
         """
         counts = [(queue, len(queue.items)) for queue in queues] + [(item.queue, 1) for batch in batches for item in batch]
-        tiles = sum(count for _, count in counts)
-        long = sum(count for queue, count in counts if queue.is_long)
-        if 0 < long < tiles:
+        all_tiles = sum(count for _, count in counts)
+        long_tiles = sum(count for queue, count in counts if queue.is_long)
+        if 0 < long_tiles < all_tiles:
             self._mixed_time = now
-        is_mixed = device.runtime.max_batch == 1 and now - self._mixed_time < BUSY_S
-        return device.runtime.concurrency(tiles - long if is_mixed else tiles)
+        is_mixed = device.runtime.max_batch == 1 and now - self._mixed_time < BUSY_S  # a batch of one tile: a CPU
+        return device.runtime.concurrency(all_tiles - long_tiles if is_mixed else all_tiles)

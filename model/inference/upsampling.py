@@ -54,7 +54,8 @@ class Rows(NamedTuple):
 
     cells: the logits of the cells around the pixels, float32 (rows, columns, classes). vertical, horizontal: the pixels'
     positions among the rows and the columns of cells.
-    A square is four cells around pixels, two by two. Arrays of squares are indexed by the upper left cell.
+    A square is four cells around pixels, two by two. Arrays of squares are indexed by the upper left cell. A square is mixed if
+    its cells have their highest logits in different classes.
     """
 
     top: int
@@ -90,6 +91,7 @@ class Rows(NamedTuple):
     def _can_win(self, squares: Mask) -> Mask:
         """Whether each class can win in one of these squares, bool (classes,). squares: bool (rows, columns)."""
         rows, columns = np.nonzero(squares)
+        # the rows below and the columns beside; at the edge, cells repeat
         below, beside = (np.minimum(at + 1, last - 1) for at, last in zip((rows, columns), self.cells.shape, strict=False))
         least = self.cells[rows, columns]
         most = least.copy()
@@ -154,14 +156,14 @@ class Rows(NamedTuple):
         """Yields parts of the flat positions, and for each part the interpolated logits of these classes (pixels, classes)."""
         if not len(positions):
             return
-        lines = interpolate(self.cells[:, :, classes], self.vertical, 0)
+        lines = interpolate(self.cells[:, :, classes], self.vertical, 0)  # rows of pixels, but columns of cells
         flat = lines.reshape(-1, lines.shape[2])
         step = max(1, GATHERED_LOGITS // lines.shape[2])
         for start in range(0, len(positions), step):
             chunk = positions[start : start + step]
             rows, columns = np.divmod(chunk, len(self.horizontal.before))
-            first = rows * lines.shape[1]
-            before, after = (flat.take(first + cells.take(columns), 0) for cells in self.horizontal[:2])
+            line_starts = rows * lines.shape[1]  # in `flat`
+            before, after = (flat.take(line_starts + cells.take(columns), 0) for cells in self.horizontal[:2])
             yield chunk, _between(before, after, self.horizontal.fraction.take(columns)[:, None])
 
     def logits(self) -> Iterator[tuple[slice, Logits]]:
@@ -182,7 +184,7 @@ class Rows(NamedTuple):
 
         log_odds: of the cells; they are interpolated. confidence: as for `class_ids_and_confidence`.
         """
-        # the first pixel row and column of each cell
+        # the first pixel row of each row of cells, and the first pixel column of each column of cells
         first_rows, first_columns = (np.flatnonzero(np.diff(axis.before, prepend=-1)) for axis in self[2:])
         row_sums = np.empty((len(self.vertical.before), len(first_columns)))
         for rows, probability in self._probabilities(log_odds):
@@ -196,9 +198,13 @@ class Rows(NamedTuple):
         return sums
 
     def _probabilities(self, log_odds: Floats32) -> Iterator[tuple[slice, Floats32]]:
-        """Yields rows of pixels, and their probabilities, float32 (rows, width), from the log-odds of cells (rows, columns)."""
-        lines = interpolate(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]
+        """Yields rows of pixels, and their probabilities, float32 (rows, width), from the log-odds of cells (rows, columns).
+
+        A probability is 1 / (1 + exp(-log-odds)).
+        """
+        lines = interpolate(-log_odds[:, :, None], self.vertical, 0)[:, :, 0]  # rows of pixels, but columns of cells
         before, after, fraction = self.horizontal
+        # from each cell to the next one; 0 at the edge
         slopes = lines.take(np.minimum(np.arange(lines.shape[1]) + 1, after.max()), 1) - lines
         for rows in self._steps():
             probability = slopes[rows].take(before, 1)
@@ -245,8 +251,8 @@ class LogitsUpsampler:
         """Takes the next band, from top to bottom, and yields the rows of pixels whose cells have now all come."""
         bottom = band.top + len(band.logits)
         cells = band.logits if self._last_row is None else np.concatenate([self._last_row, band.logits])
-        top = bottom - len(cells)
-        end = int(np.searchsorted(self._vertical.after, bottom))  # of these rows of pixels
+        top = bottom - len(cells)  # the row of the map at which `cells` begins
+        end = int(np.searchsorted(self._vertical.after, bottom))  # the first row of pixels that needs a later row of cells
         for start in range(self._next_row, end, self._step):
             pixels = slice(start, min(start + self._step, end))
             first, last = int(self._vertical.before[start]), int(self._vertical.after[pixels.stop - 1])
@@ -262,18 +268,19 @@ def band_rows(target: Size, cells: Size) -> int:
 
 def band_bytes(target: Size, tiles: TilePlan, classes: int, stride: int) -> int:
     """Upper bound of the bytes that merging and interpolation need besides their results."""
-    rows = min(target[0], band_rows(target, tiles.cells(stride)) + 1)
-    cells = tiles.cells(stride)[1] * 4 * classes
+    rows = min(target[0], band_rows(target, tiles.cells(stride)) + 1)  # of pixels
+    cell_rows = tiles.size[0] * rows // (stride * target[0]) + 2  # around the rows of pixels
+    line_bytes = tiles.cells(stride)[1] * 4 * classes  # of a row of cells
     tile_bytes = 2 * 4 * classes * (tiles.tile[0] // stride) * (tiles.tile[1] // stride)
-    tile_row = cells * (tiles.tile[0] // stride)
-    band = min(tile_row, max(JOINED_BYTES, cells * UNIT // stride))
-    merge_bytes = tile_bytes + tile_row + 2 * band + 3 * cells * (tiles.size[0] * rows // (stride * target[0]) + 2)
-    interpolation_bytes = 2 * cells * rows + 17 * rows * target[1] + 12 * GATHERED_LOGITS + 16 * LOGITS_PIXELS * classes
+    tile_row_bytes = line_bytes * (tiles.tile[0] // stride)
+    joined_bytes = min(tile_row_bytes, max(JOINED_BYTES, line_bytes * UNIT // stride))
+    merge_bytes = tile_bytes + tile_row_bytes + 2 * joined_bytes + 3 * line_bytes * cell_rows
+    interpolation_bytes = 2 * line_bytes * rows + 17 * rows * target[1] + 12 * GATHERED_LOGITS + 16 * LOGITS_PIXELS * classes
     return merge_bytes + interpolation_bytes + 64 * sum(target)
 
 
 def _is_mixed(winners: npt.NDArray[np.generic]) -> Mask:
-    """Whether the classes of a square's cells differ, bool (rows, columns). Beyond the edge, cells repeat."""
+    """Which squares are mixed, bool (rows, columns). Beyond the edge, cells repeat. winners: the class of each cell."""
     with_edge = np.pad(winners, (0, 1), mode="edge")
     first = with_edge[:-1, :-1]
     return np.asarray((first != with_edge[:-1, 1:]) | (first != with_edge[1:, :-1]) | (first != with_edge[1:, 1:]))

@@ -25,16 +25,16 @@ from training.scoring.intervals import score_entry
 
 Kind = Literal["", "-last", "-best", "-trained"]
 """Empty: the result. `-trained`: the trained network, if the result is the start's weights."""
-KEPT: tuple[Kind, ...] = ("-last", "-best")  # after each epoch
+AFTER_EPOCHS: tuple[Kind, ...] = ("-last", "-best")  # written after each epoch; the second if the epoch is the best one so far
 ADVICE = "label more photos, or train more gently: --set learning_rate=NUMBER below the plan's, or fewer --epochs"
 
 
 @dataclass(frozen=True)
 class TrainingWeights:
-    """Writes `NAME-last.safetensors` and `NAME-best.safetensors` in a folder.
+    """The weights files of one training in a folder. Writes `NAME-last.safetensors` and `NAME-best.safetensors`.
 
-    manifest: without scores and progress. scorer: holds the last scores. data_name: the name of val's data set in the scores.
-    start_score: None unless the start is a weights file of ours that knows some of the classes.
+    manifest: without scores and progress. scorer: holds the scores of the network that it scored last. data_name: the name of
+    val's data set in the scores. start_score: None unless the start is a weights file of ours that knows some of the classes.
     """
 
     folder: Path
@@ -63,13 +63,13 @@ class TrainingWeights:
         manifest, tensors = self.manifest_at(progress), half_tensors(net)
         if is_best is not None:
             manifest = replace(manifest, scores=last_scores(self.scorer, self.data_name))
-        for kind in KEPT if is_best else KEPT[:1]:
+        for kind in AFTER_EPOCHS if is_best else AFTER_EPOCHS[:1]:
             save_weights(self.path(kind), tensors, manifest)
 
     def remove_earlier(self) -> None:
         """Removes both files if the folder has no checkpoint: they are then of an earlier training."""
         if not (self.folder / CHECKPOINT).is_file():
-            for kind in KEPT:
+            for kind in AFTER_EPOCHS:
                 self.path(kind).unlink(missing_ok=True)
 
 
@@ -81,19 +81,20 @@ def last_scores(scorer: Scorer, data_name: str) -> dict[str, Any]:
 
 
 StartNetwork = Callable[[], tuple[FCN, list[str]]]
-"""Gives the network before training, and the names of its new tensors."""
+"""Gives the start network: the network before its training, and the names of its new tensors."""
 
 
 def save_result(net: FCN, manifest: Manifest, weights: TrainingWeights, start_network: StartNetwork) -> list[str]:
-    """Saves the result of a training. Gives lines of text, which compare the network with the start.
+    """Saves the result of a training. Gives lines of text, which compare the trained network with the start.
 
-    net: the network that `weights.scorer` has scored last. manifest: of the network, without scores.
+    net: the trained network, which `weights.scorer` has scored last. manifest: of this network, without scores.
 
-    If the start with the rows of the data's classes scores more, it is the result, and the network is saved as `-trained`. The
-    scorer then holds the scores of the result.
+    The result is the trained network, unless it scores less than the start and the start knows all classes. Then the start
+    network is scored, too: its score layers hold the start's rows for the data's classes. If it scores more than the trained
+    network, it is the result, and the trained network is saved as `-trained`. At the end, the scorer holds the result's scores.
     """
-    start_score, scorer = weights.start_score, weights.scorer
-    manifest, trained_score = replace(manifest, scores=last_scores(scorer, weights.data_name)), scorer.matrix.mean_iou
+    start_score, scorer, trained_score = weights.start_score, weights.scorer, weights.scorer.matrix.mean_iou
+    manifest = replace(manifest, scores=last_scores(scorer, weights.data_name))
     if not start_score:
         weights.path("-trained").unlink(missing_ok=True)
         save_weights(weights.path(), half_tensors(net), manifest)
@@ -107,26 +108,29 @@ def save_result(net: FCN, manifest: Manifest, weights: TrainingWeights, start_ne
     save_weights(weights.path("-trained" if better_net else ""), half_tensors(net), manifest)
     if better_net:
         save_weights(weights.path(), half_tensors(better_net), _start_manifest(weights, start_score.start, trained_score))
-    line = comparison_line("the trained network", change, frames, start_score.names)
-    return [line, _below_line(weights, start_score, trained_score if better_net else None)] if is_below else [line]
+    lines = [comparison_line("the trained network", change, frames, start_score.names)]
+    return [*lines, _below_line(weights, start_score, trained_score if better_net else None)] if is_below else lines
 
 
 def _better_start(scorer: Scorer, start_network: StartNetwork) -> FCN | None:
-    """Scores the start with the rows of the data's classes. Returns it if its score is above the scorer's last one.
+    """Scores the start network. Returns it if it scores more than the network that the scorer has scored last.
 
-    Else returns None, and the scorer keeps its last counts.
+    Else returns None, and the scorer keeps the counts of that network.
     """
-    score, counts = scorer.matrix.mean_iou, scorer.counts
+    last_score, last_counts = scorer.matrix.mean_iou, scorer.counts
     start, _ = start_network()
     scorer(start)
-    if scorer.matrix.mean_iou > score:
+    if scorer.matrix.mean_iou > last_score:
         return start
-    scorer.counts = counts
+    scorer.counts = last_counts
     return None
 
 
 def _below_line(weights: TrainingWeights, start_score: StartScore, trained_score: float | None) -> str:
-    """The line for a network that scores less than its start. trained_score: its score, if the result is the start."""
+    """The line for a trained network that scores less than the start.
+
+    trained_score: its score if the start network is the result, whose scores the scorer then holds; else None.
+    """
     if trained_score is not None:
         text = f"{weights.path()} holds the weights of the start, {weights.scorer.matrix.mean_iou:.4f} on val with the classes "
         text += f"of the data, {start_score.interval.value:.4f} with its own; the trained network, {trained_score:.4f}, is "
@@ -137,7 +141,7 @@ def _below_line(weights: TrainingWeights, start_score: StartScore, trained_score
 
 
 def _start_manifest(weights: TrainingWeights, start: str, trained_score: float) -> Manifest:
-    """The manifest of the start's weights with the rows of the data's classes, and with the scorer's last scores."""
+    """The manifest of the start network as the result, with the scorer's last scores. start: the name of the start."""
     manifest = weights.manifest_at(Progress())
     note = f"The weights are those of {start}, untrained: after training, the mean IoU on val was {trained_score:.4f}, less."
     training = {**manifest.training, "notes": [*manifest.training["notes"], note]}

@@ -22,16 +22,17 @@ from training.converting.graph import ConversionError, all_names
 from training.converting.samples import Array, Sample, is_auxiliary, misfit, shapes
 from training.converting.wrapping import Nodes
 
-OBJECT_NUMBERS = (1, 4, 5, 6, 7)  # of an object: a score; or a box (4), then also a score (5), a class (6) and an image (7)
+# how many numbers an output may have for an object: 1 is a score, 4 are a box, 5 also a score, 6 also a class, 7 also an image
+OBJECT_NUMBERS = (1, 4, 5, 6, 7)
 SHAPES = "scores (1, queries, classes + 1) and masks (1, queries, rows, columns)"
 MASK_MODELS = ("maskformer", "mask2former", "oneformer", "eomt")  # parts of model types of `transformers`
-# the networks that interpolate the sums: parts of their types, and a part of their tensors' names
+# the networks that interpolate the sums: parts of their types, and the last is a part of their tensors' names
 ENLARGING_SUMS = ("maskformer", "oneformer", "pixel_level_module")
-PART_OF_MASKS = "mask_predictor"  # a part of the names of Mask2Former's tensors, whose names have `pixel_level_module`, too
+PART_OF_MASKS = "mask_predictor"  # a part of Mask2Former's names of tensors: it has `pixel_level_module`, but enlarges masks
 EXPECTED = f"semantic segmentation is a map (1, classes, rows, columns), or {SHAPES}"
+LEAST_SUM = 1e-30  # keeps logarithms finite; it is tiny, because outside of all masks even small sums tell the class
 Pair = tuple[str, str]
-"""The names of the outputs with the scores and with the masks of the same queries."""
-LEAST_SUM = 1e-30  # so that logarithms are finite; outside of all masks, sums are small, and their largest is still the class
+"""The names of two outputs: the scores and the masks of the same queries."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Queries:
     """Two outputs of a network: the scores and the masks of its queries.
 
     scores: the name of the scores (1, queries, classes + 1), whose last column is "no object". masks: the name of the masks
-    (1, queries, rows, columns). classes: their number, without "no object". stride: pixels of a cell of the masks.
+    (1, queries, rows, columns). classes: their number, without "no object". stride: pixels along a side of a mask's cell.
     enlarges_sums: whether the sums are interpolated to the pixels; if not, the masks are, before their sigmoid.
     """
 
@@ -51,7 +52,7 @@ class Queries:
 
     @property
     def name(self) -> str:
-        """The name of the sums, as an output."""
+        """The name of the sums in `with_sums`, and of the output that `added_to` adds."""
         return f"{self.scores} x {self.masks}"
 
     def describe(self) -> str:
@@ -60,10 +61,10 @@ class Queries:
         return f"{self.scores} ({self.classes} classes and none) times {self.masks} of the same queries{scale_text}"
 
     def with_sums(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The network's outputs, by name, and the sums, float32 (1, classes, height, width), with which the proof compares.
+        """The network's outputs and the sums, by name. The proof of a conversion compares with these sums.
 
-        ONNX Runtime's sigmoid is 0 for large negative values. Outside of all masks it would lose the small sums, whose largest
-        is still the class. So this sigmoid is exact.
+        The sums are float32 (1, classes, height, width). The sigmoid here is exact also for large negative values, for which
+        ONNX Runtime's is 0. So small sums outside of all masks stay above 0, and the largest of them tells the class.
         """
         scores, masks = (outputs[name][0].astype(np.float32) for name in (self.scores, self.masks))
         powers = np.exp(scores - scores.max(1, keepdims=True))
@@ -106,6 +107,7 @@ def find_queries(
     pairs = _candidates(first, output, kind)
     matches = [pair for pair, number in pairs.items() if classes in (None, number)]
     maps = [] if output else _maps_of_classes(first, classes, matches)
+    # a map with the right number of classes is likelier the output than scores with another number
     if not pairs or (maps and not matches):
         if output is None and any(name in model_type for name in MASK_MODELS):
             raise ConversionError(f"{printable(model_type, 40)} gives {SHAPES}; the outputs are {shapes(first.values)}")
@@ -121,7 +123,8 @@ def find_queries(
             f"--output {','.join(matches[0])}" + (f" or --output {first.finest(maps)}" if maps else "")
         )
     scores, masks = pair = matches[0]
-    type_text = model_type or " ".join(all_names(model.graph))  # the names that `transformers` gives to tensors tell the type
+    # without a type, the names that `transformers` gives to tensors tell it
+    type_text = model_type or " ".join(all_names(model.graph))
     enlarges_sums = any(name in type_text for name in ENLARGING_SUMS) and PART_OF_MASKS not in type_text
     queries = Queries(scores, masks, pairs[pair], first.maps[masks][1], enlarges_sums)
     _refuse_objects(first, queries, output)
@@ -134,7 +137,8 @@ def find_queries(
 def _candidates(first: Sample, output: str | None, kind: OutputKind | None) -> dict[Pair, int]:
     """The pairs that may be the scores and masks, each with its number of classes.
 
-    Empty if the user names a single output, or the kind of a map.
+    Only the pair that the user names in `output`, if the user names two; else all pairs without auxiliary outputs. Empty if the
+    user names a single output, or the kind of a map.
     """
     if kind is not None or output in first.values:
         return {}
@@ -143,7 +147,7 @@ def _candidates(first: Sample, output: str | None, kind: OutputKind | None) -> d
 
 
 def _maps_of_classes(first: Sample, classes: int | None, pairs: Sequence[Pair]) -> list[str]:
-    """The names of the maps with a channel for each named class, without the masks of these pairs."""
+    """The names of the maps with a channel for each named class, without auxiliary ones and the masks of these pairs."""
     masks = [masks for _, masks in pairs]
     return [name for name in first.maps if first.channels(name) == classes and not is_auxiliary(name) and name not in masks]
 
@@ -151,7 +155,7 @@ def _maps_of_classes(first: Sample, classes: int | None, pairs: Sequence[Pair]) 
 def _pairs(first: Sample) -> dict[Pair, int]:
     """The pairs of outputs whose shapes are those of scores and masks of the same queries, each with its number of classes.
 
-    An output with as many columns as an object has numbers may be boxes. It counts as scores if some values are negative, which
+    An output whose number of columns is in `OBJECT_NUMBERS` may hold boxes. It counts as scores if some values are negative:
     the sides of boxes are not.
     """
     return {
@@ -166,17 +170,21 @@ def _pairs(first: Sample) -> dict[Pair, int]:
 def _refuse_objects(first: Sample, queries: Queries | None, output: str | None) -> None:
     """Raises `ConversionError` if an output may be of objects: their boxes, their scores, or coefficients of prototypes.
 
-    Maps, scores of queries, and outputs of fewer than two axes are accepted. Auxiliary outputs are accepted unless their last
-    axis is as long as the numbers of an object; with queries, so are outputs of three axes, and every output if the user named
-    the scores and masks. Without queries, everything is accepted if the user named a map of the image's own size.
+    These outputs are accepted:
+
+    - Maps, and outputs of fewer than two axes.
+    - With queries, scores of as many classes as theirs. Without queries, all scores of `_pairs`, if the user named an output.
+    - Without queries, all outputs, if the user named a map of the image's own size.
+    - Auxiliary outputs whose last axis has no length of `OBJECT_NUMBERS`. With queries, also other outputs with such a last
+      axis, if they have three axes, or if the user named the scores and masks.
     """
-    full_size = [name for name, (_, stride) in first.maps.items() if stride == 1 and not queries]
-    choices, columns = ([f"{queries.scores},{queries.masks}"], queries.classes + 1) if queries else (full_size, None)
+    full_size_maps = [name for name, (_, stride) in first.maps.items() if stride == 1 and not queries]
+    choices, columns = ([f"{queries.scores},{queries.masks}"], queries.classes + 1) if queries else (full_size_maps, None)
     scores = [name for name, _ in _pairs(first) if (output and not queries) or first.values[name].shape[2] == columns]
     for name, array in first.values.items():
-        is_accepted = output in full_size or array.ndim < 2 or name in (*first.maps, *scores)
-        is_feature = is_auxiliary(name) or (queries and (array.ndim == 3 or output))
-        if not is_accepted and (array.shape[-1] in OBJECT_NUMBERS or not is_feature):
+        is_accepted = output in full_size_maps or array.ndim < 2 or name in (*first.maps, *scores)
+        may_be_feature = is_auxiliary(name) or (queries and (array.ndim == 3 or output))
+        if not is_accepted and (array.shape[-1] in OBJECT_NUMBERS or not may_be_feature):
             advice = "".join(f"; if it says nothing of objects: --output {choice}" for choice in choices[:1])
             problem = misfit(name, array, first.size) or (
                 f"the output {name} is no map; boxes of objects and scores of their masks are such: {shapes(first.values)}. "

@@ -1,4 +1,7 @@
-"""Says which of a start's classes count for a data set's classes, and takes their rows from the start's score layers."""
+"""Says which of a start's classes count for a data set's classes, and takes their rows from the start's score layers.
+
+A start is the network whose weights a training begins with.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,16 @@ def scores_of_classes(
 
     A class that the start knows by name has the scores of that class. Every other class is new. If the start does not know the
     background, a new class has a new score alone (`own_scores`).
-    If the start knows the background, its classes that the data lacks count for classes of the data, so that the untrained
-    network answers as the start does. Such a class of the start counts for the class of the data in whose pixels the start
-    predicts it most often, if that class is new; else for the background. A new class gets a new score, unless the start
-    predicts classes that count for it in more than half of its pixels.
+    If the start knows the background, each of its classes that the data lacks counts for a class of the data. So the untrained
+    network answers as the start does. The rules:
+
+    - A class of the start that the data lacks counts for the class of the data in whose pixels the start predicts it most
+      often, if that class is new. Else, or if the start never predicts it, it counts for the background.
+    - A new class gets a new score, unless the start predicts classes that count for it in more than half of its pixels.
 
     rows: for each class of the data, the start's class, or `NEW`. names: of the data's classes. class_scores: for each class of
-    the start, the number of its scores. answers: int64 (classes of the data, classes of the start), the number of pixels of the
-    one in which the start predicts the other; 0 if the start was not asked.
+    the start, the number of its scores. answers: int64 (classes of the data, classes of the start). answers[i, j]: in how many
+    pixels of the data's class i the start predicts its class j; 0 if the start was not asked.
     """
     background = known_background(rows, names)
     if background is None:
@@ -103,12 +108,13 @@ def match_lines(names: Sequence[str], start_names: Sequence[str], rows: Sequence
 
 
 def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
-    """The network's score layers with rows of the start's score layers, by name.
+    """The tensors of the network's score layers by name, with rows of the start's tensors.
 
-    state: the start's tensors. rows: for each score of the network, a row of the start, or `NEW`, which keeps the network's own
-    values. Layers that map classes to classes, such as learned upsampling, keep their own values between a new class and any
-    other one. A layer is left out if `state` lacks it, or if its other axes have other lengths there. Raises `ValueError` for
-    rows that do not fit the start.
+    state: the start's tensors. rows: for each score of the network, a row of the start, or `NEW`: the network's own row stays.
+    A tensor that maps classes to classes, such as one of learned upsampling, has two axes of classes. There, all values of a
+    new class stay the network's own.
+    The result lacks a tensor that `state` lacks. It also lacks a tensor whose axes without classes have other lengths in
+    `state`. Raises `ValueError` for rows that do not fit the start.
     """
     if not rows:
         return {}
@@ -119,19 +125,19 @@ def score_tensors(net: FCN, state: Mapping[str, Tensor], rows: Sequence[int]) ->
         own, start = network[name], state[name].to(network[name].dtype)
         start_classes = start.shape[axes[0]]
         if len(rows) != net.architecture.num_scores or not all(NEW <= row < start_classes for row in rows):
-            name, noun = ("start_scores", "scores") if net.architecture.class_scores else ("start_rows", "classes")
-            raise ValueError(_mismatch(name, f"{net.architecture.num_scores} {noun}", start_classes, rows))
+            field, noun = ("start_scores", "scores") if net.architecture.class_scores else ("start_rows", "classes")
+            raise ValueError(_mismatch(field, f"{net.architecture.num_scores} {noun}", start_classes, rows))
         if [s for i, s in enumerate(own.shape) if i not in axes] == [s for i, s in enumerate(start.shape) if i not in axes]:
             layers[name] = _with_rows(own, start, axes, rows)
     return layers
 
 
 def class_axes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """The names of the tensors whose shapes depend on the number of classes, each with the axes whose lengths do."""
+    """By name, the axes of a tensor whose lengths depend on the number of classes; without tensors that have no such axis."""
     with torch.device("meta"):
         one, two = (build_network(replace(architecture, num_classes=number, class_scores=())).state_dict() for number in (1, 2))
-    differences = {name: tuple(i for i, size in enumerate(one[name].shape) if size != two[name].shape[i]) for name in one}
-    return {name: axes for name, axes in differences.items() if axes}
+    axes_by_name = {name: tuple(i for i, size in enumerate(one[name].shape) if size != two[name].shape[i]) for name in one}
+    return {name: axes for name, axes in axes_by_name.items() if axes}
 
 
 def _scores_of(class_scores: Sequence[int]) -> list[tuple[int, ...]]:
@@ -139,20 +145,25 @@ def _scores_of(class_scores: Sequence[int]) -> list[tuple[int, ...]]:
     return [tuple(range(end - number, end)) for number, end in zip(class_scores, accumulate(class_scores), strict=True)]
 
 
-def _mismatch(name: str, what: str, start: int, rows: Sequence[int]) -> str:
-    return f"{name} must name, for each of {what}, one of the start's {start}, or {NEW} for a new one; got {list(rows)}"
+def _mismatch(field: str, what: str, start_count: int, rows: Sequence[int]) -> str:
+    return f"{field} must name, for each of {what}, one of the start's {start_count}, or {NEW} for a new one; got {list(rows)}"
 
 
 def _with_rows(own: Tensor, start: Tensor, axes: Sequence[int], rows: Sequence[int]) -> Tensor:
-    """The network's tensor `own`, with rows of the tensor `start` along all of the axes."""
+    """A copy of the network's tensor `own`, in which rows of the tensor `start` replace rows along each of the axes.
+
+    With two axes, the value between two classes that share a row of the start stays the network's own: the start's value there
+    would add each of the two to the other.
+    """
     known_indices = [index for index, row in enumerate(rows) if row != NEW]
+    known_rows = [rows[index] for index in known_indices]
     own_places, start_places = (
         np.ix_(*(indices if axis in axes else range(size) for axis, size in enumerate(own.shape)))
-        for indices in (known_indices, [rows[index] for index in known_indices])
+        for indices in (known_indices, known_rows)
     )
     result = own.clone()
     result[own_places] = start[start_places]
     for first, second in permutations(range(len(rows)), 2) if len(axes) == 2 else ():
-        if rows[first] == rows[second]:  # with the start's values here, two classes of one row would add up
+        if rows[first] == rows[second]:
             result[first, second] = own[first, second]
     return result

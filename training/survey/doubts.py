@@ -19,14 +19,14 @@ from training.survey.photos import Appearance
 from training.survey.records import FrameRecord, Survey
 
 Finding = tuple[int, str]
-"""The index of a frame in its split, and what is odd about it; an empty text if the remark says it for all of its frames."""
+"""The index of a frame in its split, and what is odd about this frame; an empty text if the text of the remark says it all."""
 
 
 class Rarity(NamedTuple):
     """The limits within which a property of frames is rare in their split, so that it may be a slip.
 
-    number, share: at most `number` frames have it, or at most this share of all, if that is more. others: for each frame that
-    has it, at least so many frames have it not.
+    number, share: the most frames with the property, as a number and as a share of all frames; the larger of the two counts.
+    others: for each frame with the property, at least so many frames lack it.
     """
 
     number: int
@@ -38,37 +38,45 @@ class Rarity(NamedTuple):
         return 0 < count <= max(self.number, int(self.share * total)) and total - count >= self.others * count
 
 
-SLIP, SLIP_OF_LINES = Rarity(3, 0.1, 3), Rarity(1, 0.03, 3)  # the latter: masks that show a class by thin lines alone
-LEAST_FRAMES = 10  # fewest frames of a split that tell what is rare, where classes lie, and how much void is usual
+SLIP = Rarity(3, 0.1, 3)
+SLIP_OF_LINES = Rarity(1, 0.03, 3)  # for masks that show a class by thin lines alone, among all masks that show the class
+LEAST_FRAMES = 10  # a split of fewer frames does not tell what is rare, where classes lie, and how much void is usual
 
 # photos
 SMALL = 0.1  # a photo with a smaller share of the median photo's pixels may be a thumbnail
 
 # tiles that would fit elsewhere
-MOVED_TILES = 0.3  # share of all tiles; of OSBS's photo: 0.2 of sound tiles, 0.33 to 0.78 of tiles moved by 0.5 to 1.7 m
+# a remark needs more than this share of all tiles: in tiles of OSBS's photo, 0.2 would fit elsewhere with polygons in their
+# place, and 0.33 to 0.78 with polygons moved by 0.5 to 1.7 m
+MOVED_TILES = 0.3
 
 # specks of a class
-SPECK = 2e-5  # share of a mask's pixels: 4 pixels of 512x384, 15x15 of a photo of 12 megapixels
-# a larger speck: share of a mask's pixels, and share of the pixels that the class usually has
+SPECK = 2e-5  # a smaller share of a mask's pixels is a speck: 4 pixels of 512x384, 15x15 of a photo of 12 megapixels
+# a larger share is a speck, too, if it is below both limits: this share, and this part of the usual share of the class
 LARGE_SPECK, SPECK_OF_USUAL = 2e-4, 0.01
 
 # masks that lack a class, or void: with these limits, two of 3,348 masks of Pascal VOC and one of 468 of CamVid are named. Two
 # of these three lack the ground or the sky
 LACK = Rarity(2, 0.05, 7)
-LEAST_SHARE, SMALLEST = 0.05, 0.05  # least share of pixels of a large class; the share of its masks that may show less of it
+LEAST_SHARE = 0.05  # of a mask's pixels: a class is large if nearly all masks that show it show so much of it
+SMALLEST = 0.05  # the share of these masks that may show less
 
 # far more void than usual: with these limits, 23 of 3,348 masks of Pascal VOC and two of 468 of CamVid are named
-MUCH_VOID = 0.2  # least share of a mask's pixels
-TIMES_USUAL = 4.0  # and at least so many times the share that nine of ten masks do not exceed
+# a mask has far more void than usual if its share of void is above both limits
+MUCH_VOID = 0.2
+TIMES_USUAL = 4.0  # times the share that nine of ten masks do not exceed
 
 # ids that are one too high, or too low
-LEAST_GAIN = 1.5  # least rise of a mask's fit (`_fit`) by other ids; what it then lacks to a usual fit is subtracted
-POOREST = 0.05  # share of a split's masks that fit worse than usual
+# other ids must raise the fit (`_fit`) of a mask by so much; if the fit is then still below the usual fit, the rise counts less
+# by the difference
+LEAST_GAIN = 1.5
+POOREST = 0.05  # share of a split's masks that have less than the usual fit
 
 # inverted masks: with these limits, none of 3,348 masks of Pascal VOC and 468 of CamVid is named. 2,396 masks of Pascal VOC
-# show one class beside the background; 83% of these are named if they are inverted alone. The objects of the others touch too
-# much of the rim
-USUAL, USUAL_SHARE = 0.9, 0.5  # least share of the other masks, each with more than the second share of background in its rim
+# show one class beside the background. If one of these is inverted, and no other mask, it is named in 83% of the cases. In the
+# other cases, the object touches too much of the rim
+USUAL = 0.9  # least share of the masks that are not inverted whose rims are background for the most part
+USUAL_SHARE = 0.5  # of a rim's pixels; a rim with a larger share of background is so for the most part
 RIM = 0.05  # largest share of background in the rim of an inverted mask
 INSIDE = 0.01  # least share of background in an inverted mask
 
@@ -78,8 +86,8 @@ def remarks(
 ) -> list[str]:
     """A line for each kind of remark with findings: the number of findings, the text of the kind, and the first files.
 
-    part: the files to name. left_out: the indices of frames whose findings would mean nothing. For some kinds these are tiles,
-    since the cutting makes such findings.
+    part: the files to name. left_out: the indices of frames whose findings are left out, such as tiles: of some kinds, a tile
+    has findings only because it was cut from a scene.
     """
     paths = [frame.mask if part == "masks" else frame.image for frame in survey.split.frames]
     lines = []
@@ -106,11 +114,9 @@ def doubtful_labels(survey: Survey, swaps: Collection[Path] = ()) -> list[str]:
         (_other_kinds(survey), others),
     ]
     tiles = survey.tiles
-    elsewhere = [(index, "") for index, place in places if index in tiles and place == "moved"]
-    if len(tiles) >= LEAST_FRAMES and len(elsewhere) > MOVED_TILES * len(tiles):
-        of_all.append(
-            (elsewhere, "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS")
-        )
+    moved = [(index, "") for index, place in places if index in tiles and place == "moved"]
+    if len(tiles) >= LEAST_FRAMES and len(moved) > MOVED_TILES * len(tiles):
+        of_all += [(moved, "would fit their tile better elsewhere, as if the polygons lay beside the scene; see them in a GIS")]
     return [*remarks(survey, "masks", of_photos, tiles), *remarks(survey, "masks", of_all, ())]
 
 
@@ -307,8 +313,6 @@ def _inverted(survey: Survey) -> tuple[list[Finding], str]:
     indices = np.flatnonzero(has_one_object & shares.any(1) & (shares[:, background] <= RIM)).tolist()
     if not SLIP.holds(len(indices), len(counts)) or usual[background] < USUAL * (len(counts) - len(indices)):
         return [], ""
-    text = (
-        f"seem to be inverted: nearly all others show {names[background]!r} at their rim, these show another class there and "
-        f"{names[background]!r} inside"
-    )
+    name = repr(names[background])
+    text = f"seem to be inverted: nearly all others show {name} at their rim, these show another class there and {name} inside"
     return [(index, names[int(rims[index].argmax())]) for index in indices], text

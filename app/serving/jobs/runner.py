@@ -17,24 +17,27 @@ from app.serving.registry import Model, Registry
 from model.inference.errors import NO_SPACE, InferenceError, SchedulerEnded
 from model.inference.processes.protocol import REFUSALS
 
-# a turn ends after this, if another client's job waits: once a tile or photo of the turn is kept, and if none is yet
+# when a turn is over, if another client's job waits: so many seconds after the first tile or photo of the turn is kept
 TURN_S = 20.0
-LONGEST_START_S = {True: 300.0, False: 900.0}  # by whether the job is of a scene; doubled with each crash
+# or, while none is kept, so many seconds after the start of the turn; by whether the job is of a scene; doubled with each crash
+LONGEST_START_S = {True: 300.0, False: 900.0}
 MOST_PLANS = 2  # scenes that are planned at once, of different clients
-MOST_OWN_PLANS = 8  # scenes of a client that wait for it; each holds a place
+MOST_OWN_PLANS = 8  # scenes of one client that are planned or wait for it; each holds a place
 CHECK_S = 0.5  # between two looks at what may end a turn
 PAUSE_S = 1.0  # until a new try, while the service starts
-MOST_CRASHES = 3  # of a job's process or of the service while it is in work, and starts that were too long, without progress
+# a job fails after so many crashes without progress in between. A crash: its process or the service ends while the job is in
+# work, or a turn lasts `LONGEST_START_S` and keeps nothing
+MOST_CRASHES = 3
 CRASHED = "its process or the service ended again and again, or its turns brought nothing new: it needs too much memory or time"
 RESTART_S = 10.0  # until the jobs go on after an unexpected error
 OLD_S = 600.0  # between two looks at jobs that ended long ago
-MEASURED = 20.0  # times as long as a job was measured, it is not measured
+PAUSE_FACTOR = 20.0  # the pause between two measurements of a job's bytes is so many times as long as the first of them
 Tell = Callable[[float], bool]
-"""Is told the share of a job that is done whenever more is kept. Returns whether its turn goes on."""
+"""Takes the share of a job that is done, whenever more of it is kept. Returns whether the job's turn goes on."""
 Work = Callable[[Job, Path, Model, Tell], Awaitable[Mapping[str, int | str] | None]]
-"""Works on a job in its folder with its model until its result is written. It can be cancelled.
+"""Works on a job in its folder with its model until the job's result is written. It can be cancelled.
 
-Returns the number of its `images` and of those that `failed`, or the `remark` on a scene; None if it has ended with its turn.
+Returns the number of the job's `images` and of those that `failed`, or the `remark` on a scene; None if the turn ended first.
 """
 log = logging.getLogger("segment")
 
@@ -42,8 +45,9 @@ log = logging.getLogger("segment")
 class JobRunner:
     """Runs the jobs of a store, one at a time, and says when scenes are planned. Only for the event loop.
 
-    Clients are charged the seconds of their turns and plans. A job whose turn is over is stopped if another client's job waits,
-    and goes on in its next turn where it was: photos once those in work are done, a scene in the midst of a row of tiles.
+    Clients are charged the seconds of their turns and plans. When a job's turn is over and another client's job waits, the job
+    stops, and goes on from there in its next turn. A job of photos stops once the photos in work are done. A scene stops at
+    once, also in the midst of a row of tiles.
     work: by whether the job is of a scene. is_ending: whether the service was told to stop; then no job is in work.
     """
 
@@ -53,33 +57,35 @@ class JobRunner:
         self.store, self._registry, self._work, self._is_ending = store, registry, work, is_ending
         store.end_job = self._fail
         self.on_end: Callable[[Job], None] = lambda job: None  # is called for each job that has ended
-        self._queue = FairQueue[Job]()  # of all that have not ended
+        self._queue = FairQueue[Job]()  # all jobs that have not ended
         self._plans = FairTurns(MOST_PLANS)
         self._wake = asyncio.Event()
         self._running: tuple[Job, asyncio.Task[bool]] | None = None
-        self._in_order = True
+        self._ends_in_order = True
         self._loop: asyncio.Task[None] | None = None
-        self._has_turn: Job | None = None
+        self._job_of_turn: Job | None = None
 
     def start(self, pause: float = 0.0) -> None:
-        """Runs jobs after so many seconds. After an unexpected error the others go on; the job that had the turn waits."""
+        """Runs jobs from now on. pause: seconds before the first one.
+
+        After an unexpected error, the other jobs go on. The job that had the turn waits until the service starts again.
+        """
         self._loop = asyncio.create_task(self._run(pause))
         self._loop.add_done_callback(self._restart)
 
     def _restart(self, loop: asyncio.Task[None]) -> None:
         if loop.cancelled() or not (error := loop.exception()):
             return
-        fields = {}
-        if job := self._has_turn:
+        job, self._job_of_turn = self._job_of_turn, None
+        if job:
             self._queue.remove(job.account, job)
-            fields = job.log_fields
+        fields = job.log_fields if job else {}
         log.error("unexpected error; the other jobs go on in %g s", RESTART_S, exc_info=error, extra={"fields": fields})
-        self._has_turn = None
         self.start(RESTART_S)
 
     async def stop(self, *, in_order: bool = True) -> None:
-        """Ends the job's turn. It goes on after the next start. in_order: whether the service has not failed."""
-        self._in_order = in_order
+        """Ends the turn of the job in work, which goes on after the next start. in_order: false if the service has failed."""
+        self._ends_in_order = in_order
         if self._loop:
             self._loop.cancel()
             await asyncio.wait([self._loop])
@@ -87,9 +93,10 @@ class JobRunner:
 
     @asynccontextmanager
     async def planning(self, client: str) -> AsyncIterator[None]:
-        """Waits until a scene of this client may be planned: one of each client at a time, and `MOST_PLANS` in all.
+        """Waits until a scene of this client may be planned. The block plans it.
 
-        Raises `QueueFull` if `MOST_OWN_PLANS` of the client wait.
+        One scene of each client is planned at a time, and `MOST_PLANS` in all. Raises `QueueFull` if the client has
+        `MOST_OWN_PLANS` such scenes.
         """
         if self._plans.counts[client] >= MOST_OWN_PLANS:
             raise QueueFull(f"{MOST_OWN_PLANS} scenes of yours wait to be opened, which is the limit", 10)
@@ -103,12 +110,12 @@ class JobRunner:
     async def submit(self, job: Job) -> None:
         """Keeps a new job, and runs it in its turn. Raises `OSError`."""
         await self.store.add(job)
-        if self.store.is_loaded:  # else it waits with those of the folder
+        if self.store.is_loaded:  # else `_load` adds it, with the other jobs of the folder
             self._queue.add(job.account, job)
         self._wake.set()
 
     async def remove(self, job: Job) -> None:
-        """Removes a job, once nothing writes into its folder. One that has not ended is dismissed."""
+        """Removes a job, once nothing writes into its folder. A job that has not ended is dismissed first."""
         self._end(job, "dismissed", "it was dismissed")
         self.store.forget(job)
         await self._halt(job)
@@ -121,14 +128,14 @@ class JobRunner:
         await self.store.clear(job)
 
     async def _halt(self, job: Job) -> None:
-        """Ends the work on a job, if it runs."""
+        """Ends the work on a job, if the job is in work."""
         if self._running and self._running[0] is job:
             task = self._running[1]
             task.cancel()
             await asyncio.wait([task])
 
     async def _load(self) -> None:
-        """Reads the jobs of the folder. Tries again, and says so, while it cannot be read."""
+        """Reads the jobs of the folder. While the folder cannot be read, logs this and tries again."""
         while not self.store.is_loaded:
             try:
                 await self.store.load()
@@ -150,9 +157,9 @@ class JobRunner:
             await self.store.remove_old()
             if not self._is_ending() and (job := self._queue.first):
                 start = asyncio.get_running_loop().time()
-                self._has_turn = job
+                self._job_of_turn = job
                 await self._turn(job)
-                self._has_turn = None
+                self._job_of_turn = None
                 self._queue.charge(job.account, asyncio.get_running_loop().time() - start)
                 continue
             self._wake.clear()
@@ -160,7 +167,7 @@ class JobRunner:
                 await asyncio.wait_for(self._wake.wait(), OLD_S)
 
     async def _turn(self, job: Job) -> None:
-        """Works on a job until it ends, or its turn does."""
+        """Works on a job until the job or its turn ends."""
         try:
             with self._registry.using(job.model) as model:
                 if model.segmenter.runtime.identity.sha256 == job.sha256:
@@ -184,7 +191,7 @@ class JobRunner:
         if job.status == "accepted":
             job.status, job.started, job.message = "running", now(), "it is being segmented"
             log.info("job started", extra={"fields": job.log_fields})
-        job.crashes += 1  # until its turn ends in order
+        job.crashes += 1  # if the turn ends in order, this is taken back
         self.store.save(job)
         time = asyncio.get_running_loop().time
         start, next_look, has_progress, is_late = time(), time(), False, False
@@ -196,7 +203,7 @@ class JobRunner:
         def tell(share: float) -> bool:
             nonlocal has_progress, start
             progress = min(99, int(100 * share))
-            # a scene first tells the share of former turns; the time of the turn begins with its own first tile or photo
+            # a scene first tells the share that former turns have kept; that is no progress of this turn
             if not has_progress and not (job.is_scene and 0 < progress <= job.progress):
                 has_progress, start = True, time()
             if progress > job.progress:
@@ -213,7 +220,7 @@ class JobRunner:
                     begin = time()
                     if words := await self.store.grow(job):
                         self._end(job, "failed", words)
-                    next_look = time() + MEASURED * (time() - begin)
+                    next_look = time() + PAUSE_FACTOR * (time() - begin)
                 is_late = is_over() and not has_progress
                 has_model = self._registry.models.get(job.model) is model
                 if is_late or (is_over() and job.is_scene) or not job.is_open or self._is_ending() or not has_model:
@@ -223,14 +230,15 @@ class JobRunner:
             await asyncio.wait([task])
             self._running = None
             has_crashed = not task.cancelled() and task.result()
-            if job.is_open and not has_crashed and not is_late and self._in_order:
+            if job.is_open and not has_crashed and not is_late and self._ends_in_order:
                 job.crashes -= 1
                 self.store.save(job)
 
     async def _outcome(self, job: Job, model: Model, tell: Tell) -> bool:
-        """Works on the job, and ends it as its work does. Returns whether its process, or the network, crashed.
+        """Works on the job, and ends it with the outcome of the work. Returns whether the job's process or the network crashed.
 
-        A crash of its process, and the end of the network, leave it for its next turn.
+        After a crash of its process, or the end of the network, the job goes on in its next turn; it ends after the last one of
+        `MOST_CRASHES`.
         """
         try:
             counts = await self._work[job.is_scene](job, self.store.folder(job), model, tell)
@@ -265,7 +273,7 @@ class JobRunner:
         return False
 
     def _end(self, job: Job, status: str, message: str, counts: Mapping[str, int | str] | None = None) -> None:
-        """Ends a job that has not ended. counts: as `Work` returns them."""
+        """Ends a job, unless it has ended. counts: what `Work` returned."""
         if not job.is_open:
             return
         self._queue.remove(job.account, job)

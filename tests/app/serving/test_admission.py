@@ -149,7 +149,7 @@ class Slow(Client):
         super().__init__(lambda: sent_bytes, lambda: closed.append(sent_bytes), clock)
         with self.waiting():
             clock.now = 10
-        self.uploading = uploading
+        self.is_uploading = uploading
 
 
 def test_at_the_limit_of_requests_the_slowest_upload_makes_room() -> None:
