@@ -63,8 +63,8 @@ def read_area(text: str, place: Place, name: str) -> Area:
         shapes = shapely.make_valid(polygons_in_pixels(parts, crs, place)[1])
     except VectorError as error:
         raise SceneParameter(f"the extent: {error}") from error
-    shapes = shapely.intersection(shapes, shapely.box(0, 0, place.size[1], place.size[0]))
-    if not len(shapes := shapes[shapely.area(shapes) > 0]):
+    shapes = shapely.get_parts(shapely.intersection(shapes, shapely.box(0, 0, place.size[1], place.size[0])))
+    if not len(shapes := shapes[shapely.area(shapes) > 0]):  # a part that touches the scene from outside is a line or a point
         raise SceneParameter(
             f"the extent misses {name}: in {system_name(crs)} the extent is {_words(shapely.total_bounds(polygons))}, and "
             f"{name} is {_words((left, bottom, right, top))}"

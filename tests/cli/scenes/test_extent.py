@@ -33,7 +33,8 @@ SIZE = (900, 700)
 BOX = (448_060.0, 5_411_700.0, 448_130.0, 5_411_790.0)  # rows 420 to 600, columns 120 to 260
 TEXT = f"{','.join(map(str, BOX))},{UTM}"
 HOLED = shapely.box(*BOX) - shapely.box(448_080, 5_411_720, 448_100, 5_411_740)
-TWO = shapely.union(HOLED, shapely.box(448_300, 5_411_990, 448_400, 5_412_100))
+MANY = shapely.union_all([HOLED, shapely.box(448_300, 5_411_990, 448_400, 5_412_100), shapely.box(447_900, 5_411_800, *CORNER)])
+"""The last one touches the scene's left edge from outside."""
 TILE = ("--tile", "64")
 
 
@@ -58,7 +59,7 @@ def read(path: Path, shape: Any = None) -> Any:
         return file.read(1) if shape is None else geometry_mask([shape], file.shape, file.transform, invert=True)
 
 
-@pytest.mark.parametrize("shape", [shapely.box(*BOX), TWO], ids=["box", "two"])
+@pytest.mark.parametrize("shape", [shapely.box(*BOX), MANY], ids=["box", "many"])
 @pytest.mark.parametrize("more", [(), ("--gsd", "0.8"), ("--format", "confidence", "--overlap", "0", "--blend", "hann")])
 def test_inside_is_the_result_of_the_whole_and_outside_void(
     run: Segment, scene: str, tmp_path: Path, shape: Any, more: tuple[str, ...]
@@ -114,7 +115,7 @@ def test_an_area_in_each_form_and_system_is_the_same(run: Segment, scene: str, t
 def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
     run: Segment, scene: str, narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    area, append, calls = geojson(tmp_path / "area.geojson", TWO), RowsFile.append, list[int]()
+    area, append, calls = geojson(tmp_path / "area.geojson", MANY), RowsFile.append, list[int]()
     words = (*TILE, "--format", "confidence", "--extent")
 
     def failing(file: RowsFile, *rows: Any) -> None:
