@@ -171,11 +171,15 @@ def scaled_size(place: Place, metres: float, largest_factor: float, name: str = 
 
 
 def pixel_areas(place: Place, window: Window) -> Floats:
-    """The area of each pixel of a window in square metres, float64 (height, width), or (height, 1) if rows have one area."""
+    """Each pixel's area in square metres, 0 off the Earth: float64 (height, width), or (height, 1) if rows have one area."""
     rows = np.linspace(window.top, window.top + window.height, window.height // GRID + 2)
     columns = np.linspace(window.left, window.left + window.width, min(MOST_POINTS, window.width // GRID + 2))
     lattice = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
-    down, right = _steps(place, lattice)
+    try:
+        down, right = _steps(place, lattice)
+    except NoCoordinates:
+        metres_per_pixel(place)
+        return np.zeros((window.height, 1))
     areas = np.linalg.norm(np.cross(down, right), axis=1).reshape(len(rows), len(columns))
     areas[~np.isfinite(areas)] = 0
     middle_rows = np.arange(window.height) + window.top + 0.5
