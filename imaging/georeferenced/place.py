@@ -100,9 +100,7 @@ class Place:
                 f"geojson needs longitude and latitude, and the system {system_name(crs)} of the scene has no relation to the "
                 "Earth; ask for gpkg or tif (of /segment: geotiff), which work"
             )
-        coordinates = self.to_map(points)
-        degrees = np.full(coordinates.shape, np.nan)
-        error = _fill_degrees(coordinates, crs, degrees, strict=strict)
+        degrees, error = moved(self.to_map(points), crs, DEGREES, strict=strict)
         if np.isnan(degrees).any() if strict else error is not None and np.isnan(degrees).all():
             words = f"coordinates of {system_name(crs)} cannot become longitude and latitude: {str(error)[:100]}"
             raise NoCoordinates(words) from error
@@ -125,22 +123,18 @@ def system_name(crs: CRS) -> str:
     return f"EPSG:{code}" if code else crs.to_wkt().partition('"')[2].partition('"')[0][:60]
 
 
-def _fill_degrees(points: Floats, crs: CRS, degrees: Floats, *, strict: bool = False) -> Exception | None:
-    """Sets the degrees of points that have some, and gives an error if others have none: GDAL refuses these and all beside.
+def moved(points: Floats, crs: CRS, target: CRS | str, *, strict: bool = False) -> tuple[Floats, Exception | None]:
+    """Coordinates (N, 2) in another system, not finite where there are none, and the error of such: GDAL refuses all beside.
 
     strict: whether an error ends it, rather than a search for the points that have some.
     """
-    if not len(points):
-        return None
     try:
-        pairs = np.column_stack(change_system(crs, DEGREES, points[:, 0], points[:, 1]))
+        pairs = np.column_stack(change_system(crs, target, *points.T)) if len(points) else points
+        return np.where(np.isfinite(pairs), pairs, np.nan), None
     except Exception as error:  # rasterio does not publish the classes of GDAL's errors
-        if (half := len(points) // 2) > 0 and not strict:
-            for part in (slice(half), slice(half, None)):
-                _fill_degrees(points[part], crs, degrees[part])
-        return error
-    degrees[:] = np.where(np.isfinite(pairs), pairs, np.nan)
-    return None
+        if strict or len(points) < 2:
+            return np.full(points.shape, np.nan), error
+        return np.concatenate([moved(part, crs, target)[0] for part in np.array_split(points, 2)]), error
 
 
 def metres_per_pixel(place: Place, name: str = "the scene") -> tuple[float, float]:

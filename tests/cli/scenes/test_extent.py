@@ -12,12 +12,15 @@ import pytest
 import rasterio
 import shapely
 from pyogrio.raw import write
+from rasterio.crs import CRS
 from rasterio.features import geometry_mask
 from rasterio.warp import transform_bounds, transform_geom
 
 from cli.local import Network
 from cluster.scenes import join, plan_parts, segment_part
 from imaging.classes import VOID
+from imaging.georeferenced.area import read_area
+from imaging.georeferenced.place import Place, Window, moved
 from imaging.georeferenced.scene import open_scene
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
@@ -27,7 +30,7 @@ from model.inference.scenes.work import plan_work, segment_work
 from model.inference.segmenter import Segmenter
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
-from tests.support.imaging.scenes import CORNER, UTM, write_scene
+from tests.support.imaging.scenes import CORNER, UTM, north_up, write_scene
 
 SIZE = (900, 700)
 BOX = (448_060.0, 5_411_700.0, 448_130.0, 5_411_790.0)  # rows 420 to 600, columns 120 to 260
@@ -110,6 +113,33 @@ def test_an_area_in_each_form_and_system_is_the_same(run: Segment, scene: str, t
         results.append(read(tmp_path / "out.tif") != VOID)
     assert all((result == results[0]).all() for result in results[1:3])
     assert (results[3] >= results[0]).all()  # a box of another zone is turned
+
+
+@pytest.mark.parametrize(
+    ("crs", "west_north", "step", "shape", "system"),
+    [
+        ("EPSG:4326", (-180, 90), 1, shapely.box(3e6, 2e6, 5e6, 4e6), "EPSG:3035"),  # Europe on a map of the world
+        ("EPSG:4326", (-180, 90), 1, shapely.box(-2e6, -2e6, 3e6, 3e6), "EPSG:3031"),  # a pole
+        ("EPSG:4326", (-180, 90), 1, shapely.box(4e5, 1e6, 1e6, 3e6), "EPSG:32660"),  # across 180 degrees
+        ("EPSG:4326", (0, 90), 1, shapely.box(-20, 10, 20, 30), "EPSG:4326"),
+        ("EPSG:4326", (-7, 90), 1, shapely.box(4e5, 1e6, 1e6, 3e6), "EPSG:32660"),
+        ("EPSG:32660", (6e5, 2e6), 2000, shapely.box(-180, -90, 180, 90), "EPSG:4326"),
+    ],
+)
+def test_an_area_of_another_system_has_the_pixels_whose_centres_are_in_it_there(
+    tmp_path: Path, crs: str, west_north: tuple[float, float], step: float, shape: shapely.Polygon, system: str
+) -> None:
+    place = Place((180, 360), north_up(step, west_north), CRS.from_string(crs))
+    extent = tmp_path / "area.geojson"
+    extent.write_text(json.dumps(shapely.geometry.mapping(shape) | {"crs": {"type": "name", "properties": {"name": system}}}))
+    rows, columns = np.indices(place.size)
+    centres = place.to_map(np.column_stack([columns.ravel(), rows.ravel()]) + 0.5)
+    x, y = moved(centres, CRS.from_string(crs), CRS.from_string(system))[0].T
+    turns = (-360, 0, 360) if system == "EPSG:4326" else (0,)
+    expected = np.any([shapely.contains_xy(shape, x + turn, y) for turn in turns], axis=0).reshape(place.size)
+    mask = read_area(str(extent), place, "a.tif").mask(Window(0, 0, *place.size))
+    assert (mask & expected).sum() > 50
+    assert (mask == expected).all()
 
 
 def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
