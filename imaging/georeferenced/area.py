@@ -80,14 +80,15 @@ def _box(match: re.Match[str]) -> tuple[Geometries, CRS]:
 
 
 def _polygons(text: str) -> tuple[Geometries, CRS]:
-    """The polygons of a vector file. Raises `VectorError` for one without any, and for other and for invalid geometries."""
+    """The polygons of a vector file. Raises `VectorError` for one without any, and for a feature that is no valid polygon."""
     file, _, layer = text.partition(LAYER)
     features = read_features(Path(file), layer or None)
-    shapes = features.geometries[features.has_geometry]
-    numbers = np.array(features.numbers)[features.has_geometry]
+    shapes, numbers = features.geometries, np.array(features.numbers)  # of geometries that are not read, GDAL makes none
     is_wrong = ~(np.isin(shapely.get_type_id(shapes), POLYGONS) & shapely.is_valid(shapes))
     for shape, number in zip(shapes[is_wrong], numbers[is_wrong], strict=True):
-        what = "damaged" if shape is None else f"a {shape.geom_type}: {shapely.is_valid_reason(shape)[:80]}"
+        what = (
+            f"a {shape.geom_type}: {shapely.is_valid_reason(shape)[:80]}" if shape is not None else "it is missing or damaged"
+        )
         raise VectorError(f"{file}: feature {number} is no valid polygon ({what}); {ADVICE}")
     if not len(shapes := shapes[~shapely.is_empty(shapes)]):
         raise VectorError(f"{file} has no polygons; draw the area in it")
