@@ -39,6 +39,8 @@ HEADS = re.compile(rb"(?s)(SQLite format 3\0.{52}(GPKG|GP1[01])|fgb\x03fgb.(\0|.
 """How GeoPackage and FlatGeobuf begin. Their first 0 ends the text in which GDAL looks for words of other formats."""
 ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon", "GeometryCollection")
+SYSTEM_NAMES = re.compile(r"(?i)^(?:urn:ogc:def:crs:|https?://(?:www\.)?opengis\.net/def/crs/|(?:EPSG|ESRI|OGC):)[\w:./-]+$")
+"""Names of coordinate systems that GDAL does not look for in files and at addresses."""
 LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
 METRES_A_DEGREE = 111_320.0
 FGB_HEAD, MOST_HEAD = 12, 1 << 24  # bytes of a FlatGeobuf: before its head, whose length they end in, and of that at most
@@ -183,6 +185,11 @@ def _check_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if not kinds or kinds - {"name", "epsg"}:
             raise SceneError(f"a crs of GeoJSON is read as a name, got {value}; export the file again")
         check_system(str(value), "the GeoJSON")
+        try:
+            if "name" in kinds:  # of an unknown one, GDAL takes the coordinates for longitudes and latitudes
+                CRS.from_user_input(SYSTEM_NAMES.findall(value["properties"]["name"])[0])
+        except (CRSError, LookupError, TypeError) as error:
+            raise SceneError(f"a crs of GeoJSON is read as the name of a known system, got {value}; export it again") from error
     return members
 
 

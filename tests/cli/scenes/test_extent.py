@@ -180,6 +180,10 @@ def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
         ("line.geojson", "line.geojson: feature 0 is no valid polygon (a LineString: Valid Geometry)"),
         ("bow.geojson", "bow.geojson: feature 0 is no valid polygon (a Polygon: Self-intersection"),
         ("none.geojson", "none.geojson has no polygons"),
+        (
+            "foreign.geojson",
+            "the name of a known system, got {'type': 'name', 'properties': {'name': 'EPSG:99999999'}}; export",
+        ),
         ("unread.geojson", "unread.geojson: feature 1 is no valid polygon (it is missing or damaged)"),
     ],
 )
@@ -190,6 +194,7 @@ def test_what_is_no_area_is_said_in_a_line(
     monkeypatch.chdir(tmp_path)
     geojson(Path("line.geojson"), shapely.LineString([BOX[:2], BOX[2:]]))
     geojson(Path("bow.geojson"), shapely.Polygon([BOX[:2], BOX[2:], (BOX[0], BOX[3]), (BOX[2], BOX[1])]))
+    Path("foreign.geojson").write_text(Path("bow.geojson").read_text().replace(UTM, "EPSG:99999999"))
     Path("none.geojson").write_text('{"type": "FeatureCollection", "features": []}')
     features = [{"type": "Feature", "properties": {}, "geometry": shape} for shape in (shapely.geometry.mapping(HOLED), None)]
     Path("unread.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
