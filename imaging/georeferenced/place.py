@@ -70,8 +70,8 @@ class Place:
         if self.crs is None or not self.is_known:
             lack = "coordinate system" if self.crs is None else "transform"
             raise NoCoordinates(
-                f"{name} has no {lack}, which geojson, gpkg, geotiff and gsd need; give the file one (gdal_edit.py -a_srs "
-                "EPSG:NUMBER, with -a_ullr for a transform), or ask for what needs none: tif of a scene, png of an image"
+                f"{name} has no {lack}, which geojson, gpkg, geotiff, gsd and extent need; give the file one (gdal_edit.py "
+                "-a_srs EPSG:NUMBER, with -a_ullr for a transform), or ask for what needs none: tif of a scene, png of an image"
             )
         return self.crs
 
