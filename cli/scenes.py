@@ -81,11 +81,13 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
             with _told_what_is_kept(rows), running(runtime) as (submit, ahead):
                 for index, work in enumerate(open_works):
                     with closing(all_rows(common, scene, runtime, rows, submit, ahead)) as parts:
-                        stream = parts if index else _progress(areas.summed(parts), common)
+                        shown = (part.shown(first.min_confidence) for part in parts)
+                        stream = shown if index else _progress(areas.summed(shown), common)
                         for line in write_output(work.request, work.place, stream, labels, work.facts(runtime)):
                             tell(line)
             rows.remove()
-    tell(areas.in_words(labels, "outside of the extent or without data" if common.area else "without data"))
+    void = ("unsure", first.min_confidence), ("outside of the extent", common.area), ("without data", True)
+    tell(areas.in_words(labels, " or ".join(words for words, is_asked in void if is_asked)))
 
 
 def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:

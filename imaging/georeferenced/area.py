@@ -16,10 +16,9 @@ from common.arrays import Floats, Geometries, Mask, Size
 from imaging.georeferenced import BOX
 from imaging.georeferenced.errors import SceneParameter
 from imaging.georeferenced.place import Place, Window, system_name
-from imaging.georeferenced.vectors import NOTHING, Burner, VectorError, bounds, polygons_in_pixels, read_features
+from imaging.georeferenced.vectors import NOTHING, Burner, VectorError, bounds, polygons_in_pixels, read_features, surroundings
 
 LAYER = "|layername="  # between a file and a layer's name, as QGIS writes them
-MARGIN = 0.01  # share of a scene's extent by which polygons are kept around it before they are moved to its system
 ADVICE = "in QGIS, Processing > Fix geometries repairs it"
 POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
@@ -55,19 +54,15 @@ def read_area(text: str, place: Place, name: str) -> Area:
     place.require(name)
     try:
         polygons, crs = _box(match) if (match := BOX.fullmatch(text)) else _polygons(text)
-        left, bottom, right, top = bounds(place, crs)
-        parts = polygons
-        if left < right:  # else it lies across 180 degrees, and polygons stay whole
-            margin = MARGIN * max(right - left, top - bottom)
-            parts = shapely.intersection(polygons, shapely.box(left - margin, bottom - margin, right + margin, top + margin))
-        shapes = shapely.make_valid(polygons_in_pixels(parts, crs, place)[1])
+        parts = shapely.get_parts(shapely.intersection(polygons, surroundings(place, crs)))
+        shapes = shapely.make_valid(polygons_in_pixels(parts[shapely.area(parts) > 0], crs, place)[1])
     except VectorError as error:
         raise SceneParameter(f"the extent: {error}") from error
-    shapes = shapely.intersection(shapes, shapely.box(0, 0, place.size[1], place.size[0]))
-    if not len(shapes := shapes[shapely.area(shapes) > 0]):
+    shapes = shapely.get_parts(shapely.intersection(shapes, shapely.box(0, 0, place.size[1], place.size[0])))
+    if not len(shapes := shapes[shapely.area(shapes) > 0]):  # a part that touches the scene from outside is a line or a point
         raise SceneParameter(
             f"the extent misses {name}: in {system_name(crs)} the extent is {_words(shapely.total_bounds(polygons))}, and "
-            f"{name} is {_words((left, bottom, right, top))}"
+            f"{name} is {_words(bounds(place, crs))}"
         )
     return Area(shapes, place.size)
 
@@ -85,14 +80,15 @@ def _box(match: re.Match[str]) -> tuple[Geometries, CRS]:
 
 
 def _polygons(text: str) -> tuple[Geometries, CRS]:
-    """The polygons of a vector file. Raises `VectorError` for one without any, and for other and for invalid geometries."""
+    """The polygons of a vector file. Raises `VectorError` for one without any, and for a feature that is no valid polygon."""
     file, _, layer = text.partition(LAYER)
     features = read_features(Path(file), layer or None)
-    shapes = features.geometries[features.has_geometry]
-    numbers = np.array(features.numbers)[features.has_geometry]
+    shapes, numbers = features.geometries, np.array(features.numbers)  # of geometries that are not read, GDAL makes none
     is_wrong = ~(np.isin(shapely.get_type_id(shapes), POLYGONS) & shapely.is_valid(shapes))
     for shape, number in zip(shapes[is_wrong], numbers[is_wrong], strict=True):
-        what = "damaged" if shape is None else f"a {shape.geom_type}: {shapely.is_valid_reason(shape)[:80]}"
+        what = (
+            f"a {shape.geom_type}: {shapely.is_valid_reason(shape)[:80]}" if shape is not None else "it is missing or damaged"
+        )
         raise VectorError(f"{file}: feature {number} is no valid polygon ({what}); {ADVICE}")
     if not len(shapes := shapes[~shapely.is_empty(shapes)]):
         raise VectorError(f"{file} has no polygons; draw the area in it")

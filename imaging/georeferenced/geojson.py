@@ -82,10 +82,22 @@ def _batches(polygons: Iterable[PolygonFacts]) -> Iterator[list[PolygonFacts]]:
         yield batch
 
 
+def within_a_turn(geometries: Geometries) -> Geometries:
+    """Polygons whose points were moved to degrees, cut at the antimeridian and with their pole. Raises `SceneError`."""
+    parts, owners = _whole(*shapely.get_parts(geometries, return_index=True))
+    result = np.full(len(geometries), shapely.MultiPolygon(), np.object_)
+    shapely.multipolygons(parts, indices=owners, out=result)
+    return result
+
+
 def _in_degrees(geometries: Geometries, place: Place) -> tuple[Geometries, Integers]:
     """Geometries in pixels as polygons in degrees, and for each polygon the index of its geometry, ascending."""
     parts, owners = shapely.get_parts(geometries, return_index=True)
-    parts = shapely.transform(parts, partial(_degrees, place))
+    return _whole(shapely.transform(parts, partial(_degrees, place)), owners)
+
+
+def _whole(parts: Geometries, owners: Integers) -> tuple[Geometries, Integers]:
+    """The polygons that polygons of moved points are, and the owner of each one, ascending."""
     west, _, east, _ = shapely.bounds(parts).T
     is_whole = (west >= -180) & (east <= 180) & (east - west < 180)  # no edge crosses the antimeridian
     if is_whole.all():

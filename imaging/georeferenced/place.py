@@ -70,8 +70,8 @@ class Place:
         if self.crs is None or not self.is_known:
             lack = "coordinate system" if self.crs is None else "transform"
             raise NoCoordinates(
-                f"{name} has no {lack}, which geojson, gpkg, geotiff and gsd need; give the file one (gdal_edit.py -a_srs "
-                "EPSG:NUMBER, with -a_ullr for a transform), or ask for what needs none: tif of a scene, png of an image"
+                f"{name} has no {lack}, which geojson, gpkg, geotiff, gsd and extent need; give the file one (gdal_edit.py "
+                "-a_srs EPSG:NUMBER, with -a_ullr for a transform), or ask for what needs none: tif of a scene, png of an image"
             )
         return self.crs
 
@@ -100,9 +100,7 @@ class Place:
                 f"geojson needs longitude and latitude, and the system {system_name(crs)} of the scene has no relation to the "
                 "Earth; ask for gpkg or tif (of /segment: geotiff), which work"
             )
-        coordinates = self.to_map(points)
-        degrees = np.full(coordinates.shape, np.nan)
-        error = _fill_degrees(coordinates, crs, degrees, strict=strict)
+        degrees, error = moved(self.to_map(points), crs, DEGREES, strict=strict)
         if np.isnan(degrees).any() if strict else error is not None and np.isnan(degrees).all():
             words = f"coordinates of {system_name(crs)} cannot become longitude and latitude: {str(error)[:100]}"
             raise NoCoordinates(words) from error
@@ -125,22 +123,18 @@ def system_name(crs: CRS) -> str:
     return f"EPSG:{code}" if code else crs.to_wkt().partition('"')[2].partition('"')[0][:60]
 
 
-def _fill_degrees(points: Floats, crs: CRS, degrees: Floats, *, strict: bool = False) -> Exception | None:
-    """Sets the degrees of points that have some, and gives an error if others have none: GDAL refuses these and all beside.
+def moved(points: Floats, crs: CRS, target: CRS | str, *, strict: bool = False) -> tuple[Floats, Exception | None]:
+    """Coordinates (N, 2) in another system, not finite where there are none, and the error of such: GDAL refuses all beside.
 
     strict: whether an error ends it, rather than a search for the points that have some.
     """
-    if not len(points):
-        return None
     try:
-        pairs = np.column_stack(change_system(crs, DEGREES, points[:, 0], points[:, 1]))
+        pairs = np.column_stack(change_system(crs, target, *points.T)) if len(points) else points
+        return np.where(np.isfinite(pairs), pairs, np.nan), None
     except Exception as error:  # rasterio does not publish the classes of GDAL's errors
-        if (half := len(points) // 2) > 0 and not strict:
-            for part in (slice(half), slice(half, None)):
-                _fill_degrees(points[part], crs, degrees[part])
-        return error
-    degrees[:] = np.where(np.isfinite(pairs), pairs, np.nan)
-    return None
+        if strict or len(points) < 2:
+            return np.full(points.shape, np.nan), error
+        return np.concatenate([moved(part, crs, target)[0] for part in np.array_split(points, 2)]), error
 
 
 def metres_per_pixel(place: Place, name: str = "the scene") -> tuple[float, float]:
@@ -171,11 +165,15 @@ def scaled_size(place: Place, metres: float, largest_factor: float, name: str = 
 
 
 def pixel_areas(place: Place, window: Window) -> Floats:
-    """The area of each pixel of a window in square metres, float64 (height, width), or (height, 1) if rows have one area."""
+    """Each pixel's area in square metres, 0 off the Earth: float64 (height, width), or (height, 1) if rows have one area."""
     rows = np.linspace(window.top, window.top + window.height, window.height // GRID + 2)
     columns = np.linspace(window.left, window.left + window.width, min(MOST_POINTS, window.width // GRID + 2))
     lattice = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
-    down, right = _steps(place, lattice)
+    try:
+        down, right = _steps(place, lattice)
+    except NoCoordinates:
+        metres_per_pixel(place)
+        return np.zeros((window.height, 1))
     areas = np.linalg.norm(np.cross(down, right), axis=1).reshape(len(rows), len(columns))
     areas[~np.isfinite(areas)] = 0
     middle_rows = np.arange(window.height) + window.top + 0.5

@@ -38,12 +38,13 @@ class Scene:
 
     name: for messages. place: size, coordinate system and transform. colors: what each band is (`red`, `gray`, ...), as the
     file says. alpha: the numbers of the bands, from 1, that the file calls alpha. dtype: of all bands. units: the factor and
-    the offset that the file gives to each band's samples.
+    the offset that the file gives to each band's samples. files: that its pixels come from, besides its own.
     """
 
     def __init__(self, name: str, dataset: DatasetReader) -> None:
         self.name = name
         self._dataset = dataset
+        self.files = list(_files(dataset))
         self.place = Place((dataset.height, dataset.width), dataset.transform, dataset.crs)
         self.colors = [each.name for each in dataset.colorinterp]
         self.dtype = np.dtype(np.result_type(*(np.dtype(each) for each in dataset.dtypes)))
@@ -240,6 +241,16 @@ def _check_tables(paths: Sequence[str]) -> None:
                     check_tables(file)
                 except ImageError as error:
                     raise DamagedScene(f"{path}: {error}") from error
+
+
+def _files(dataset: DatasetReader) -> Iterator[str]:
+    """The files of this machine that a raster's pixels come from besides its own: a mask, and those that a VRT names."""
+    for name in dataset.files:
+        if name.startswith("<VRTDataset"):  # named by a VRT
+            with rasterio.open(name) as nested:
+                yield from _files(nested)
+        elif name != dataset.name and os.path.isfile(name) and not name.endswith((".aux.xml", ".ovr")):
+            yield name
 
 
 def _is_inverted(dataset: DatasetReader) -> bool:

@@ -28,8 +28,9 @@ from rasterio.warp import transform, transform_bounds
 
 from common.arrays import Floats, Geometries, Integers, Integers16, Mask
 from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.geojson import within_a_turn
 from imaging.georeferenced.opening import check_files, check_system, ended_by_ctrl_c, list_names, read_head
-from imaging.georeferenced.place import Place, Window, system_name
+from imaging.georeferenced.place import Place, Window, moved, system_name
 
 System = CRS
 """A coordinate system, as rasterio knows it."""
@@ -38,10 +39,13 @@ HEADS = re.compile(rb"(?s)(SQLite format 3\0.{52}(GPKG|GP1[01])|fgb\x03fgb.(\0|.
 """How GeoPackage and FlatGeobuf begin. Their first 0 ends the text in which GDAL looks for words of other formats."""
 ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon", "GeometryCollection")
+SYSTEM_NAMES = re.compile(r"(?i)^(?:urn:ogc:def:crs:|https?://(?:www\.)?opengis\.net/def/crs/|(?:EPSG|ESRI|OGC):)[\w:./-]+$")
+"""Names of coordinate systems that GDAL does not look for in files and at addresses."""
 LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
 METRES_A_DEGREE = 111_320.0
 FGB_HEAD, MOST_HEAD = 12, 1 << 24  # bytes of a FlatGeobuf: before its head, whose length they end in, and of that at most
 MARGIN = 0.01  # share of a raster's extent by which polygons are sought around it
+LATTICE = np.linspace(0, 1, 33)  # where a raster's bounds in a map are looked for beside its edges, as shares of its sides
 MOST_NAMES = 20
 NOTHING = -1  # value of pixels outside of all polygons
 
@@ -181,6 +185,11 @@ def _check_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if not kinds or kinds - {"name", "epsg"}:
             raise SceneError(f"a crs of GeoJSON is read as a name, got {value}; export the file again")
         check_system(str(value), "the GeoJSON")
+        try:
+            if "name" in kinds:  # of an unknown one, GDAL takes the coordinates for longitudes and latitudes
+                CRS.from_user_input(SYSTEM_NAMES.findall(value["properties"]["name"])[0])
+        except (CRSError, LookupError, TypeError) as error:
+            raise SceneError(f"a crs of GeoJSON is read as the name of a known system, got {value}; export it again") from error
     return members
 
 
@@ -212,23 +221,34 @@ def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[In
     polygon without a place in the raster's system, and `NoCoordinates`.
     """
     target = place.require("the scene")
-    indices = _near(polygons, crs, place)
+    indices = np.sort(shapely.STRtree(polygons).query(surroundings(place, crs), predicate="intersects"))
     shapes = polygons[indices]
     if crs != target:
         with _moving(crs, target):
             longest = LONGEST_EDGE / (METRES_A_DEGREE if crs.is_geographic else float(crs.linear_units_factor[1]))
         shapes = move(shapely.segmentize(shapes, longest), crs, target)
+        if target.is_geographic:
+            shapes = within_a_turn(shapes)
+    if target.is_geographic and np.abs([*bounds(place, target)[::2], *shapely.total_bounds(shapes)[::2]]).max() > 180:
+        shapes = _in_turns(shapes)
     a, b, c, d, e, f = (~place.transform)[:6]
     return indices, shapely.transform(shapes, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
 
 
-def _near(polygons: Geometries, crs: CRS, place: Place) -> Integers:
-    """The indices of the polygons whose box meets that of a raster, so that none far from it is moved."""
+def surroundings(place: Place, crs: CRS) -> shapely.Geometry:
+    """What is around a raster, in a system; in degrees also turns away, as polygons may count them otherwise."""
     left, bottom, right, top = bounds(place, crs)
-    sides = [(left, 180.0), (-180.0, right)] if crs.is_geographic and left > right else [(left, right)]  # antimeridian
-    margin = MARGIN * max(top - bottom, *(east - west for west, east in sides))
-    boxes = [shapely.box(west - margin, bottom - margin, east + margin, top + margin) for west, east in sides]
-    return np.unique(shapely.STRtree(polygons).query(boxes)[1]).astype(np.int64)
+    right += 360 * (left > right)
+    margin = MARGIN * max(right - left, top - bottom)
+    box = shapely.box(left - margin, bottom - margin, right + margin, top + margin)
+    return _in_turns(np.array([box]))[0] if crs.is_geographic else box
+
+
+def _in_turns(shapes: Geometries) -> Geometries:
+    """Shapes in degrees, each also a turn further west and east."""
+    turned = [shapely.transform(shapes, lambda at, turn=turn: np.add(at, (turn, 0))) for turn in (-360, 0, 360)]
+    result: Geometries = shapely.union_all(turned, axis=0)
+    return result
 
 
 def bounds(place: Place, crs: CRS) -> tuple[float, float, float, float]:
@@ -238,11 +258,14 @@ def bounds(place: Place, crs: CRS) -> tuple[float, float, float, float]:
     """
     height, width = place.size
     own = place.require("the scene")
-    corners = place.to_map([[0, 0], [width, 0], [0, height], [width, height]])
+    points = place.to_map(np.stack(np.meshgrid(width * LATTICE, height * LATTICE), -1).reshape(-1, 2))
     with _moving(own, crs):
-        edges: tuple[float, float, float, float] = transform_bounds(own, crs, *corners.min(0), *corners.max(0))
+        edges: tuple[float, float, float, float] = transform_bounds(own, crs, *points.min(0), *points.max(0))
         if not np.isfinite(edges).all():
             raise ValueError("edges without a place")
+    if crs.is_projected:  # a map of the world has places outside of its edges
+        places = np.vstack([np.reshape(edges, (2, 2)), moved(points, own, crs)[0]])
+        edges = (*np.nanmin(places, 0), *np.nanmax(places, 0))
     return edges
 
 

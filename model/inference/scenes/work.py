@@ -45,11 +45,12 @@ ROUNDING = 1e-6  # pixels
 class SceneWork:
     """How a scene is segmented: everything that the rows of classes depend on. confidence: whether they have it.
 
-    network: what identifies it. area: outside of which the result is void, None for the whole scene. runs: which tiles the
-    network sees, bool (rows of tiles, columns). The source is read when a key is first asked for, as a whole.
+    files: of the scene, its own first. network: what identifies it. area: outside of which the result is void, None for the
+    whole scene. runs: which tiles the network sees, bool (rows of tiles, columns). A key reads the files as a whole, once.
     """
 
     request: SceneRequest
+    files: tuple[str, ...]
     place: Place
     bands: Bands
     tiles: TilePlan
@@ -61,9 +62,9 @@ class SceneWork:
     @property
     def rows_key(self) -> str:
         """What the rows depend on, as a digest."""
-        bands, size, identity = self.bands, self.place.size, repr((*self.network, _source_identity(self.request.source)))
-        area = self.area.digest if self.area else ""
-        return settings_digest(identity, bands.describe(), bands.alpha, size, self.tiles, self.confidence, area)
+        bands = self.bands.numbers, self.bands.scales, self.bands.alpha
+        identity, area = repr((*self.network, *map(_source_identity, self.files))), self.area and self.area.digest
+        return settings_digest(identity, bands, self.place, self.tiles, self.confidence, area)
 
     @property
     def key(self) -> str:
@@ -154,7 +155,7 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
     network = (runtime.identity, runtime.file_sha256)
     area = read_area(request.extent, scene.place, scene.name) if request.extent else None
     runs = _runs(area, scene.size, tiles, runtime) if area else np.ones((len(tiles.tops), len(tiles.lefts)), np.bool_)
-    return SceneWork(request, scene.place, bands, tiles, confidence, network, area, runs)
+    return SceneWork(request, (request.source, *scene.files), scene.place, bands, tiles, confidence, network, area, runs)
 
 
 def plan_works(requests: Sequence[SceneRequest], scene: Scene, runtime: Runtime) -> list[SceneWork]:

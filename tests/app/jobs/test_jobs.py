@@ -307,7 +307,7 @@ def test_without_the_extra_for_scenes_jobs_are_of_photos(serve: Serve, scene: Pa
 @pytest.mark.parametrize(
     ("system", "output", "words"),
     [
-        (None, "geojson", "no coordinate system, which geojson, gpkg, geotiff and gsd need"),
+        (None, "geojson", "no coordinate system, which geojson, gpkg, geotiff, gsd and extent need"),
         (SITE, "geojson", "the system Building site of the scene has no relation to the Earth; ask for gpkg or tif"),
         (SITE, "gpkg", ""),
     ],

@@ -24,7 +24,7 @@ from model.inference.segmenter import Segmenter
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
-from tests.support.imaging.scenes import UTM, north_up, write_scene
+from tests.support.imaging.scenes import UTM, north_up, source, vrt, write_scene
 
 PHOTO = make_photo(430, 310)
 TILE = ("--tile", "128")
@@ -153,6 +153,28 @@ def test_a_damaged_block_keeps_what_is_finished_and_resume_goes_on(
     assert run(path, "-o", out, *TILE, "--resume") == 0
     assert "is done and up to date" in capsys.readouterr().err
     assert out.stat().st_mtime_ns == time_ns
+
+
+def test_resume_begins_again_where_files_beside_the_scene_have_changed(run: Segment, tmp_path: Path) -> None:
+    inner, outer = (vrt(source(name), before="<SRS>EPSG:32632</SRS>") for name in ("a.tif", "inner.vrt"))
+    (tmp_path / "inner.vrt").write_text(inner)
+    (tmp_path / "outer.vrt").write_text(outer)
+    grey, out = make_photo(96, 160)[:, :, 0], tmp_path / "out.tif"
+    scene = write_scene(tmp_path / "a.tif", grey)
+
+    def is_written(name: str) -> bool:
+        before = out.stat().st_mtime_ns if out.exists() else 0
+        assert run(tmp_path / name, "-o", out, *TILE, "--resume") == 0
+        return out.stat().st_mtime_ns != before
+
+    assert [is_written("outer.vrt"), is_written("outer.vrt")] == [True, False]
+    write_scene(tmp_path / "a.tif", 255 - grey)
+    assert is_written("outer.vrt")
+    assert [is_written("a.tif"), is_written("a.tif")] == [True, False]
+    write_scene(Path(f"{scene}.msk"), np.where(grey > 99, 255, 0).astype(np.uint8))
+    assert is_written("a.tif")
+    Path(f"{scene}.aux.xml").write_text("<PAMDataset><SRS>EPSG:25832</SRS></PAMDataset>")
+    assert is_written("a.tif")
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])

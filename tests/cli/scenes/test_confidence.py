@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ def test_0_is_where_there_is_no_data_alone(run: Segment, segmenter: Segmenter, t
     assert (has_data == mask).all()
 
 
-def test_less_sure_pixels_are_void_in_each_output(run: Segment, segmenter: Segmenter, tmp_path: Path) -> None:
+def test_less_sure_pixels_are_void_in_each_output_and_in_the_line_of_areas(
+    run: Segment, segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     scene = write_scene(tmp_path / "a.tif", PHOTO)
     outs = [word for name in ("out.tif", "out.gpkg") for word in ("-o", str(tmp_path / name))]
     assert run(scene, *outs, *TILE, "--min-confidence", str(LEAST), "--classes", "0,1,2,3") == 0
@@ -74,6 +77,9 @@ def test_less_sure_pixels_are_void_in_each_output(run: Segment, segmenter: Segme
     with rasterio.open(BytesIO(answer(segmenter, scene, format="geotiff", min_confidence=LEAST))) as file:
         assert (ids == file.read(1)).all()
     assert 0 < (ids == VOID).sum() < ids.size
+    words = re.search(r"; unsure or without data ([.0-9]+)$", capsys.readouterr().err.strip())
+    assert words
+    assert float(words[1]) == pytest.approx((ids == VOID).sum() * 0.25e-4, rel=0.01)
     facts, _, geometry, columns = pyogrio.raw.read(tmp_path / "out.gpkg")
     values = columns[facts["fields"].tolist().index("class_id")].tolist()
     shapes = zip(map(shapely.from_wkb, geometry), values, strict=True)

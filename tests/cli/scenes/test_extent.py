@@ -12,12 +12,15 @@ import pytest
 import rasterio
 import shapely
 from pyogrio.raw import write
+from rasterio.crs import CRS
 from rasterio.features import geometry_mask
 from rasterio.warp import transform_bounds, transform_geom
 
 from cli.local import Network
 from cluster.scenes import join, plan_parts, segment_part
 from imaging.classes import VOID
+from imaging.georeferenced.area import read_area
+from imaging.georeferenced.place import Place, Window, moved
 from imaging.georeferenced.scene import open_scene
 from model.inference.merging import Logits
 from model.inference.runtime import Tile
@@ -27,13 +30,14 @@ from model.inference.scenes.work import plan_work, segment_work
 from model.inference.segmenter import Segmenter
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
-from tests.support.imaging.scenes import CORNER, UTM, write_scene
+from tests.support.imaging.scenes import CORNER, UTM, north_up, write_scene
 
 SIZE = (900, 700)
 BOX = (448_060.0, 5_411_700.0, 448_130.0, 5_411_790.0)  # rows 420 to 600, columns 120 to 260
 TEXT = f"{','.join(map(str, BOX))},{UTM}"
 HOLED = shapely.box(*BOX) - shapely.box(448_080, 5_411_720, 448_100, 5_411_740)
-TWO = shapely.union(HOLED, shapely.box(448_300, 5_411_990, 448_400, 5_412_100))
+MANY = shapely.union_all([HOLED, shapely.box(448_300, 5_411_990, 448_400, 5_412_100), shapely.box(447_900, 5_411_800, *CORNER)])
+"""The last one touches the scene's left edge from outside."""
 TILE = ("--tile", "64")
 
 
@@ -58,7 +62,7 @@ def read(path: Path, shape: Any = None) -> Any:
         return file.read(1) if shape is None else geometry_mask([shape], file.shape, file.transform, invert=True)
 
 
-@pytest.mark.parametrize("shape", [shapely.box(*BOX), TWO], ids=["box", "two"])
+@pytest.mark.parametrize("shape", [shapely.box(*BOX), MANY], ids=["box", "many"])
 @pytest.mark.parametrize("more", [(), ("--gsd", "0.8"), ("--format", "confidence", "--overlap", "0", "--blend", "hann")])
 def test_inside_is_the_result_of_the_whole_and_outside_void(
     run: Segment, scene: str, tmp_path: Path, shape: Any, more: tuple[str, ...]
@@ -111,10 +115,37 @@ def test_an_area_in_each_form_and_system_is_the_same(run: Segment, scene: str, t
     assert (results[3] >= results[0]).all()  # a box of another zone is turned
 
 
+@pytest.mark.parametrize(
+    ("crs", "west_north", "step", "shape", "system"),
+    [
+        ("EPSG:4326", (-180, 90), 1, shapely.box(3e6, 2e6, 5e6, 4e6), "EPSG:3035"),  # Europe on a map of the world
+        ("EPSG:4326", (-180, 90), 1, shapely.box(-2e6, -2e6, 3e6, 3e6), "EPSG:3031"),  # a pole
+        ("EPSG:4326", (-180, 90), 1, shapely.box(4e5, 1e6, 1e6, 3e6), "EPSG:32660"),  # across 180 degrees
+        ("EPSG:4326", (0, 90), 1, shapely.box(-20, 10, 20, 30), "EPSG:4326"),
+        ("EPSG:4326", (-7, 90), 1, shapely.box(4e5, 1e6, 1e6, 3e6), "EPSG:32660"),
+        ("EPSG:32660", (6e5, 2e6), 2000, shapely.box(-180, -90, 180, 90), "EPSG:4326"),
+    ],
+)
+def test_an_area_of_another_system_has_the_pixels_whose_centres_are_in_it_there(
+    tmp_path: Path, crs: str, west_north: tuple[float, float], step: float, shape: shapely.Polygon, system: str
+) -> None:
+    place = Place((180, 360), north_up(step, west_north), CRS.from_string(crs))
+    extent = tmp_path / "area.geojson"
+    extent.write_text(json.dumps(shapely.geometry.mapping(shape) | {"crs": {"type": "name", "properties": {"name": system}}}))
+    rows, columns = np.indices(place.size)
+    centres = place.to_map(np.column_stack([columns.ravel(), rows.ravel()]) + 0.5)
+    x, y = moved(centres, CRS.from_string(crs), CRS.from_string(system))[0].T
+    turns = (-360, 0, 360) if system == "EPSG:4326" else (0,)
+    expected = np.any([shapely.contains_xy(shape, x + turn, y) for turn in turns], axis=0).reshape(place.size)
+    mask = read_area(str(extent), place, "a.tif").mask(Window(0, 0, *place.size))
+    assert (mask & expected).sum() > 50
+    assert (mask == expected).all()
+
+
 def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
     run: Segment, scene: str, narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    area, append, calls = geojson(tmp_path / "area.geojson", TWO), RowsFile.append, list[int]()
+    area, append, calls = geojson(tmp_path / "area.geojson", MANY), RowsFile.append, list[int]()
     words = (*TILE, "--format", "confidence", "--extent")
 
     def failing(file: RowsFile, *rows: Any) -> None:
@@ -149,6 +180,11 @@ def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
         ("line.geojson", "line.geojson: feature 0 is no valid polygon (a LineString: Valid Geometry)"),
         ("bow.geojson", "bow.geojson: feature 0 is no valid polygon (a Polygon: Self-intersection"),
         ("none.geojson", "none.geojson has no polygons"),
+        (
+            "foreign.geojson",
+            "the name of a known system, got {'type': 'name', 'properties': {'name': 'EPSG:99999999'}}; export",
+        ),
+        ("unread.geojson", "unread.geojson: feature 1 is no valid polygon (it is missing or damaged)"),
     ],
 )
 def test_what_is_no_area_is_said_in_a_line(
@@ -158,7 +194,10 @@ def test_what_is_no_area_is_said_in_a_line(
     monkeypatch.chdir(tmp_path)
     geojson(Path("line.geojson"), shapely.LineString([BOX[:2], BOX[2:]]))
     geojson(Path("bow.geojson"), shapely.Polygon([BOX[:2], BOX[2:], (BOX[0], BOX[3]), (BOX[2], BOX[1])]))
+    Path("foreign.geojson").write_text(Path("bow.geojson").read_text().replace(UTM, "EPSG:99999999"))
     Path("none.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    features = [{"type": "Feature", "properties": {}, "geometry": shape} for shape in (shapely.geometry.mapping(HOLED), None)]
+    Path("unread.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     write_scene(Path("a.tif"), make_photo(40, 40))
     assert run("a.tif", "-o", "out.tif", *TILE, "--extent", extent) == 2
     assert message in capsys.readouterr().err
