@@ -165,8 +165,8 @@ class JobStore(JobTable):
         return False
 
     def _is_above(self, lack: Lack) -> bool:
-        """Whether jobs already have more than the limit, which sinks when others fill the disk."""
-        return int(getattr(self._shares.total, lack.resource)) > lack.limit
+        """Whether jobs already have more than the limit, which sank because others fill the disk."""
+        return bool(getattr(self._shares.total, lack.resource) > lack.limit != getattr(self._most, lack.resource))
 
     def _limits(self, written: Use = Use()) -> Use:  # noqa: B008 (cannot change)
         """What all jobs together may have: as it is set, or as the disk has it beside its reserve.
