@@ -282,7 +282,9 @@ class JobStore(JobTable):
 
     async def remove_old(self) -> None:
         """Removes jobs that ended long ago."""
-        while job := next(iter(self._ended.values()), None):
-            if time.time() - datetime.fromisoformat(job.finished or job.created).timestamp() <= self._days * 86_400:
+        for job in self.ended_jobs():
+            age_s = time.time() - datetime.fromisoformat(job.finished or job.created).timestamp()
+            if age_s > self._days * 86_400:
+                await self.remove(job)
+            elif age_s >= 0:  # else it ended before the clock was put back, and keeps no later one
                 break
-            await self.remove(job)

@@ -330,6 +330,17 @@ def test_a_table_that_many_clients_have_filled_has_room_for_who_has_less(
     table.close()
 
 
+def test_a_job_that_ended_before_the_clock_was_put_back_keeps_no_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = store_with(tmp_path, monkeypatch, 9, 2)
+    for job, finished in zip(table.ended_jobs(), ["2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"], strict=False):
+        job.finished = finished
+    asyncio.run(table.remove_old())
+    assert [int(job.id, 16) for job in table.ended_jobs()] == [0, 2, 3, 4, 5, 6, 7, 8]
+    table.close()
+
+
 @pytest.mark.long
 def test_ten_thousand_ended_jobs_are_read_in_ten_times_the_time_of_a_thousand(tmp_path: Path) -> None:
     seconds = []
