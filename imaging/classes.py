@@ -30,25 +30,22 @@ def is_background(name: str) -> bool:
     return name.strip().strip("_").casefold() == BACKGROUND
 
 
-def class_id(text: str, labels: Sequence[Label]) -> int:
-    """The id of a class, given its name in any case, or its id in digits. An exact name takes precedence.
-
-    Raises `UnknownClass`.
-    """
-    exact = {label.name: label.id for label in labels}
-    fallbacks = {str(label.id): label.id for label in labels} | {label.name.casefold(): label.id for label in labels}
-    if (id := exact.get(text, fallbacks.get(text.casefold()))) is not None:
-        return id
-    matches = get_close_matches(text, [label.name for label in labels], 1) if len(text) <= LONGEST_NAME else []
-    hint = f"; did you mean {matches[0]!r}?" if matches else ";"
-    raise UnknownClass(f"this model has no class {text[:40]!r}{hint} {class_list(labels)}")
-
-
 def object_ids(names: Collection[str], labels: Sequence[Label]) -> frozenset[int]:
-    """The ids of the classes of these names and ids; without any, of all but the background. Raises `UnknownClass`."""
-    if names:
-        return frozenset(class_id(name, labels) for name in names)
-    return frozenset(label.id for label in labels if not is_background(label.name))
+    """The ids of the classes of these names, in any case, or ids in digits; without any, of all but the background.
+
+    An exact name takes precedence. Raises `UnknownClass`.
+    """
+    if not names:
+        return frozenset(label.id for label in labels if not is_background(label.name))
+    exact, ids = {label.name: label.id for label in labels}, set[int]()
+    fallbacks = {str(label.id): label.id for label in labels} | {label.name.casefold(): label.id for label in labels}
+    for text in names:
+        if (id := exact.get(text, fallbacks.get(text.casefold()))) is None:
+            matches = get_close_matches(text, [label.name for label in labels], 1) if len(text) <= LONGEST_NAME else []
+            hint = f"; did you mean {matches[0]!r}?" if matches else ";"
+            raise UnknownClass(f"this model has no class {text[:40]!r}{hint} {class_list(labels)}")
+        ids.add(id)
+    return frozenset(ids)
 
 
 def class_list(labels: Sequence[Label]) -> str:

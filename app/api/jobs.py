@@ -59,7 +59,7 @@ from app.serving.service import Service
 from app.serving.webhook import parse_address
 from app.settings import Settings
 from common.printable import excerpt, printable
-from imaging.classes import class_id
+from imaging.classes import object_ids
 from imaging.decoding import IMAGE_FORMATS
 from imaging.formats.signatures import UNKNOWN, format_of
 from imaging.georeferenced import BOX
@@ -275,8 +275,7 @@ async def _check_scene(job: Job, folder: Path, names: Sequence[str], jobs: JobRu
 
 async def _check_photos(job: Job, folder: Path, names: Sequence[str], jobs: JobRunner, model: Model) -> None:
     """Keeps the photos' names. Raises a problem for a class that the model lacks, and for files of which none is a photo."""
-    for name in parse_classes(job.parameters.get("classes", "")):
-        class_id(name, model.segmenter.labels.classes)
+    object_ids(parse_classes(job.parameters.get("classes", "")), model.segmenter.labels.classes)
     async with jobs.store.uploads.turn(job.account):
         if not await asyncio.to_thread(lambda: any(_format(folder, index) != UNKNOWN for index in range(len(names)))):
             raise UnsupportedType(f"none of the files is an image that is read: {', '.join(IMAGE_FORMATS)}")

@@ -54,7 +54,7 @@ async def segment_photos(
 
     async def attempt(index: int) -> Outcome:
         path = upload_path(folder, index)
-        body = Blob(b"", os.open(path, os.O_RDONLY | os.O_CLOEXEC), path.stat().st_size)
+        body = Blob(b"", os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path.stat().st_size)
         with Reservation(service.background, job.client) as reservation:
             reservation.callback(body.close)
             attempts[asyncio.current_task()] = reservation

@@ -9,8 +9,8 @@ import re
 
 from imaging.errors import UnknownImageType
 
-NUMBER = r"\s*([-+]?[0-9]{1,15}(?:\.[0-9]{0,15})?)\s*"
-BOX = re.compile(rf"{NUMBER},{NUMBER},{NUMBER},{NUMBER},\s*((?:EPSG|ESRI|OGC):[0-9A-Za-z]{{1,20}})\s*", re.ASCII)
+NUMBER = r"\s{0,9}([-+]?[0-9]{1,15}(?:\.[0-9]{0,15})?)\s{0,9}"
+BOX = re.compile(rf"{NUMBER},{NUMBER},{NUMBER},{NUMBER},\s{{0,9}}((?:EPSG|ESRI|OGC):[0-9A-Za-z]{{1,20}})\s{{0,9}}", re.ASCII)
 """How a box in coordinates is written: its left, lower, right and upper edge, and their system."""
 PACKAGES = ("affine", "pyogrio", "rasterio")
 MISSING = (

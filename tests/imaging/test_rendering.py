@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -162,6 +163,20 @@ def test_a_name_beats_an_id_and_the_exact_name_one_in_another_case() -> None:
     assert Rendering("color", classes=("2",)).class_ids(labels) == {1}
     assert Rendering("color", classes=("Car",)).class_ids(labels) == {2}
     assert Rendering("color", classes=("car",)).class_ids(labels) == {3}
+
+
+def test_the_classes_of_a_model_are_gone_through_no_more_often_for_many_names_than_for_one() -> None:
+    class Noted(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            reads.append(0)
+            return super().__iter__()
+
+    reads, counts, labels = list[int](), list[int](), Noted(VOC)
+    for names in (["1"], ["1", "cat"] * 1000):
+        reads.clear()
+        Rendering("binary", classes=tuple(names)).class_ids(labels)
+        counts.append(len(reads))
+    assert counts[0] == counts[1]
 
 
 def test_classes_are_separated_by_commas() -> None:

@@ -118,7 +118,7 @@ class Job:
             if len(content := file.read(MOST_BYTES + 1)) > MOST_BYTES:
                 raise ValueError(f"{FILE} has more than {MOST_BYTES} bytes")
         job = READER.validate_json(content)
-        times = map(datetime.fromisoformat, filter(None, (job.created, job.started, job.finished, job.updated)))
+        times = map(datetime.fromisoformat, (job.created, *filter(None, (job.started, job.finished, job.updated))))
         if job.id != folder.name or job.is_open == bool(job.finished) or not all(time.tzinfo for time in times):
             raise ValueError(f"{folder / FILE} is no job of this folder")
         return job

@@ -147,7 +147,9 @@ class JobRunner:
             if job.status == "running":
                 log.info("job goes on", extra={"fields": job.log_fields})
         for job in self.store.ended_jobs():
-            self.on_end(job)
+            if self.store.get(job.id, job.owner):  # it was not removed meanwhile
+                self.on_end(job)
+            await asyncio.sleep(0)  # there may be thousands, each of which is written if its origin is no longer named
 
     async def _run(self, pause: float) -> None:
         await asyncio.sleep(pause)

@@ -165,8 +165,8 @@ class JobStore(JobTable):
         return False
 
     def _is_above(self, lack: Lack) -> bool:
-        """Whether jobs already have more than the limit, which sinks when others fill the disk."""
-        return int(getattr(self._shares.total, lack.resource)) > lack.limit
+        """Whether jobs already have more than the limit, which sank because others fill the disk."""
+        return bool(getattr(self._shares.total, lack.resource) > lack.limit != getattr(self._most, lack.resource))
 
     def _limits(self, written: Use = Use()) -> Use:  # noqa: B008 (cannot change)
         """What all jobs together may have: as it is set, or as the disk has it beside its reserve.
@@ -282,7 +282,9 @@ class JobStore(JobTable):
 
     async def remove_old(self) -> None:
         """Removes jobs that ended long ago."""
-        while job := next(iter(self._ended.values()), None):
-            if time.time() - datetime.fromisoformat(job.finished or job.created).timestamp() <= self._days * 86_400:
+        for job in self.ended_jobs():
+            age_s = time.time() - datetime.fromisoformat(job.finished or job.created).timestamp()
+            if age_s > self._days * 86_400:
+                await self.remove(job)
+            elif age_s >= 0:  # else it ended before the clock was put back, and keeps no later one
                 break
-            await self.remove(job)

@@ -61,7 +61,7 @@ def test_a_process_that_is_stopped_counts_as_one_that_ended(
         {"status": "lost"}, {"output": "png"}, {"created": 5}, {"model": ["a"]}, {"finished": "yesterday"},
         {"created": "yesterday"}, {"owner": None}, {"id": "../other"}, {"crashes": "many"}, {"more": 1}, {"status": "running"},
         {"success_uri": ["s3cret"]},
-        {"created": "2026-11-30"}, {"finished": "0001-01-01T00:00:00"},
+        {"created": "2026-11-30"}, {"created": ""}, {"finished": "0001-01-01T00:00:00"},
     ],
     ids=str,
 )  # fmt: skip

@@ -25,6 +25,7 @@ import pytest
 
 from app.serving import webhook
 from app.serving.jobs import callbacks
+from app.serving.jobs.job import Job, now
 from app.serving.webhook import parse_address
 from tests.support.app.exchanges import PHOTO, assert_problem, service_of
 from tests.support.app.jobs import status_of, stored_jobs, submit_photos
@@ -235,6 +236,25 @@ def test_a_job_whose_origin_is_no_longer_named_calls_nobody_and_the_log_says_so(
             wait_until(lambda: not stored_jobs(tmp_path)[0].callback)
     assert f"a callback is not sent: SEGMENT_CALLBACK_ORIGINS of the service does not name {server.url}" in caplog.text
     assert "s3cret" not in caplog.text
+
+
+def test_calls_that_a_start_gives_up_are_written_in_as_many_passes_of_the_loop(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(9):
+        (folder := tmp_path / f"{index:032x}").mkdir()
+        job = Job(folder.name, "", "a", "zip", {}, "m", "0", "successful", now(), finished=now(), success_uri="http://a/")
+        job.save(folder)
+    saves, passes = list[int](), list[None]()
+
+    def save(*_: object) -> None:
+        saves.append(len(passes))
+        asyncio.get_running_loop().call_soon(passes.append, None)
+
+    monkeypatch.setattr(Job, "save", save)
+    with serve(jobs_dir=tmp_path):
+        wait_until(lambda: len(saves) == 9)
+    assert len({*saves}) == 9, saves
 
 
 @pytest.mark.parametrize("name", ["successUri", "failedUri"])

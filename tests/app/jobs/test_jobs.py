@@ -91,6 +91,7 @@ def test_an_extent_gives_the_bytes_of_the_command(
         ("{" + " " * 1_000_000, 413, "the form's field extent has more than 1000000 bytes"),
         ("/etc/passwd", 422, "extent: must be GeoJSON, in a field of a form, or LEFT,BOTTOM,RIGHT,TOP,SYSTEM"),
         ("extent.geojson", 422, "extent: must be GeoJSON"),
+        ("\t" * 900_000 + f"{','.join(map(str, BOX))},{UTM}", 422, "extent: must be GeoJSON"),  # the job's file would keep it
     ],
 )
 def test_an_extent_that_is_none_is_told_and_never_read_by_the_front(

@@ -21,7 +21,7 @@ from app.serving.jobs.job import WORK, Job, now
 from tests.app.jobs.test_failures import state
 from tests.support.app.exchanges import PHOTO, assert_problem, service_of
 from tests.support.app.jobs import result_of, stored_jobs, submit_photos
-from tests.support.app.services import Serve
+from tests.support.app.services import Serve, hold_model
 from tests.support.imaging.scenes import UTM
 from tests.support.polling import HANG_S, wait_until
 from tests.support.servers import fcn_serve
@@ -134,6 +134,15 @@ def test_whatever_stands_in_the_folder_the_jobs_are_read(serve: Serve, tmp_path:
         assert client.get(f"/jobs/{ID}").status_code == 404
         result_of(client, submit_photos(client, {"a.png": PHOTO}, output="zip"))
     assert folder.is_dir()
+
+
+def test_a_photo_that_is_a_pipe_holds_nobody(serve: Serve, tmp_path: Path) -> None:
+    with serve(jobs_dir=tmp_path) as client, hold_model(service_of(client)):
+        id = submit_photos(client, {"a.png": PHOTO, "b.png": PHOTO}, output="zip")
+    (pipe := tmp_path / id / WORK / "000001").unlink()
+    os.mkfifo(pipe)
+    with serve(jobs_dir=tmp_path) as client:
+        result_of(client, id)
 
 
 @pytest.mark.parametrize("output", ["zip", pytest.param("tif", marks=pytest.mark.long)])

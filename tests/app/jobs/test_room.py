@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,7 +22,7 @@ from app.serving.jobs.shares import Ranking, Use, share
 from app.serving.jobs.store import JobStore
 from app.serving.registry import Model, Registry
 from tests.support.app.exchanges import PHOTO, connect, service_of
-from tests.support.app.jobs import ended, stored_jobs, submit, submit_photos
+from tests.support.app.jobs import ended, result_of, stored_jobs, submit, submit_photos
 from tests.support.app.services import Serve
 from tests.support.costs import cpu_seconds
 from tests.support.polling import wait_until, wait_until_async
@@ -267,6 +268,21 @@ def test_results_and_working_files_count_while_they_grow_and_the_client_with_mos
         assert job.status == "successful" or "is 30 MB (SEGMENT_JOBS_MB), and yours have the most" in job.message
 
 
+def test_a_limit_that_was_lowered_takes_from_the_client_with_most_and_keeps_nobody_else_out(
+    serve: Serve, tmp_path: Path
+) -> None:
+    for index in range(3):
+        (folder := tmp_path / f"{index:032x}").mkdir()
+        job = Job(folder.name, "", "b", "zip", {}, "m", "0", "successful", now(), finished=now())
+        job.save(folder)
+        (folder / "result.zip").touch()
+        os.truncate(folder / "result.zip", 10 * MB)
+    with serve(jobs_dir=tmp_path, jobs_mb=12, job_upload_mb=12) as client:
+        result_of(client, submit_photos(client, {"a.png": PHOTO}, output="zip"))
+        assert [client.get(f"/jobs/{index:032x}").status_code for index in range(3)].count(200) == 1
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 12 * MB
+
+
 def store_with(folder: Path, monkeypatch: pytest.MonkeyPatch, count: int, clients: int) -> JobStore:
     """Jobs that have ended, of so many clients in turn."""
     jobs = [
@@ -311,6 +327,17 @@ def test_a_table_that_many_clients_have_filled_has_room_for_who_has_less(
     table = store_with(tmp_path / "own", monkeypatch, 4, 2)
     asyncio.run(send(table, "0"))  # its own oldest
     assert [table.page(client, 0, 9)[1] for client in "01"] == [1, 2]
+    table.close()
+
+
+def test_a_job_that_ended_before_the_clock_was_put_back_keeps_no_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = store_with(tmp_path, monkeypatch, 9, 2)
+    for job, finished in zip(table.ended_jobs(), ["2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"], strict=False):
+        job.finished = finished
+    asyncio.run(table.remove_old())
+    assert [int(job.id, 16) for job in table.ended_jobs()] == [0, 2, 3, 4, 5, 6, 7, 8]
     table.close()
 
 
