@@ -253,11 +253,12 @@ def test_a_result_comes_in_parts_if_it_has_them_and_has_an_entity_tag(client: Te
         assert client.get(address, headers={"Range": value}).content == whole
 
 
-def test_the_head_of_a_result_costs_no_reading(client: TestClient) -> None:
-    id = submit_photos(client, PHOTOS, output="zip")
-    result_of(client, id)
-    os.truncate(next(jobs_folder(client).glob(f"{id}/*.zip")), 1 << 40)  # bytes that take minutes to read
-    assert client.head(f"/jobs/{id}/results").headers["content-length"] == str(1 << 40)
+def test_the_head_of_a_result_costs_no_reading(serve: Serve, tmp_path: Path) -> None:
+    with serve(jobs_dir=tmp_path) as client:
+        id = submit_photos(client, PHOTOS, output="zip")
+        result_of(client, id)
+        os.truncate(tmp_path / id / "result.zip", 1 << 40)  # bytes that take minutes to read, and are above the limit
+        assert client.head(f"/jobs/{id}/results").headers["content-length"] == str(1 << 40)
 
 
 def test_a_form_may_have_a_preamble(client: TestClient) -> None:
