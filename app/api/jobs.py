@@ -62,7 +62,7 @@ from common.printable import excerpt, printable
 from imaging.classes import object_ids
 from imaging.decoding import IMAGE_FORMATS
 from imaging.formats.signatures import UNKNOWN, format_of
-from imaging.georeferenced import BOX
+from imaging.georeferenced import BOX, BOX_WORDS
 from imaging.rendering import parse_classes
 from model.inference.plan import MODEL
 from model.inference.scenes.request import KINDS, SceneRequest, scene_parameters
@@ -236,9 +236,8 @@ def _check(query: Query, service: Service) -> None:
         raise BadParameter(f"output={output} needs rasterio and pyogrio, which the service lacks; {advice}")
     if is_scene:
         extent = query.get("extent", "{")
-        if not (extent.lstrip().startswith("{") or BOX.fullmatch(extent)):  # else it would be a path
-            advice = "GeoJSON, in a field of a form, or LEFT,BOTTOM,RIGHT,TOP,SYSTEM, such as 8.1,48.2,8.3,48.4,EPSG:4326"
-            raise BadParameter(f"extent: must be {advice}, got {excerpt(extent)}")
+        if not (extent.removeprefix("\ufeff").lstrip().startswith("{") or BOX.fullmatch(extent)):  # else it would be a path
+            raise BadParameter(f"extent: must be GeoJSON, in a field of a form, or {BOX_WORDS}, got {excerpt(extent)}")
         try:
             for ending in endings:
                 SceneRequest.of("", f"scene{ending}", query)

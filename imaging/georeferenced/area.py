@@ -13,7 +13,8 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from common.arrays import Floats, Geometries, Mask, Size
-from imaging.georeferenced import BOX
+from common.printable import excerpt
+from imaging.georeferenced import BOX, BOX_WORDS
 from imaging.georeferenced.errors import SceneParameter
 from imaging.georeferenced.place import Place, Window, system_name
 from imaging.georeferenced.vectors import NOTHING, Burner, VectorError, bounds, polygons_in_pixels, read_features, surroundings
@@ -82,13 +83,13 @@ def _box(match: re.Match[str]) -> tuple[Geometries, CRS]:
 def _polygons(text: str) -> tuple[Geometries, CRS]:
     """The polygons of a vector file. Raises `VectorError` for one without any, and for a feature that is no valid polygon."""
     file, _, layer = text.partition(LAYER)
+    if "," in text and not Path(file).exists():
+        raise VectorError(f"must be a file or {BOX_WORDS}, got {excerpt(text)}")
     features = read_features(Path(file), layer or None)
     shapes, numbers = features.geometries, np.array(features.numbers)  # of geometries that are not read, GDAL makes none
     is_wrong = ~(np.isin(shapely.get_type_id(shapes), POLYGONS) & shapely.is_valid(shapes))
     for shape, number in zip(shapes[is_wrong], numbers[is_wrong], strict=True):
-        what = (
-            f"a {shape.geom_type}: {shapely.is_valid_reason(shape)[:80]}" if shape is not None else "it is missing or damaged"
-        )
+        what = "it is missing or damaged" if shape is None else f"a {shape.geom_type}: {shapely.is_valid_reason(shape)[:80]}"
         raise VectorError(f"{file}: feature {number} is no valid polygon ({what}); {ADVICE}")
     if not len(shapes := shapes[~shapely.is_empty(shapes)]):
         raise VectorError(f"{file} has no polygons; draw the area in it")

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import signal
 import socket
 import sqlite3
@@ -42,6 +43,7 @@ SECONDS = 1800.0  # of processor time until the next rows are done, or a result 
 PLAN_BYTES, PLAN_SECONDS = 512 << 20, 10.0  # the same, until the scene is planned
 KEEP_S = 2.0  # after which the tiles of unfinished rows are kept one by one
 NAME, TILES_ENDING = "the file", ".tiles"
+OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)( (?=[0-9A-Z]))?")  # of a command, and the space before its value
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -72,7 +74,7 @@ def _work(task: SceneTask, front: Front) -> None:
     with open_scene(task.requests[0].source, SAFE_DRIVERS, NAME) as scene:
         works = plan_works(task.requests, scene, runtime)
         common = common_work(works)
-        front.send({"kind": "plan", "tiles": common.tile_count, "remark": common.bands.remark[:MOST_MESSAGE]})
+        front.send({"kind": "plan", "tiles": common.tile_count, "remark": in_parameters(common.bands.remark)[:MOST_MESSAGE]})
         limit(MEMORY_BYTES, SECONDS)
         network = _Network(front, task.ahead, _KeptTiles(Path(out + TILES_ENDING), common.rows_key))
         threading.Thread(target=network.receive_logits, name="logits", daemon=True).start()
@@ -187,12 +189,16 @@ class _Network:
 
 
 def _error_head(error: Exception, task: SceneTask) -> dict[str, object]:
-    """What the front is told of an error, without paths."""
+    """What the front is told of an error, without paths, in the words of HTTP."""
     if isinstance(error, MemoryError):
         error = DamagedImage(f"the scene needs more than {MEMORY_BYTES / 1e9:.1f} GB of memory; cut it into parts")
     elif isinstance(error, OSError) and error.errno in NO_SPACE:
         error = NoRoom("there is no room on the service's disk; try again later")
     head = error_head(error)
-    return head | {
-        "message": str(head["message"]).replace(task.requests[0].source, NAME).replace(os.path.join(task.folder, ""), "")
-    }
+    message = str(head["message"]).replace(task.requests[0].source, NAME).replace(os.path.join(task.folder, ""), "")
+    return head | {"message": in_parameters(message)}
+
+
+def in_parameters(text: str) -> str:
+    """A text with the parameters of a job in place of the command's options: `bands=1` for `--bands 1`."""
+    return OPTION.sub(lambda match: match[1].replace("-", "_") + ("=" if match[2] else ""), text)

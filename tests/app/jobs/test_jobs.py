@@ -70,7 +70,7 @@ NAMED = {"type": "Feature", "geometry": SHAPE, "properties": {}, "crs": {"type":
 def test_an_extent_gives_the_bytes_of_the_command(
     client: TestClient, scene: Path, bytes_of: Callable[..., bytes], tmp_path: Path, field: bool
 ) -> None:
-    text = json.dumps(NAMED) + " " * 900_000 if field else f"{','.join(map(str, BOX))},{UTM}"
+    text = "\ufeff" + json.dumps(NAMED) + " " * 900_000 if field else f"{','.join(map(str, BOX))},{UTM}"
     (tmp_path / "area.geojson").write_text(text)
     form = {"data": {"extent": text}, "files": {"file": scene.read_bytes()}} if field else {"content": scene.read_bytes()}
     query = {"output": "tif", "format": "confidence"} | ({} if field else {"extent": text})
@@ -196,6 +196,7 @@ def test_a_wrong_parameter_is_told_before_the_job(
         (b"", 400, "no file came"),
         (b"not a scene", 415, "the file is not read as a scene"),
         (PHOTO, 415, "it is PNG; send a GeoTIFF, or photos with output=zip, coco or jsonl"),
+        (scene_file(make_photo(60, 90)[:, :, :2]), 415, "; give bands=1 for one as grey, or bands=1,2,2 for both"),
     ],
 )
 def test_a_file_that_is_no_scene_is_told_before_the_job(client: TestClient, content: bytes, status: int, words: str) -> None:
