@@ -184,7 +184,7 @@ def test_a_field_in_which_nothing_was_chosen_is_passed_over(client: TestClient) 
         *long(b"\r\n", b"This is a form.\r\n", b"--x \r\n", b"-" * 70_000 + b"\r\n"),
         b"--xx--\r\n" * 9000,
     ],
-    ids=ascii,
+    ids=lambda before: ascii(before[:20]),
 )
 def test_what_stands_before_the_first_and_after_the_last_boundary_is_passed_over(client: TestClient, before: bytes) -> None:
     message = parts((PART, PHOTO), before=before, after=b"and more\r\n--x\r\n")
