@@ -20,7 +20,7 @@ from tests.support.checkout import ROOT
 RECORD = ROOT / "tests/long-run.json"
 NOTHING_COLLECTED = 5  # exit status of pytest
 OTHERS = (".", f":(exclude){RECORD.relative_to(ROOT)}")  # paths of git: all but the record
-APART = "benchmarks"  # each bench measures, so these tests run one after the other
+APART = ("app", "benchmarks")  # which measure, so their tests run one after the other
 
 
 def folders() -> dict[str, list[str]]:
@@ -32,7 +32,7 @@ def folders() -> dict[str, list[str]]:
 def command(part: str, pip_args: str) -> list[str]:
     if part == "environments":
         return [sys.executable, "-m", "tests.support.environments", "--all", f"--pip-args={pip_args}"]
-    at_once = ["-n", "0"] if part == APART else ["-n", "auto", "--dist", "worksteal"]
+    at_once = ["-n", "0"] if part in APART else ["-n", "auto", "--dist", "worksteal"]
     return [sys.executable, "-m", "pytest", "-q", *at_once, "-m", "long", *folders()[part]]
 
 
