@@ -166,7 +166,7 @@ def test_a_photo_that_is_not_read_has_a_problem_in_the_result(client: TestClient
         ({"output": "cog", "format": "confidence", "min_confidence": "0.5"}, 422, "leave min_confidence out"),
         ({"output": "tif", "bands": "9"}, 422, "has no band 9"),
         ({"output": "tif", "bands": "1,2"}, 422, "the network sees 3 bands"),
-        ({"output": "tif", "gsd": "0.001"}, 422, "give a --gsd of at least"),
+        ({"output": "tif", "gsd": "0.001"}, 422, "give a gsd of at least"),
         ({"output": "tif", "scale": "5"}, 422, "scale"),
         ({"output": "tif", "bnads": "1"}, 422, "did you mean bands?"),
         ({"output": "tif", "model": "other"}, 422, "model must be one of"),
