@@ -172,7 +172,7 @@ def pixel_areas(place: Place, window: Window) -> Floats:
     try:
         down, right = _steps(place, lattice)
     except NoCoordinates:
-        metres_per_pixel(place)
+        metres_per_pixel(place)  # raises an error if the middle of the raster is not on the Earth, either
         return np.zeros((window.height, 1))
     areas = np.linalg.norm(np.cross(down, right), axis=1).reshape(len(rows), len(columns))
     areas[~np.isfinite(areas)] = 0

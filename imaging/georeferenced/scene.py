@@ -19,7 +19,7 @@ from imaging.errors import ImageError
 from imaging.formats.signatures import TIFF
 from imaging.formats.tiff import check_tables
 from imaging.georeferenced.errors import DamagedScene, SceneError, gdal_reason
-from imaging.georeferenced.opening import open_raster
+from imaging.georeferenced.opening import VRT_HEAD, open_raster
 from imaging.georeferenced.place import Place, Window
 
 SAFE_DRIVERS = ("GTiff",)
@@ -246,7 +246,7 @@ def _check_tables(paths: Sequence[str]) -> None:
 def _files(dataset: DatasetReader) -> Iterator[str]:
     """The files of this machine that a raster's pixels come from besides its own: a mask, and those that a VRT names."""
     for name in dataset.files:
-        if name.startswith("<VRTDataset"):  # named by a VRT
+        if name.startswith(VRT_HEAD.decode()):  # the text of a nested VRT
             with rasterio.open(name) as nested:
                 yield from _files(nested)
         elif name != dataset.name and os.path.isfile(name) and not name.endswith((".aux.xml", ".ovr")):
