@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from math import inf
 
@@ -65,6 +66,7 @@ async def read_form(
 
     parser = _Parser(headers, whole(), max_files=inf, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
     parser.spool_max_size, parser.on_file, parser.fields = spool_bytes, body.reservation.add_file, fields
+    parser.is_in_memory = spool_bytes >= body.limit
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -176,6 +178,26 @@ def unreadable(reason: str) -> BadRequest:
     return BadRequest(f"the form cannot be read: {reason}; send multipart/form-data with an image as `file`")
 
 
+class _MemoryFile(UploadFile):
+    """A form's file in memory, in pieces: a single buffer would be copied when it grows. A piece is read once."""
+
+    def __init__(self, upload: UploadFile) -> None:
+        super().__init__(upload.file, size=0, filename=upload.filename, headers=upload.headers)
+        self.pieces = deque([bytearray()])
+
+    async def write(self, data: bytes) -> None:
+        self.size = (self.size or 0) + len(data)
+        self.pieces[-1] += data
+        if len(self.pieces[-1]) >= PIECE:
+            self.pieces.append(bytearray())
+
+    async def read(self, size: int = -1) -> bytes:
+        return bytes(self.pieces.popleft()) if self.pieces else b""
+
+    def __repr__(self) -> str:
+        return f"the file {self.filename!r}"
+
+
 class _Parser(MultiPartParser):
     """A parser that records in `has_ended` whether the form's closing boundary came; without it, the last part may be missing.
 
@@ -185,7 +207,7 @@ class _Parser(MultiPartParser):
 
     on_file: Callable[[], None]
     fields: Sequence[str]
-    has_ended = False
+    is_in_memory = has_ended = False
     _files = _part_bytes = 0
     _value = b""  # of a part's header
 
@@ -213,6 +235,11 @@ class _Parser(MultiPartParser):
             super().on_header_value(ending, 0, len(ending))
         self._value = b""
         super().on_header_end()
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if self.is_in_memory and self._current_part.file:
+            self._current_part.file = _MemoryFile(self._current_part.file)
 
     def on_end(self) -> None:
         self.has_ended = True

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from app.connections import ConnectionMiddleware, Connections
 from app.serving.clients import Clients
 from tests.support.app.exchanges import PHOTO, answer_on, connect, is_closed, respond
-from tests.support.costs import noted_passes
+from tests.support.costs import compares_times, noted_passes
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import Process, fcn_serve, over_http
 
@@ -97,6 +97,7 @@ def test_with_few_files_half_heads_keep_nobody_out_and_do_not_fill_the_log(narro
 CHUNKED = chunks(bytes(100_000), 66) + b"0\r\n\r\n"
 
 
+@compares_times
 def test_a_pass_of_the_event_loop_costs_no_more_for_more_bodies_in_small_chunks() -> None:
     clients = Clients()
 
@@ -185,6 +186,7 @@ def test_a_pass_of_the_event_loop_begins_one_request_and_networks_have_it_in_tur
     assert max(Counter(number for _, number in begun[1:]).values()) == 1
 
 
+@compares_times
 def test_bodies_in_small_chunks_take_the_loop_for_half_of_its_time() -> None:
     shares, clients = list[float](), Clients()
 
@@ -201,6 +203,7 @@ def test_bodies_in_small_chunks_take_the_loop_for_half_of_its_time() -> None:
     assert shares[0] < 0.75
 
 
+@compares_times
 @pytest.mark.parametrize("count", [1, 8])
 def test_requests_of_senders_that_go_on_take_the_loop_for_half_of_its_time_and_another_one_waits_for_few(count: int) -> None:
     """However long such a request takes, and however many senders there are."""

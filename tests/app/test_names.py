@@ -14,7 +14,7 @@ from app.serving.photos import Outcome
 from app.serving.results import WRITERS, distinct_names
 from imaging.coco import HEAD
 from imaging.object_facts import image_row
-from tests.support.costs import cpu_seconds
+from tests.support.costs import compares_times, cpu_seconds
 
 LONG = "\U0001f600" * 251 + ".jpg"
 
@@ -25,6 +25,7 @@ def assert_linear(work: Callable[[int], object]) -> None:
     assert many <= 25 * few
 
 
+@compares_times
 @pytest.mark.parametrize("numbered", [0, 2])
 def test_the_time_to_tell_equal_names_apart_grows_with_their_number(numbered: int) -> None:
     def tell_apart(count: int) -> None:
@@ -34,6 +35,7 @@ def test_the_time_to_tell_equal_names_apart_grows_with_their_number(numbered: in
     assert_linear(tell_apart)
 
 
+@compares_times
 @pytest.mark.parametrize("output", WRITERS)
 def test_the_time_to_write_outcomes_grows_with_their_number(output: str) -> None:
     coco = HEAD + b',"images":[{"id":1}],"categories":[],"annotations":[{"id":1,"image_id":1,"area":1}]}'
@@ -63,6 +65,7 @@ def test_a_name_has_no_folder_and_at_most_255_characters(tmp_path: Path, name: b
     assert form(tmp_path, name) == [expected]
 
 
+@compares_times
 def test_the_time_to_read_a_name_grows_with_its_length(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     short, long = (cpu_seconds(partial(form, tmp_path, b"a" * length), tries=5) for length in (400, 4000))

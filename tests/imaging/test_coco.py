@@ -27,7 +27,7 @@ from imaging.rendering import Rendering
 from model.labels import numbered_labels
 from tests.support.checkout import ROOT
 from tests.support.classes import NAMES
-from tests.support.costs import cpu_seconds
+from tests.support.costs import compares_times, cpu_seconds
 from tests.support.polling import HANG_S
 
 LABELS = numbered_labels(NAMES).classes
@@ -175,6 +175,7 @@ def test_holes_that_touch_each_other_and_the_outer_ring_count_once() -> None:
     assert shapely.Polygon(keyhole(polygon)).area == pytest.approx(polygon.area)
 
 
+@compares_times
 def test_eight_times_the_holes_do_not_take_many_times_as_long() -> None:
     def with_holes(side: int) -> shapely.Polygon:
         class_map = np.ones((side, side), np.uint8)

@@ -15,7 +15,7 @@ from benchmarks.harness.image_files import file_of
 from imaging import conversion
 from imaging.decoding import OpenImage, decode, read_size, scale
 from imaging.errors import DamagedImage
-from tests.support.costs import cpu_seconds
+from tests.support.costs import compares_times, cpu_seconds
 from tests.support.images import encode, exif_of, make_photo, open_image
 from tests.support.imaging.corpus import LIMITS, SAMPLES
 from tests.support.imaging.samples import SIZE, Sample, late_exif_png, oriented, upright
@@ -127,6 +127,7 @@ def test_an_orientation_behind_the_pixels_of_a_png_counts(orientation: int) -> N
     assert read_size(data, LIMITS) == (SIZE if orientation < 5 else SIZE[::-1])
 
 
+@compares_times
 def test_an_orientation_behind_the_pixels_is_read_without_decoding_them() -> None:
     good = late_exif_png(np.zeros((2000, 3000, 3), np.uint8), 6)
     start = good.index(b"IDAT") + 4

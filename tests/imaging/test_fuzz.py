@@ -13,7 +13,7 @@ from benchmarks.harness.hostile import mutate
 from benchmarks.harness.image_files import file_of
 from imaging.decoding import Limits, OpenImage
 from imaging.errors import ImageError
-from tests.support.costs import cpu_seconds
+from tests.support.costs import compares_times, cpu_seconds
 from tests.support.images import Pixels
 from tests.support.imaging.corpus import NOISE, SAMPLES, SMALL, good_cpu_seconds
 
@@ -37,6 +37,7 @@ def outcome_of(data: bytes, working: tuple[int, int] | None) -> tuple[int, Pixel
         return None
 
 
+@compares_times
 @pytest.mark.parametrize(("seed", "files"), [(1, 100), pytest.param(2, 5000, marks=pytest.mark.long)])
 def test_a_mutated_file_gives_an_image_or_an_image_error_in_less_time_than_a_good_photo(seed: int, files: int) -> None:
     source = random.Random(seed)

@@ -27,7 +27,7 @@ from benchmarks.harness.hostile import (
 from benchmarks.harness.image_files import chunk, file_of, png_of
 from imaging.decoding import Limits, OpenImage, decode, read_size
 from imaging.errors import DamagedImage, ImageError, ImageTooLarge
-from tests.support.costs import cpu_seconds
+from tests.support.costs import compares_times, cpu_seconds
 from tests.support.images import make_photo
 from tests.support.imaging.corpus import LIMITS, good_cpu_seconds, good_photo
 from tests.support.imaging.peaks import printed
@@ -66,6 +66,7 @@ def refuse(data: bytes) -> None:
         decode(data, LIMITS)
 
 
+@compares_times
 @pytest.mark.parametrize("kind", REFUSED_IMAGES)
 def test_a_hostile_file_is_refused_in_less_time_than_a_good_photo_takes(kind: str) -> None:
     """Most of them by their header alone."""
@@ -121,6 +122,7 @@ def test_a_directory_that_points_to_itself_ends() -> None:
         decode(tiff_of({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 34665: 8}), LIMITS)
 
 
+@compares_times
 @pytest.mark.parametrize(
     "kind",
     ["inflating text", "inflating wide text", "one huge text", "a huge profile", "a thousand profiles"],

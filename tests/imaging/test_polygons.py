@@ -22,7 +22,7 @@ from imaging.regions import MOST_SHARED_BORDERS, Regions
 from imaging.rendering import Rendering
 from imaging.runs import column_runs
 from model.labels import numbered_labels
-from tests.support.costs import cpu_seconds
+from tests.support.costs import compares_times, cpu_seconds
 
 MAPS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.integers(0, 3))
 CLASSES = range(4)
@@ -114,6 +114,7 @@ def test_every_polygon_is_valid_however_much_it_is_simplified(tolerance: float) 
     assert all(polygon.is_valid and not polygon.is_empty for polygon in polygons)
 
 
+@compares_times
 def test_work_grows_with_borders_and_not_with_classes() -> None:
     few = np.zeros((600, 600), np.uint8)
     few[100:500, 100:500] = 1
@@ -123,6 +124,7 @@ def test_work_grows_with_borders_and_not_with_classes() -> None:
     assert all_of_them < 4 * one  # 128 times, were each class looked for
 
 
+@compares_times
 def test_eight_times_the_holes_are_traced_in_not_many_times_the_time() -> None:
     def dots(side: int) -> Mask:
         mask = np.ones((side, side), bool)

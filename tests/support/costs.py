@@ -9,6 +9,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
+compares_times = pytest.mark.flaky(reruns=2)
+"""Marks a test that compares times of one run. It runs up to three times, since a busy machine can fail it once."""
+
 
 def cpu_seconds(work: Callable[[], object], tries: int = 3) -> float:
     """The least processor time of this thread that it takes, of several tries; other threads and processes do not count."""

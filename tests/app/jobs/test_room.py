@@ -24,7 +24,7 @@ from app.serving.registry import Model, Registry
 from tests.support.app.exchanges import PHOTO, connect, service_of
 from tests.support.app.jobs import ended, result_of, stored_jobs, submit, submit_photos
 from tests.support.app.services import Serve
-from tests.support.costs import cpu_seconds
+from tests.support.costs import compares_times, cpu_seconds
 from tests.support.polling import wait_until, wait_until_async
 from tests.support.servers import over_http
 
@@ -300,6 +300,7 @@ async def send(table: JobStore, client: str) -> None:
         await table.check_room(id, 4096, 1)
 
 
+@compares_times
 @pytest.mark.parametrize("clients", [9, 10_000])
 def test_a_new_job_and_a_page_take_the_loop_no_longer_beside_ten_thousand_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: int
@@ -341,6 +342,7 @@ def test_a_job_that_ended_before_the_clock_was_put_back_keeps_no_later_one(
     table.close()
 
 
+@compares_times
 @pytest.mark.long
 def test_ten_thousand_ended_jobs_are_read_in_ten_times_the_time_of_a_thousand(tmp_path: Path) -> None:
     seconds = []

@@ -22,6 +22,7 @@ from app.serving.registry import Model, Registry
 from tests.support.app.exchanges import assert_problem, connect, head, service_of
 from tests.support.app.jobs import stored_jobs
 from tests.support.app.services import Serve
+from tests.support.costs import compares_times
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import over_http
 
@@ -161,6 +162,7 @@ def test_a_job_whose_process_ends_again_and_again_fails_though_kept_rows_are_tol
     assert (job.status, len(turns)) == ("failed", 3)
 
 
+@compares_times
 def test_clients_with_fresh_names_take_no_turns_away_from_a_job_that_stays(tmp_path: Path, registry: Registry) -> None:
     """Each sends one short job, and two of them wait at any time: before, they came first for ever."""
     seconds = dict.fromkeys(("stays", "fresh"), 0.0)

@@ -22,7 +22,7 @@ from imaging.georeferenced.geojson import PolygonFacts, feature_collection, writ
 from imaging.georeferenced.layers import layer_polygons, write_geopackage
 from imaging.georeferenced.place import Place
 from imaging.rendering import Rendering
-from tests.support.costs import cpu_seconds
+from tests.support.costs import compares_times, cpu_seconds
 from tests.support.imaging.scenes import LABELS, UTM, north_up, segmented
 from tests.support.variants import long
 
@@ -47,6 +47,7 @@ def coco_seconds(image: SegmentedImage) -> float:
     return cpu_seconds(lambda: image.encode(Rendering("coco", mask="polygons")))
 
 
+@compares_times
 @pytest.mark.parametrize("name", ["metres", "pole", *long(*sorted(set(PLACES) - {"metres", "pole"}))])
 @pytest.mark.parametrize("rings", MAPS)
 def test_geojson_costs_at_most_some_coco(rings: str, name: str) -> None:
@@ -56,6 +57,7 @@ def test_geojson_costs_at_most_some_coco(rings: str, name: str) -> None:
     assert geojson < most * coco_seconds(image)
 
 
+@compares_times
 @pytest.mark.parametrize("rings", MAPS)
 @pytest.mark.parametrize("tolerance", [0.0, *long(0.5)])
 def test_layers_cost_at_most_some_coco(rings: str, tolerance: float, tmp_path: Path) -> None:

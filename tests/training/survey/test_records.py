@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from model.labels import numbered_labels
+from tests.support.costs import compares_times
 from tests.support.training.data_sets import FOUR, IDS, write_frame, write_voc
 from tests.support.training.invocations import on_shapes
 from training.commands.train import main
@@ -76,6 +77,7 @@ def test_all_folds_are_trained_on_one_survey(count_opens: Count, shapes: Path, t
     assert set(opens.values()) == {2}  # for the survey, and for the score of its own fold
 
 
+@compares_times
 def test_a_training_surveys_one_layer(shapes: Path, tmp_path: Path) -> None:
     """The second takes most of the time."""
     args = parser().parse_args(["--data", str(shapes), "--labels", str(shapes / "classes.json")])
