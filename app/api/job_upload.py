@@ -5,31 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, closing
-from io import BytesIO
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
-
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser
+from typing import NamedTuple
 
 from app.api.body import DEFAULT_NAME, RequestBody, media_type
-from app.api.errors import BadRequest, EmptyBody, TooLarge
-from app.api.forms import (
-    CUT_OFF,
-    FIELD_BYTES,
-    FIELDS,
-    MAX_FIELDS,
-    MEDIA_TYPE,
-    boundary_of,
-    delimiter_of,
-    file_name,
-    from_first_boundary,
-    part_options,
-    unreadable,
-)
+from app.api.errors import EmptyBody, TooLarge
+from app.api.form_parser import FIELDS, MAX_FIELDS, FormParser, boundary_of, delimiter_of, from_first_boundary
+from app.api.forms import MEDIA_TYPE
+from app.api.job_schemas import NAMES
 from app.serving.jobs.job import upload_path
-from common.printable import VALUE_LENGTH, printable
 from model.inference.scenes.request import EXTENT_BYTES
 
 MOST_FILES = 10_000  # of a form
@@ -45,7 +30,7 @@ class JobUpload(NamedTuple):
 
     names: list[str]
     fields: list[tuple[str, str]]
-    bytes: int = 0
+    bytes: int
 
 
 async def receive_upload(
@@ -61,111 +46,49 @@ async def receive_upload(
     `RequestBody`; `BadRequest` for a broken form, `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what
     `check_room` raises.
     """
-    upload = JobUpload([], [])
-    chunks, pieces, delimiter = body.chunks(lambda _: MEMORY_BYTES), bytearray(), b""
-    count = 0
-    writer: _Form | BinaryIO
+    chunks, pieces, count = body.chunks(lambda _: MEMORY_BYTES), bytearray(), 0
+    file = ExitStack()  # closes the file that is written
+
+    def open_file(number: int) -> Callable[[bytes], object]:
+        if number == MOST_FILES:
+            raise TooLarge(TOO_MANY)
+        file.close()
+        return file.enter_context(upload_path(folder, number).open("wb")).write
+
+    form, delimiter = None, b""
+    if media_type(body.request) == MEDIA_TYPE:
+        boundary = boundary_of(body.request)
+        form = FormParser(boundary, open_file, FIELDS, NAMES, {"extent": EXTENT_BYTES})
+        chunks = from_first_boundary(chunks, boundary, MOST_FILES + MAX_FIELDS, lambda: TooLarge(TOO_MANY))
+        delimiter = delimiter_of(boundary)
+    write_piece: Callable[[bytes], object] = form.write if form else open_file(0)
+
+    def timed_write(data: bytes) -> float:
+        start = time.thread_time()
+        write_piece(data)
+        return time.thread_time() - start
 
     async def write() -> None:
         nonlocal count
-        count, parts = count + len(pieces), pieces.count(delimiter) if delimiter else 0
-        await check_room(count, min(MOST_FILES, len(upload.names) + parts))
-        size = FORM_BYTES if delimiter else len(pieces)
+        count, parts = count + len(pieces), pieces.count(delimiter) if form else 0
+        await check_room(count, min(MOST_FILES, parts + (len(form.images) if form else 1)))
+        size = FORM_BYTES if form else len(pieces)
         while pieces:
             async with turn():
                 await asyncio.sleep(await asyncio.to_thread(timed_write, bytes(pieces[:size])))
             del pieces[:size]
 
-    def timed_write(data: bytes) -> float:
-        start = time.thread_time()
-        writer.write(data)
-        return time.thread_time() - start
-
-    try:
-        if media_type(body.request) == MEDIA_TYPE:
-            boundary = boundary_of(body.request)
-            delimiter = delimiter_of(boundary)
-            chunks = from_first_boundary(chunks, boundary, MOST_FILES + MAX_FIELDS, lambda: TooLarge(TOO_MANY))
-            writer = _Form(boundary, folder, upload)
-        else:
-            upload.names.append(DEFAULT_NAME)
-            writer = upload_path(folder, 0).open("wb")
-        with closing(writer):
-            async for chunk in chunks:
-                pieces += chunk
-                if len(pieces) >= WRITE_BYTES:
-                    await write()
-            await write()
-            if isinstance(writer, _Form) and not writer.has_ended:
-                raise FormParserError(CUT_OFF)
-    except FormParserError as error:
-        raise unreadable(str(error)) from error
+    with file:
+        async for chunk in chunks:
+            pieces += chunk
+            if len(pieces) >= WRITE_BYTES:
+                await write()
+        await write()
+    if form:
+        form.end()
+    names = [image.name for image in form.images] if form else [DEFAULT_NAME]
     async with turn():
-        sizes = await asyncio.to_thread(lambda: [upload_path(folder, i).stat().st_size for i in range(len(upload.names))])
+        sizes = await asyncio.to_thread(lambda: [upload_path(folder, number).stat().st_size for number in range(len(names))])
     if not any(sizes):
         raise EmptyBody("no file came, or only empty ones; send a file as the body, or as `file` of a form")
-    return upload._replace(bytes=count)
-
-
-class _Form:
-    """Writes the files of a form. Each has a number for a name; what the client calls them is a text.
-
-    has_ended: whether its closing boundary has come.
-    """
-
-    def __init__(self, boundary: bytes, folder: Path, upload: JobUpload) -> None:
-        self._folder, self._upload, self.has_ended = folder, upload, False
-        self._header, self._options, self._name = b"", dict[bytes, bytes](), ""
-        self._part: BinaryIO = BytesIO()
-        self._parser = MultipartParser(boundary, {
-            "on_header_value": self._add_header, "on_header_end": self._end_header, "on_headers_finished": self._begin_part,
-            "on_part_data": self._add_data, "on_part_end": self._end_part, "on_end": self._end,
-        })  # fmt: skip
-
-    def write(self, data: bytes) -> None:
-        self._parser.write(data)
-
-    def close(self) -> None:
-        self._part.close()
-
-    def _add_header(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _end_header(self) -> None:
-        disposition, options = part_options(self._header)
-        if disposition == b"form-data":
-            self._options = options
-        self._header = b""
-
-    def _begin_part(self) -> None:
-        """Opens a new file for a file. A field, and what is not read, stays in memory."""
-        options, self._options = self._options, {}
-        self._name = options.get(b"name", b"").decode(errors="replace")
-        name, names = options.get(b"filename"), self._upload.names
-        if self._name == "extent" and "extent" in dict(self._upload.fields):  # which may be long
-            raise BadRequest("the form's field extent comes twice; give it once")
-        if self._name in FIELDS and name is None:
-            raise BadRequest("the form's field for a file came as a text; send the file itself: -F file=@scene.tif")
-        if self._name in FIELDS and name is not None:
-            if len(names) >= MOST_FILES:
-                raise TooLarge(TOO_MANY)
-            self._part = upload_path(self._folder, len(names)).open("wb")
-            names.append(file_name(name.decode(errors="replace")))
-        else:
-            self._part = BytesIO()
-
-    def _add_data(self, data: bytes, start: int, end: int) -> None:
-        self._part.write(data[start:end])
-        most = EXTENT_BYTES if self._name == "extent" else FIELD_BYTES
-        if isinstance(self._part, BytesIO) and self._part.tell() > most:
-            raise TooLarge(f"the form's field {printable(self._name, VALUE_LENGTH)} has more than {most} bytes")
-
-    def _end_part(self) -> None:
-        if isinstance(self._part, BytesIO):
-            self._upload.fields.append((self._name, self._part.getvalue().decode(errors="replace")))
-            if len(self._upload.fields) > MAX_FIELDS:
-                raise TooLarge(f"the form has more than {MAX_FIELDS} fields, which is the limit; leave some out")
-        self._part.close()
-
-    def _end(self) -> None:
-        self.has_ended = True
+    return JobUpload(names, form.fields if form else [], count)

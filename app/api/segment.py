@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from app.api import forms
 from app.api.body import RequestBody, media_type, read_image
 from app.api.errors import NotAcceptable, PreconditionFailed, Unavailable
+from app.api.form_parser import FIELDS
 from app.api.query import Parameters, Query, make_options
 from app.api.schemas import REMARK, SEGMENT_ROUTE
 from app.api.security import check_key
@@ -64,7 +65,7 @@ async def segment_image(request: Request, service: Ready, query: Parameters) -> 
     return await answer_request(request, service, query)
 
 
-async def answer_request(request: Request, service: Service, query: Query, fields: Sequence[str] = forms.FIELDS) -> Response:
+async def answer_request(request: Request, service: Service, query: Query, fields: Sequence[str] = FIELDS) -> Response:
     """The answer of `segment_image`. fields: names of the form's field for the image, as `read_form` takes them."""
     body = RequestBody(request, service, service.settings.max_upload_mb)
     if media_type(request) == forms.MEDIA_TYPE:

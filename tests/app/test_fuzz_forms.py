@@ -14,8 +14,6 @@ from tests.support.variants import long
 
 FILES = [encode(make_photo(20, 30), format) for format in ("PNG", "JPEG", "GIF")]
 BOUNDARY = b"x-y"
-# Starlette leaves the file of a part without end to be closed by its last reference
-pytestmark = pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning")
 
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), max_size=12).map(str.encode)
 contents = st.one_of(

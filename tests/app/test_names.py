@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from app.api.body import DEFAULT_NAME
-from app.api.job_upload import MOST_FILES, JobUpload, _Form
+from app.api.form_parser import FormParser
+from app.api.job_upload import MOST_FILES
 from app.serving.photos import Outcome
 from app.serving.results import WRITERS, distinct_names
 from imaging.coco import HEAD
@@ -49,24 +49,22 @@ def test_the_time_to_write_outcomes_grows_with_their_number(output: str) -> None
     assert_linear(write)
 
 
-def form(folder: Path, name: bytes) -> list[str]:
-    upload = JobUpload([], [])
+def form(name: bytes) -> list[str]:
+    parser = FormParser(b"B", lambda _: len, ["file"], ())
     parts = b'--B\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n\r\na\r\n--B--\r\n' % name
-    _Form(b"B", folder, upload).write(parts)
-    return upload.names
+    parser.write(parts)
+    return [image.name for image in parser.images]
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [(b"x/a.png", "a.png"), (rb"C:\x\a.png", "a.png"), (b"a" * 4000, "a" * 255), (b"x/", DEFAULT_NAME)],
 )
-def test_a_name_has_no_folder_and_at_most_255_characters(tmp_path: Path, name: bytes, expected: str) -> None:
-    (tmp_path / "work").mkdir()
-    assert form(tmp_path, name) == [expected]
+def test_a_name_has_no_folder_and_at_most_255_characters(name: bytes, expected: str) -> None:
+    assert form(name) == [expected]
 
 
 @compares_times
-def test_the_time_to_read_a_name_grows_with_its_length(tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir()
-    short, long = (cpu_seconds(partial(form, tmp_path, b"a" * length), tries=5) for length in (400, 4000))
+def test_the_time_to_read_a_name_grows_with_its_length() -> None:
+    short, long = (cpu_seconds(partial(form, b"a" * length), tries=5) for length in (400, 4000))
     assert long <= 25 * short

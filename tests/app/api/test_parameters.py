@@ -98,8 +98,8 @@ def test_wrong_fields_of_a_form_are_refused(client: TestClient) -> None:
             answer = client.post(f"{path}?{query}", files=FILE, data=data)
             assert_problem(answer, 422, words)
             assert "query classes" not in answer.json()["detail"]
-    answer = client.post("/segment", files=FILE | {"alpha": ("a.txt", b"0.5")})
-    assert_problem(answer, 422, "form field alpha: must be a number from 0 to 1, got the file 'a.txt'")
+    answer = client.post("/segment", files=FILE | {"alpha": ("a.txt", b"1.5")})
+    assert_problem(answer, 422, "form field alpha: must be a number from 0 to 1, got '1.5'")
 
 
 def test_a_second_image_leads_to_the_batch(client: TestClient) -> None:

@@ -132,10 +132,22 @@ def test_fields_that_nobody_reads_are_few_and_short(client: TestClient) -> None:
     image = {"file": ("a.png", PHOTO)}
     for path in PATHS:
         assert client.post(path, files=image, data={f"f{i}": "x" * 4096 for i in range(40)}).status_code == 200
-        assert_problem(client.post(path, files=image, data={"note": "x" * 4097}), 400, "Part exceeded maximum size of 4KB")
-        assert_problem(client.post(path, files=image, data={f"f{i}": "" for i in range(41)}), 400, "Too many fields")
+        assert_problem(client.post(path, files=image, data={"note": "x" * 4097}), 413, "note has more than 4096 bytes")
+        assert_problem(
+            client.post(path, files=image, data={f"f{i}": "" for i in range(41)}), 413, "more than 40 fields besides images"
+        )
         # fields without a file's name count as files
         assert_problem(client.post(path, **parts(*[(NAMELESS, b"a")] * 101)), 413, "more than 100 images")
+    assert_idle(service_of(client))
+
+
+def test_a_file_in_another_field_is_passed_over_or_is_a_parameter_s_value(client: TestClient) -> None:
+    for path in (*PATHS, "/segment?format=json"):
+        other = {"photo": ("a.png", bytes(5000))}
+        assert client.post(path, files=other | {"file": ("a.png", PHOTO)}).status_code == 200
+        assert_problem(client.post(path, files=other), 400, "no file in a field `file` (or `image`)", "fields that came: photo")
+    colors = {"format": ("a.txt", b"color"), "file": ("a.png", PHOTO)}
+    assert client.post("/segment", files=colors).content == post(client, format="color").content
     assert_idle(service_of(client))
 
 

@@ -226,7 +226,7 @@ def test_forms_that_are_broken_are_400(client: TestClient) -> None:
     many = part + b'; filename="a"\r\n\r\n' + b"\r\n--bx" * 11_000
     assert_problem(client.post("/jobs", params={"output": "zip"}, content=many, headers=kind), 413, "more than 10000 files")
     text = part + b"\r\n\r\nabc\r\n--b--\r\n"
-    assert_problem(client.post("/jobs", params={"output": "zip"}, content=text, headers=kind), 400, "came as a text")
+    assert_problem(client.post("/jobs", params={"output": "zip"}, content=text, headers=kind), 400, "came as the text")
     assert_problem(client.post("/jobs", params={"output": "zip"}, files={"file": ("a", b"text")}), 415, "none of the files")
     two = [("file", (name, PHOTO)) for name in ("a", "b")]
     assert_problem(client.post("/jobs", params={"output": "tif"}, files=two), 400, "output=tif takes one scene, got 2 files")
