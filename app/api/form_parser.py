@@ -41,11 +41,12 @@ class FormImage(NamedTuple):
 class FormParser:
     """Parses a form from `write` to `end`.
 
-    images, fields: the parts so far, in their order; a field is its name and its text.
+    images, fields: the parts so far, in their order; a field is its name and its text. other_files: names of fields whose files
+    are passed over.
 
     open_image: returns what takes the bytes of the image of this number, from 0. It raises if the form has too many.
-    image_fields: names of the fields for images; such a part is one also without a file's name. names: of parameters. A file in
-    another field is passed over. limits: bytes of the parameters that may have more than `FIELD_BYTES`.
+    image_fields: names of the fields for images; such a part is one also without a file's name.
+    names: of parameters. limits: bytes of those that may have more than `FIELD_BYTES`.
     Raises `BadRequest` for a broken form, `TooLarge`, `BadParameter` for one that comes twice.
     """
 
@@ -57,11 +58,10 @@ class FormParser:
         names: Collection[str],
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        self.images, self.fields = list[FormImage](), list[tuple[str, str]]()
+        self.images, self.fields, self.other_files = list[FormImage](), list[tuple[str, str]](), list[str]()
         self._open_image, self._image_fields, self._names, self._limits = open_image, image_fields, names, limits or {}
         self._header, self._value, self._options = b"", b"", dict[bytes, bytes]()
         self._name, self._text = "", bytearray()  # of a field, or the first bytes of an image without a file's name
-        self._other_files = list[str]()  # the names of their fields
         self._image_text = ""  # that came in the place of an image
         self._is_image = self._is_read = self._has_ended = False
         try:
@@ -88,7 +88,7 @@ class FormParser:
             raise BadRequest(f"{message}; send the file itself, with curl: -F {self._image_fields[0]}=@photo.jpg")
         if not self.images:
             first, second = self._image_fields
-            names = printable(", ".join(sorted({*dict(self.fields), *self._other_files})) or "none", VALUE_LENGTH)
+            names = printable(", ".join(sorted({*dict(self.fields), *self.other_files})) or "none", VALUE_LENGTH)
             raise BadRequest(f"no file in a field `{first}` (or `{second}`) of the form; fields that came: {names}")
 
     def _add_header(self, data: bytes, start: int, end: int) -> None:
@@ -110,7 +110,7 @@ class FormParser:
             raise unreadable("a part has no name")
         self._name, file_name = _decoded(options[b"name"]), _decoded(options.get(b"filename", b""))
         self._text = bytearray()
-        if len(self.fields) + len(self._other_files) == MAX_FIELDS and self._name not in self._image_fields:
+        if len(self.fields) + len(self.other_files) == MAX_FIELDS and self._name not in self._image_fields:
             raise TooLarge(f"the form has more than {MAX_FIELDS} fields besides images, which is the limit; leave some out")
         if self._name in self._names and self._name in dict(self.fields):
             raise BadParameter(f"form field {self._name}: it comes twice; give it once")
@@ -135,7 +135,7 @@ class FormParser:
         if self._is_read:
             self.fields.append((self._name, _decoded(self._text)))
         elif not self._is_image:
-            self._other_files.append(self._name)
+            self.other_files.append(self._name)
         elif len(self._text) <= TEXT_BYTES and not {"\0", "\ufffd"} & {*(text := self._text.decode(errors="replace"))}:
             self._image_text = self._image_text or text
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.api.body import DEFAULT_NAME, RequestBody, media_type
-from app.api.errors import EmptyBody, TooLarge
+from app.api.errors import BadRequest, EmptyBody, TooLarge
 from app.api.form_parser import FIELDS, MAX_FIELDS, FormParser, boundary_of, delimiter_of, from_first_boundary
 from app.api.forms import MEDIA_TYPE
 from app.api.job_schemas import NAMES
 from app.serving.jobs.job import upload_path
+from common.printable import VALUE_LENGTH, printable
 from model.inference.scenes.request import EXTENT_BYTES
 
 MOST_FILES = 10_000  # of a form
@@ -86,6 +87,9 @@ async def receive_upload(
         await write()
     if form:
         form.end()
+        if form.other_files:
+            name = printable(form.other_files[0], VALUE_LENGTH)
+            raise BadRequest(f"the form's field {name} has a file; send every file as `file`: -F file=@scene.tif")
     names = [image.name for image in form.images] if form else [DEFAULT_NAME]
     async with turn():
         sizes = await asyncio.to_thread(lambda: [upload_path(folder, number).stat().st_size for number in range(len(names))])
