@@ -19,7 +19,7 @@ from imaging.errors import ImageError
 from imaging.formats.signatures import TIFF
 from imaging.formats.tiff import check_tables
 from imaging.georeferenced.errors import DamagedScene, SceneError, gdal_reason
-from imaging.georeferenced.opening import VRT_HEAD, open_raster
+from imaging.georeferenced.opening import VRT, open_raster
 from imaging.georeferenced.place import Place, Window
 
 SAFE_DRIVERS = ("GTiff",)
@@ -44,7 +44,7 @@ class Scene:
     def __init__(self, name: str, dataset: DatasetReader) -> None:
         self.name = name
         self._dataset = dataset
-        self.files = list(_files(dataset))
+        self.files = [file for file in _files(dataset) if file != dataset.name]
         self.place = Place((dataset.height, dataset.width), dataset.transform, dataset.crs)
         self.colors = [each.name for each in dataset.colorinterp]
         self.dtype = np.dtype(np.result_type(*(np.dtype(each) for each in dataset.dtypes)))
@@ -244,12 +244,12 @@ def _check_tables(paths: Sequence[str]) -> None:
 
 
 def _files(dataset: DatasetReader) -> Iterator[str]:
-    """The files of this machine that a raster's pixels come from besides its own: a mask, and those that a VRT names."""
+    """The files of this machine that a raster's pixels come from: its own, those beside it, and those that a VRT names."""
     for name in dataset.files:
-        if name.startswith(VRT_HEAD.decode()):  # the text of a nested VRT
+        if dataset.driver == VRT and name != dataset.name:
             with rasterio.open(name) as nested:
                 yield from _files(nested)
-        elif name != dataset.name and os.path.isfile(name) and not name.endswith((".aux.xml", ".ovr")):
+        elif os.path.isfile(name) and not name.endswith(".ovr"):
             yield name
 
 

@@ -6,11 +6,13 @@ import hashlib
 import json
 import math
 import os
+import re
 from bisect import bisect_left
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -39,6 +41,8 @@ from model.labels import LabelSet
 
 VOID_ROWS = 256  # rows outside of an area that are written at once
 ROUNDING = 1e-6  # pixels
+STATISTICS = re.compile(r"(?s)\s+|<MDI key=.STATISTICS_[^<]*</MDI>|<Histograms>.*?</Histograms>|<(Metadata|PAM\w+)[^<>]*></\1>")
+"""What programs write beside a raster when they show it, and what is empty without it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class SceneWork:
     def rows_key(self) -> str:
         """What the rows depend on, as a digest."""
         bands = self.bands.numbers, self.bands.scales, self.bands.alpha
-        identity, area = repr((*self.network, *map(_source_identity, self.files))), self.area and self.area.digest
+        identity, area = repr((*self.network, *filter(None, map(_source_identity, self.files)))), self.area and self.area.digest
         return settings_digest(identity, bands, self.place, self.tiles, self.confidence, area)
 
     @property
@@ -182,9 +186,17 @@ def _runs(area: Area, size: Size, tiles: TilePlan, runtime: Runtime) -> Mask:
 
 
 def _source_identity(source: str) -> str:
-    """The sha256 of a file, so that copies of a scene give equal bytes. Of an address, the address: it has no version."""
+    """The sha256 of a file, so that copies of a scene give equal bytes. Of an address, the address: it has no version.
+
+    Of an .aux.xml, its text without statistics: empty if it has nothing else.
+    """
     if "://" in source:
         return source
+    if source.endswith(".aux.xml"):
+        text, rest = "", Path(source).read_text("utf-8", "replace")
+        while rest != text:
+            text, rest = rest, STATISTICS.sub("", rest)
+        return text
     status = os.stat(source)
     return _sha256(source, status.st_size, status.st_mtime_ns)
 
