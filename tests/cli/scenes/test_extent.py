@@ -177,8 +177,8 @@ def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
         ("-9,2,-8,4,EPSG:4326", "misses a.tif: in EPSG:4326 the extent is x -9 to -8, y 2 to 4, and a.tif is x 8.29"),
         (
             f"448000.3,5411990,448000.4,5411999,{UTM}",
-            f"holds no pixel's centre of a.tif: in {UTM} the extent is x 448000.3 to 448000.4, y 5411990 to 5411999, and a pixel "
-            f"measures 0.5 x 0.5 in {UTM}; give",
+            f"holds no pixel's centre of a.tif: in {UTM} the extent is x 448000.3 to 448000.4, y 5411990 to 5411999, and a "
+            f"pixel measures 0.5 x 0.5 in {UTM}; give",
         ),
         (f"9,2,3,4,{UTM.lower()}", "LEFT must be below RIGHT"),
         (f"1,2,3e5,4,{UTM}", "the extent: must be a file or LEFT,BOTTOM,RIGHT,TOP,SYSTEM, such as 8.1,"),
