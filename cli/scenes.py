@@ -14,7 +14,7 @@ from cli.local import Network
 from cli.report import DONE, NOTHING_DONE, SOME_FAILED, describe, tell
 from cli.start import ended_at_once
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.place import metres_per_pixel
+from imaging.georeferenced.place import WARPS, metres_per_pixel
 from imaging.georeferenced.scene import Scene, open_scene
 from model.inference.loading import unused_gpu
 from model.inference.runtime import Runtime
@@ -114,7 +114,8 @@ def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:
     if scene.place.crs is None and not scene.place.transform.is_identity:
         tell(f"{scene.name} has a transform and no coordinate system; {work.request.out} has the same transform")
     elif not scene.place.is_known:
-        tell(f"{scene.name} does not say where it lies, nor will {work.request.out}")
+        reason = f", since it has {tie} and no transform: {WARPS[tie]} makes one" if (tie := scene.place.tie) else ""
+        tell(f"{scene.name} does not say where it lies, nor will {work.request.out}{reason}")
 
 
 def _progress(parts: Iterable[ClassRows], work: SceneWork) -> Iterator[ClassRows]:

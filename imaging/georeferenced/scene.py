@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from imaging.formats.signatures import TIFF
 from imaging.formats.tiff import check_tables
 from imaging.georeferenced.errors import DamagedScene, SceneError, gdal_reason
 from imaging.georeferenced.opening import VRT, open_raster
-from imaging.georeferenced.place import Place, Window
+from imaging.georeferenced.place import WARPS, Place, Window
 
 SAFE_DRIVERS = ("GTiff",)
 """GDAL's names of the formats that are read from strangers: those that lead to no other file and no network."""
@@ -45,7 +46,7 @@ class Scene:
         self.name = name
         self._dataset = dataset
         self.files = [file for file in _files(dataset) if file != dataset.name]
-        self.place = Place((dataset.height, dataset.width), dataset.transform, dataset.crs)
+        self.place = Place((dataset.height, dataset.width), dataset.transform, dataset.crs, _tie(dataset))
         self.colors = [each.name for each in dataset.colorinterp]
         self.dtype = np.dtype(np.result_type(*(np.dtype(each) for each in dataset.dtypes)))
         self.block: Size = dataset.block_shapes[0]
@@ -221,8 +222,6 @@ def _check(dataset: DatasetReader, name: str) -> None:
     if _is_inverted(dataset) and not all(np.dtype(dtype).kind == "u" for dtype in dataset.dtypes):
         raise SceneError(f"{name} stores white as its least value, as {dataset.dtypes[0]}; write it with black as 0 first")
     _check_tables(dataset.files)
-    if dataset.crs is None and dataset.gcps[0]:
-        raise SceneError(f"{name} has ground control points and no transform; straighten it first, with gdalwarp")
     rows, columns = dataset.block_shapes[0]
     size = rows * columns * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
     if size > MOST_BLOCK_BYTES:
@@ -251,6 +250,12 @@ def _files(dataset: DatasetReader) -> Iterator[str]:
                 yield from _files(nested)
         elif os.path.isfile(name) and not name.endswith(".ovr"):
             yield name
+
+
+def _tie(dataset: DatasetReader) -> str:
+    """What a raster without a transform has instead, one of `WARPS`; empty if there is nothing."""
+    has_ties = dataset.transform.is_identity and (dataset.gcps[0], dataset.tags(ns="RPC"))
+    return next(compress(WARPS, has_ties or ()), "")
 
 
 def _is_inverted(dataset: DatasetReader) -> bool:
