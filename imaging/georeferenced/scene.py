@@ -25,8 +25,8 @@ from imaging.georeferenced.place import WARPS, Place, Window
 
 SAFE_DRIVERS = ("GTiff",)
 """GDAL's names of the formats that are read from strangers: those that lead to no other file and no network."""
-DRIVERS = (*SAFE_DRIVERS, "JP2OpenJPEG", "VRT", "HFA", "ENVI", "PNG", "JPEG")
-"""GDAL's names of the formats that the command line reads."""
+DRIVERS = (*SAFE_DRIVERS, "JP2OpenJPEG", "VRT", "HFA", "PNG", "JPEG", "ENVI")
+"""GDAL's names of the formats that the command line reads. ENVI is last: it takes any file that has a .hdr beside it."""
 CACHE_MB = 64  # of GDAL's blocks; the default is a twentieth of the memory
 GDAL_SETTINGS: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1}
 MOST_BLOCK_BYTES = 1 << 29  # of all bands of a block, which GDAL decodes whole

@@ -207,6 +207,13 @@ def test_what_ties_pixels_to_the_ground_without_a_transform_is_named(
         scene.place.require(scene.name)
 
 
+def test_a_picture_beside_an_envi_scene_of_its_name_is_read_as_itself(tmp_path: Path) -> None:
+    write_scene(tmp_path / "a.dat", 255 - PHOTO, driver="ENVI")
+    path = write_scene(tmp_path / "a.png", PHOTO, driver="PNG")
+    with open_scene(path) as scene:
+        assert (scene.read(WHOLE, [1, 2, 3])[0] == np.moveaxis(PHOTO, 2, 0)).all()
+
+
 def test_bytes_are_read_by_the_allowed_drivers_alone(tmp_path: Path) -> None:
     write_scene(tmp_path / "a.tif", PHOTO)
     with open_scene((tmp_path / "a.tif").read_bytes(), SAFE_DRIVERS) as scene:
