@@ -19,7 +19,7 @@ import numpy as np
 from common.arrays import Mask, Size
 from common.command_line import package_version, settings_digest
 from imaging.classes import VOID, object_ids
-from imaging.georeferenced.area import Area, read_area
+from imaging.georeferenced.area import LAYER, Area, read_area
 from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.errors import SceneError, SceneParameter
 from imaging.georeferenced.place import Place, Window, metres_per_pixel, pixel_areas, scaled_size
@@ -141,7 +141,7 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
 
     Raises `SceneError`, `TilingError`, `UnknownClass` for a class that the network lacks, and `NoConfidence`.
     """
-    manifest, confidence = runtime.manifest, _has_confidence(request, scene.place, scene.name, runtime)
+    manifest, confidence = runtime.manifest, _has_confidence(request, scene, runtime)
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
     working_size, gsd = scene.size, request.gsd
     if gsd is None and scene.place.is_on_earth:
@@ -165,9 +165,7 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
 def plan_works(requests: Sequence[SceneRequest], scene: Scene, runtime: Runtime) -> list[SceneWork]:
     """The work for each output of a scene; the requests differ in outputs alone. Raises as `plan_work`."""
     first = plan_work(requests[0], scene, runtime)
-    return [
-        replace(first, request=each, confidence=_has_confidence(each, scene.place, scene.name, runtime)) for each in requests
-    ]
+    return [replace(first, request=each, confidence=_has_confidence(each, scene, runtime)) for each in requests]
 
 
 def common_work(works: Sequence[SceneWork]) -> SceneWork:
@@ -208,12 +206,15 @@ def _sha256(path: str, size: int, change_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _has_confidence(request: SceneRequest, place: Place, name: str, runtime: Runtime) -> bool:
+def _has_confidence(request: SceneRequest, scene: Scene, runtime: Runtime) -> bool:
     """Whether the rows need confidence. Raises as `plan_work` for an output that the scene or the network does not allow."""
-    manifest, rendering = runtime.manifest, request.rendering
+    manifest, rendering, place = runtime.manifest, request.rendering, scene.place
+    for file in (*scene.files, (request.extent or "").partition(LAYER)[0]):
+        if os.path.realpath(file) == os.path.realpath(request.out):
+            raise SceneError(f"{request.out} would overwrite {file}, which is read; give another -o")
     require_confidence(runtime, rendering)
     if request.is_polygons:
-        metres_per_pixel(place, name)  # raises where there are none
+        metres_per_pixel(place, scene.name)  # raises where there are none
         if request.kind == "geojson":
             place.to_degrees([[place.size[1] / 2, place.size[0] / 2]])  # likewise
         object_ids(request.classes, manifest.labels.classes)  # raises for a class that the network lacks
