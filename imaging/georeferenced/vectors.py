@@ -264,7 +264,7 @@ def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[In
         shapes = move(shapely.segmentize(shapes, longest), crs, target)
         if target.is_geographic:
             shapes = within_a_turn(shapes)
-    if target.is_geographic and np.abs([*bounds(place, target)[::2], *shapely.total_bounds(shapes)[::2]]).max() > 180:
+    if target.is_geographic and np.nanmax(np.abs([*bounds(place, target)[::2], *shapely.bounds(shapes)[:, ::2].flat])) > 180:
         shapes = _in_turns(shapes)
     a, b, c, d, e, f = (~place.transform)[:6]
     return indices, shapely.transform(shapes, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)

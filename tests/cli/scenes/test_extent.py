@@ -20,6 +20,7 @@ from cli.local import Network
 from cluster.scenes import join, plan_parts, segment_part
 from imaging.classes import VOID
 from imaging.georeferenced.area import read_area
+from imaging.georeferenced.errors import SceneParameter
 from imaging.georeferenced.place import Place, Window, moved
 from imaging.georeferenced.scene import open_scene
 from model.inference.merging import Logits
@@ -140,6 +141,13 @@ def test_an_area_of_another_system_has_the_pixels_whose_centres_are_in_it_there(
     mask = read_area(str(extent), place, "a.tif").mask(Window(0, 0, *place.size))
     assert (mask & expected).sum() > 50
     assert (mask == expected).all()
+
+
+@pytest.mark.parametrize("extent", ["-9,2,-8,4,EPSG:4326", f"0,0,1,1,{UTM}"])
+def test_an_area_that_misses_a_scene_in_degrees_is_told_with_both_places(extent: str) -> None:
+    place = Place((90, 90), north_up(0.01, (8, 49)), CRS.from_epsg(4326))
+    with pytest.raises(SceneParameter, match=r"the extent misses a.tif: in EPSG:\d+ the extent is x .*, and a.tif is x"):
+        read_area(extent, place, "a.tif")
 
 
 def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
