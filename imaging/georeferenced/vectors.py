@@ -47,6 +47,7 @@ MOST_PROPERTIES = 5000  # of all features; GDAL takes a second for twice as many
 SYSTEM_NAMES = re.compile(r"(?i)^(?:urn:ogc:def:crs:|https?://(?:www\.)?opengis\.net/def/crs/|(?:EPSG|ESRI|OGC):)[\w:./-]+$")
 """Names of coordinate systems that GDAL does not look for in files and at addresses."""
 LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
+FAR = 1000 * LONGEST_EDGE  # which no map stretches an edge to, but near a pole
 METRES_A_DEGREE = 111_320.0
 FGB_HEAD, MOST_HEAD = 12, 1 << 24  # bytes of a FlatGeobuf: before its head, whose length they end in, and of that at most
 MARGIN = 0.01  # share of a raster's extent by which polygons are sought around it
@@ -264,10 +265,24 @@ def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[In
         shapes = move(shapely.segmentize(shapes, longest), crs, target)
         if target.is_geographic:
             shapes = within_a_turn(shapes)
+        else:
+            _check_edges(shapes, target)
     if target.is_geographic and np.nanmax(np.abs([*bounds(place, target)[::2], *shapely.bounds(shapes)[:, ::2].flat])) > 180:
         shapes = _in_turns(shapes)
     a, b, c, d, e, f = (~place.transform)[:6]
     return indices, shapely.transform(shapes, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
+
+
+def _check_edges(shapes: Geometries, crs: CRS) -> None:
+    """Raises `VectorError` for an edge that is far longer than before it was moved to this system: the map ends between."""
+    points, owners = shapely.get_coordinates(shapely.get_rings(shapes), return_index=True)
+    lengths = np.linalg.norm(np.diff(points, axis=0), axis=1) * (np.diff(owners) == 0)
+    if len(far := np.flatnonzero(lengths > FAR)):
+        x, y = points[far[0]]
+        raise VectorError(
+            f"an edge of a polygon, at x {x:.9g}, y {y:.9g}, lies across the end of the map in {system_name(crs)}; cut the "
+            "polygon there"
+        )
 
 
 def surroundings(place: Place, crs: CRS) -> shapely.Geometry:

@@ -150,6 +150,15 @@ def test_an_area_that_misses_a_scene_in_degrees_is_told_with_both_places(extent:
         read_area(extent, place, "a.tif")
 
 
+def test_an_area_across_the_end_of_a_map_is_refused_and_one_beside_it_is_not() -> None:
+    place = Place((200, 400), north_up(1e5, (-2e7, 1e7)), CRS.from_epsg(3857))
+    assert read_area("100,-40,180,60,EPSG:4326", place, "a.tif").mask(Window(0, 0, *place.size))[100, 320]
+    with pytest.raises(
+        SceneParameter, match=r"an edge of a polygon, at x .*, lies across the end of the map in EPSG:3857; cut"
+    ):
+        read_area("100,-40,200,60,EPSG:4326", place, "a.tif")
+
+
 def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
     run: Segment, scene: str, narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
