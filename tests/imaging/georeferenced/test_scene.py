@@ -207,6 +207,15 @@ def test_what_ties_pixels_to_the_ground_without_a_transform_is_named(
         scene.place.require(scene.name)
 
 
+@pytest.mark.parametrize("head", [b"II*\0", b"II+\0\x08\0\0\0"])
+@pytest.mark.parametrize("name", ["a.tif", "a.tif.ovr"])
+def test_a_file_that_ends_in_its_head_is_damage(tmp_path: Path, head: bytes, name: str) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO)
+    (tmp_path / name).write_bytes(head)
+    with pytest.raises(DamagedScene, match=f"{name}: the image is damaged: its tags cannot be read"), open_scene(path):
+        pass
+
+
 def test_a_picture_beside_an_envi_scene_of_its_name_is_read_as_itself(tmp_path: Path) -> None:
     write_scene(tmp_path / "a.dat", 255 - PHOTO, driver="ENVI")
     path = write_scene(tmp_path / "a.png", PHOTO, driver="PNG")
