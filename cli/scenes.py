@@ -18,7 +18,7 @@ from imaging.georeferenced.place import WARPS, metres_per_pixel
 from imaging.georeferenced.scene import Scene, open_scene
 from model.inference.loading import unused_gpu
 from model.inference.runtime import Runtime
-from model.inference.scenes.outputs import check_outputs, existing_key, write_output
+from model.inference.scenes.outputs import check_outputs, existing_key, write_output, write_style
 from model.inference.scenes.request import SceneRequest
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING, RowsFile
@@ -67,6 +67,7 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
         for work in plan_works(requests, scene, runtime):
             if first.resume and not path.exists() and existing_key(work.request) == work.key:
                 tell(f"{work.request.out} is done and up to date")
+                write_style(work.request, runtime.manifest.labels)
             else:
                 open_works.append(work)
         if not open_works:

@@ -151,8 +151,10 @@ def test_a_damaged_block_keeps_what_is_finished_and_resume_goes_on(
     assert sorted(os.listdir(tmp_path)) == ["a.tif", "out.tif", "whole.tif"]
     time_ns = out.stat().st_mtime_ns
     assert run(path, "-o", out, *TILE, "--resume") == 0
-    assert "is done and up to date" in capsys.readouterr().err
+    assert run(path, "-o", out, *TILE, "--resume", "--style") == 0
+    assert capsys.readouterr().err.count("is done and up to date") == 2
     assert out.stat().st_mtime_ns == time_ns
+    assert out.with_suffix(".qml").is_file()
 
 
 def test_resume_begins_again_where_files_beside_the_scene_have_changed(run: Segment, tmp_path: Path) -> None:
