@@ -14,11 +14,11 @@ from cli.local import Network
 from cli.report import DONE, NOTHING_DONE, SOME_FAILED, describe, tell
 from cli.start import ended_at_once
 from imaging.georeferenced.errors import SceneError
-from imaging.georeferenced.place import metres_per_pixel
+from imaging.georeferenced.place import WARPS, metres_per_pixel
 from imaging.georeferenced.scene import Scene, open_scene
 from model.inference.loading import unused_gpu
 from model.inference.runtime import Runtime
-from model.inference.scenes.outputs import check_outputs, existing_key, write_output
+from model.inference.scenes.outputs import check_outputs, existing_key, write_output, write_style
 from model.inference.scenes.request import SceneRequest
 from model.inference.scenes.rows import ClassRows
 from model.inference.scenes.rows_file import ENDING, RowsFile
@@ -67,6 +67,7 @@ def segment_one(requests: Sequence[SceneRequest], runtime: Runtime) -> None:
         for work in plan_works(requests, scene, runtime):
             if first.resume and not path.exists() and existing_key(work.request) == work.key:
                 tell(f"{work.request.out} is done and up to date")
+                write_style(work.request, runtime.manifest.labels)
             else:
                 open_works.append(work)
         if not open_works:
@@ -114,7 +115,8 @@ def _tell_work(work: SceneWork, scene: Scene, gsd: float | None) -> None:
     if scene.place.crs is None and not scene.place.transform.is_identity:
         tell(f"{scene.name} has a transform and no coordinate system; {work.request.out} has the same transform")
     elif not scene.place.is_known:
-        tell(f"{scene.name} does not say where it lies, nor will {work.request.out}")
+        reason = f", since it has {tie} and no transform: {WARPS[tie]} makes one" if (tie := scene.place.tie) else ""
+        tell(f"{scene.name} does not say where it lies, nor will {work.request.out}{reason}")
 
 
 def _progress(parts: Iterable[ClassRows], work: SceneWork) -> Iterator[ClassRows]:

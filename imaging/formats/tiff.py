@@ -33,6 +33,7 @@ MOST_BETWEEN = 0.1  # of all pixels, at soft edges
 OLD_REDUCED = 2  # value of SubfileType, a tag of before NewSubfileType: a smaller version
 MASK = 4  # bit of NewSubfileType: says where another page is transparent
 CANON_RAW = b"II*\0\x10\0\0\0CR\x02"
+NO_TAGS = "the image is damaged: its tags cannot be read; is the file complete?"
 MOST_PAGES = 64  # that are looked at
 MOST_TABLE_BYTES = 1 << 27  # of all their tags: 8 million tiles
 TYPE_BYTES = np.array([0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8, 0], np.float64)  # of a value of each type
@@ -72,7 +73,7 @@ def check_page(data: bytes) -> int:
     file = io.BytesIO(data)
     pages = [Page.of(*entry) for entry in _directories(file)]
     if not pages:
-        raise DamagedImage("the image is damaged: its tags cannot be read; is the file complete?")
+        raise DamagedImage(NO_TAGS)
     first, index = _read(file, pages[0].place), 0
     if Tag.DNGVersion in first or data.startswith(CANON_RAW):
         raise UnknownImageType(RAW_FILE)
@@ -102,7 +103,7 @@ def check_tables(file: IO[bytes]) -> None:
             if not index or page.is_reduced or page.is_mask:
                 check_pieces(tags, may_be_sparse=True)
     except (KeyError, TypeError, OverflowError) as error:
-        raise DamagedImage("the image is damaged: its tags cannot be read; is the file complete?") from error
+        raise DamagedImage(NO_TAGS) from error
 
 
 def system_words(file: IO[bytes]) -> str:
@@ -282,4 +283,6 @@ def _header(file: IO[bytes]) -> ImageFileDirectory_v2:
     head = file.read(16)
     if head.startswith(b"MM\0+"):
         raise UnknownImageType("a big-endian BigTIFF is not read; save it little-endian: gdal_translate -co ENDIANNESS=LITTLE")
-    return ImageFileDirectory_v2(head if 43 in head[2:4] else head[:8])  # BigTIFF's is longer
+    if len(head) < (length := 16 if 43 in head[2:4] else 8):  # BigTIFF's is longer
+        raise DamagedImage(NO_TAGS)
+    return ImageFileDirectory_v2(head[:length])

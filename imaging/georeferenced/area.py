@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from common.printable import excerpt
 from imaging.georeferenced import BOX, BOX_WORDS
 from imaging.georeferenced.errors import SceneParameter
 from imaging.georeferenced.place import Place, Window, system_name
+from imaging.georeferenced.scene import steps
 from imaging.georeferenced.vectors import NOTHING, Burner, VectorError, bounds, polygons_in_pixels, read_features, surroundings
 
 LAYER = "|layername="  # between a file and a layer's name, as QGIS writes them
 ADVICE = "in QGIS, Processing > Fix geometries repairs it"
+AT_ONCE = 1 << 24  # pixels that are looked at
 POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
@@ -40,6 +43,11 @@ class Area:
         """Which pixels of a window have their centre in the area, bool (height, width)."""
         return np.asarray(self._burner.burn(window) != NOTHING)
 
+    def has_pixels(self, width: int) -> bool:
+        """Whether any pixel of the scene, which has this width, has its centre in the area."""
+        bands = steps(*self.rows, max(1, AT_ONCE // width))
+        return any(self.mask(Window(top, 0, bottom - top, width)).any() for top, bottom in bands)
+
     def meets(self, top: float, bottom: float, lefts: Floats, rights: Floats) -> Mask:
         """Which of the rectangles between these edges meet the area, bool (N,)."""
         result = np.zeros(len(lefts), np.bool_)
@@ -52,7 +60,7 @@ def read_area(text: str, place: Place, name: str) -> Area:
 
     Raises `NoCoordinates`, and `SceneParameter` for what is no area, and for one that the scene does not show.
     """
-    place.require(name)
+    own = place.require(name)
     try:
         polygons, crs = _box(match) if (match := BOX.fullmatch(text)) else _polygons(text)
         parts = shapely.get_parts(shapely.intersection(polygons, surroundings(place, crs)))
@@ -60,12 +68,16 @@ def read_area(text: str, place: Place, name: str) -> Area:
     except VectorError as error:
         raise SceneParameter(f"the extent: {error}") from error
     shapes = shapely.get_parts(shapely.intersection(shapes, shapely.box(0, 0, place.size[1], place.size[0])))
+    where = f"in {system_name(crs)} the extent is {_words(shapely.total_bounds(polygons))}, and"
     if not len(shapes := shapes[shapely.area(shapes) > 0]):  # a part that touches the scene from outside is a line or a point
+        raise SceneParameter(f"the extent misses {name}: {where} {name} is {_words(bounds(place, crs))}")
+    area, (a, b, _, d, e, _) = Area(shapes, place.size), place.transform[:6]
+    if not area.has_pixels(place.size[1]):
         raise SceneParameter(
-            f"the extent misses {name}: in {system_name(crs)} the extent is {_words(shapely.total_bounds(polygons))}, and "
-            f"{name} is {_words(bounds(place, crs))}"
+            f"the extent holds no pixel's centre of {name}: {where} a pixel measures {math.hypot(a, d):.6g} x "
+            f"{math.hypot(b, e):.6g} in {system_name(own)}; give a larger area"
         )
-    return Area(shapes, place.size)
+    return area
 
 
 def _box(match: re.Match[str]) -> tuple[Geometries, CRS]:

@@ -9,7 +9,7 @@ counted in its unit.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ AREA_ROWS = 256  # whose areas are computed at once: sums have equal bits, whate
 GRID = 64  # pixels between the points where areas are computed; between them they are interpolated
 MOST_POINTS = 9  # along the columns
 SAME = 1e-4  # areas along a row count as equal up to this relative difference
+WARPS = {"ground control points": "gdalwarp", "rational polynomial coefficients (RPCs)": "gdalwarp -rpc"}
+"""What ties pixels to the ground without a transform, and the command that makes a raster with a transform of it."""
 
 
 class Window(NamedTuple):
@@ -45,12 +47,13 @@ class Place:
     """Where a raster of `size` (height, width) lies.
 
     crs: its coordinate system; None if it has none. transform: maps (column, row), counted from the upper left corner of the
-    first pixel, to the coordinates of that system.
+    first pixel, to the coordinates of that system. tie: what it has instead of a transform, one of `WARPS`; it is not read.
     """
 
     size: Size
     transform: Affine
     crs: CRS | None
+    tie: str = field(default="", repr=False, compare=False)
 
     @property
     def is_known(self) -> bool:
@@ -68,10 +71,13 @@ class Place:
     def require(self, name: str) -> CRS:
         """The coordinate system. Raises `NoCoordinates`, with the scene's name, if the raster does not say where it lies."""
         if self.crs is None or not self.is_known:
-            lack = "coordinate system" if self.crs is None else "transform"
+            lack = "no coordinate system" if self.crs is None else "no transform"
+            advice = "give the file one (gdal_edit.py -a_srs EPSG:NUMBER, with -a_ullr for a transform)"
+            if self.tie:
+                lack, advice = f"{self.tie} and no transform", f"straighten it ({WARPS[self.tie]} -t_srs EPSG:NUMBER)"
             raise NoCoordinates(
-                f"{name} has no {lack}, which geojson, gpkg, geotiff, gsd and extent need; give the file one (gdal_edit.py "
-                "-a_srs EPSG:NUMBER, with -a_ullr for a transform), or ask for what needs none: tif of a scene, png of an image"
+                f"{name} has {lack}, which geojson, gpkg, geotiff, gsd and extent need; {advice}, or ask for what needs none: "
+                "tif of a scene, png of an image"
             )
         return self.crs
 

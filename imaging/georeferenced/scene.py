@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,13 @@ from imaging.errors import ImageError
 from imaging.formats.signatures import TIFF
 from imaging.formats.tiff import check_tables
 from imaging.georeferenced.errors import DamagedScene, SceneError, gdal_reason
-from imaging.georeferenced.opening import VRT_HEAD, open_raster
-from imaging.georeferenced.place import Place, Window
+from imaging.georeferenced.opening import VRT, open_raster
+from imaging.georeferenced.place import WARPS, Place, Window
 
 SAFE_DRIVERS = ("GTiff",)
 """GDAL's names of the formats that are read from strangers: those that lead to no other file and no network."""
-DRIVERS = (*SAFE_DRIVERS, "JP2OpenJPEG", "VRT", "HFA", "ENVI", "PNG", "JPEG")
-"""GDAL's names of the formats that the command line reads."""
+DRIVERS = (*SAFE_DRIVERS, "JP2OpenJPEG", "VRT", "HFA", "PNG", "JPEG", "ENVI")
+"""GDAL's names of the formats that the command line reads. ENVI is last: it takes any file that has a .hdr beside it."""
 CACHE_MB = 64  # of GDAL's blocks; the default is a twentieth of the memory
 GDAL_SETTINGS: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_NUM_THREADS": 1}
 MOST_BLOCK_BYTES = 1 << 29  # of all bands of a block, which GDAL decodes whole
@@ -44,8 +45,8 @@ class Scene:
     def __init__(self, name: str, dataset: DatasetReader) -> None:
         self.name = name
         self._dataset = dataset
-        self.files = list(_files(dataset))
-        self.place = Place((dataset.height, dataset.width), dataset.transform, dataset.crs)
+        self.files = [file for file in _files(dataset) if file != dataset.name]
+        self.place = Place((dataset.height, dataset.width), dataset.transform, dataset.crs, _tie(dataset))
         self.colors = [each.name for each in dataset.colorinterp]
         self.dtype = np.dtype(np.result_type(*(np.dtype(each) for each in dataset.dtypes)))
         self.block: Size = dataset.block_shapes[0]
@@ -221,8 +222,6 @@ def _check(dataset: DatasetReader, name: str) -> None:
     if _is_inverted(dataset) and not all(np.dtype(dtype).kind == "u" for dtype in dataset.dtypes):
         raise SceneError(f"{name} stores white as its least value, as {dataset.dtypes[0]}; write it with black as 0 first")
     _check_tables(dataset.files)
-    if dataset.crs is None and dataset.gcps[0]:
-        raise SceneError(f"{name} has ground control points and no transform; straighten it first, with gdalwarp")
     rows, columns = dataset.block_shapes[0]
     size = rows * columns * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
     if size > MOST_BLOCK_BYTES:
@@ -244,13 +243,19 @@ def _check_tables(paths: Sequence[str]) -> None:
 
 
 def _files(dataset: DatasetReader) -> Iterator[str]:
-    """The files of this machine that a raster's pixels come from besides its own: a mask, and those that a VRT names."""
+    """The files of this machine that a raster's pixels come from: its own, those beside it, and those that a VRT names."""
     for name in dataset.files:
-        if name.startswith(VRT_HEAD.decode()):  # the text of a nested VRT
+        if dataset.driver == VRT and name != dataset.name:
             with rasterio.open(name) as nested:
                 yield from _files(nested)
-        elif name != dataset.name and os.path.isfile(name) and not name.endswith((".aux.xml", ".ovr")):
+        elif os.path.isfile(name) and not name.endswith(".ovr"):
             yield name
+
+
+def _tie(dataset: DatasetReader) -> str:
+    """What a raster without a transform has instead, one of `WARPS`; empty if there is nothing."""
+    has_ties = dataset.transform.is_identity and (dataset.gcps[0], dataset.tags(ns="RPC"))
+    return next(compress(WARPS, has_ties or ()), "")
 
 
 def _is_inverted(dataset: DatasetReader) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from rasterio.features import rasterize
 from rasterio.warp import transform, transform_bounds
 
 from common.arrays import Floats, Geometries, Integers, Integers16, Mask
+from common.printable import excerpt
 from imaging.georeferenced.errors import SceneError
 from imaging.georeferenced.geojson import within_a_turn
 from imaging.georeferenced.opening import check_files, check_system, ended_by_ctrl_c, list_names, read_head
@@ -39,9 +41,13 @@ HEADS = re.compile(rb"(?s)(SQLite format 3\0.{52}(GPKG|GP1[01])|fgb\x03fgb.(\0|.
 """How GeoPackage and FlatGeobuf begin. Their first 0 ends the text in which GDAL looks for words of other formats."""
 ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon", "GeometryCollection")
+MEMBERS = ("type", "properties", "name", "crs", "features", "geometry", "geometries")
+DEFAULT_SYSTEM = {"type": "name", "properties": {"name": "EPSG:4326"}}
+MOST_PROPERTIES = 5000  # of all features; GDAL takes a second for twice as many, and four for four times
 SYSTEM_NAMES = re.compile(r"(?i)^(?:urn:ogc:def:crs:|https?://(?:www\.)?opengis\.net/def/crs/|(?:EPSG|ESRI|OGC):)[\w:./-]+$")
 """Names of coordinate systems that GDAL does not look for in files and at addresses."""
 LONGEST_EDGE = 100.0  # metres between corners of a polygon that is moved: an edge bends by less than a millimetre
+FAR = 1000 * LONGEST_EDGE  # which no map stretches an edge to, but near a pole
 METRES_A_DEGREE = 111_320.0
 FGB_HEAD, MOST_HEAD = 12, 1 << 24  # bytes of a FlatGeobuf: before its head, whose length they end in, and of that at most
 MARGIN = 0.01  # share of a raster's extent by which polygons are sought around it
@@ -141,7 +147,8 @@ def check_vector_file(path: Path) -> None:
         if head.removeprefix(BOM).lstrip().startswith(b"{") and not re.search(
             rb"<OGR|<(wfs:)?WFS_", head
         ):  # of formats that lead on
-            document = json.loads(path.read_bytes().removeprefix(BOM), object_pairs_hook=_check_members)
+            document = json.loads(path.read_bytes().removeprefix(BOM), object_pairs_hook=partial(_check_members, set()))
+            _check_systems(document)
             is_read = document.get("type") in GEOJSON_TYPES and path.suffix.lower() in (".geojson", ".json")
         else:
             is_shape = head.startswith(b"\0\0\x27\x0a") and path.suffix.lower() == ".shp"
@@ -173,12 +180,41 @@ def _system_words(path: Path) -> str:
         return str(database.execute("SELECT * FROM gpkg_spatial_ref_sys").fetchall())
 
 
-def _check_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The members of a JSON object that say what it is. Raises `SceneError` for a coordinate system at an address.
+def _check_systems(document: dict[str, Any]) -> None:
+    """Raises `SceneError` for coordinate systems that GDAL does not read: those of parts, and those that are no objects."""
+    system, features = document.get("crs") or DEFAULT_SYSTEM, document.get("features")
+    for number, feature in enumerate(features if isinstance(features, list) else [document]):
+        if other := next((crs for crs in _systems(feature) if crs not in (None, system)), None):
+            raise SceneError(
+                f"feature {number} has a crs of its own, {excerpt(other)}, and only that of the whole GeoJSON is read; write "
+                "it beside the features, or export the file again"
+            )
+    if not isinstance(system, dict):
+        raise SceneError(f"a crs of GeoJSON is read as a name, got {excerpt(system)}; export the file again")
 
-    Names count in any case, as for GDAL, which looks for a system in objects with a type alone.
+
+def _systems(part: Any) -> Iterator[Any]:
+    """The coordinate systems of parts of GeoJSON and of their geometries."""
+    if isinstance(part, dict):
+        yield part.get("crs")
+        part = [part.get("geometry"), part.get("geometries")]
+    for each in part if isinstance(part, list) else []:
+        yield from _systems(each)
+
+
+def _check_members(names: set[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a JSON object that say what it is, and where.
+
+    names: of the members of all objects, to which its own are added. Raises `SceneError` for more than GDAL reads soon, since
+    it compares each with all, and for a coordinate system at an address. Names count in any case, as for GDAL, which looks for
+    a system in objects with a type alone.
     """
-    members = {key: value for key, value in pairs if key.lower() in ("type", "properties", "name")}
+    names.update(key for key, _ in pairs)
+    if len(names) > MOST_PROPERTIES:
+        raise SceneError(
+            f"the GeoJSON has more than {MOST_PROPERTIES:,} different properties; leave out those that nobody needs"
+        )
+    members = {"crs" if key.lower() == "crs" else key: value for key, value in pairs if key.lower() in MEMBERS}
     has_type = any(key.lower() == "type" for key in members)
     for value in (value for key, value in pairs if has_type and key.lower() == "crs" and isinstance(value, dict)):
         kinds = {str(kind).lower() for key, kind in value.items() if key.lower() == "type"}
@@ -229,10 +265,24 @@ def polygons_in_pixels(polygons: Geometries, crs: CRS, place: Place) -> tuple[In
         shapes = move(shapely.segmentize(shapes, longest), crs, target)
         if target.is_geographic:
             shapes = within_a_turn(shapes)
-    if target.is_geographic and np.abs([*bounds(place, target)[::2], *shapely.total_bounds(shapes)[::2]]).max() > 180:
+        else:
+            _check_edges(shapes, target)
+    if target.is_geographic and np.nanmax(np.abs([*bounds(place, target)[::2], *shapely.bounds(shapes)[:, ::2].flat])) > 180:
         shapes = _in_turns(shapes)
     a, b, c, d, e, f = (~place.transform)[:6]
     return indices, shapely.transform(shapes, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
+
+
+def _check_edges(shapes: Geometries, crs: CRS) -> None:
+    """Raises `VectorError` for an edge that is far longer than before it was moved to this system: the map ends between."""
+    points, owners = shapely.get_coordinates(shapely.get_rings(shapes), return_index=True)
+    lengths = np.linalg.norm(np.diff(points, axis=0), axis=1) * (np.diff(owners) == 0)
+    if len(far := np.flatnonzero(lengths > FAR)):
+        x, y = points[far[0]]
+        raise VectorError(
+            f"an edge of a polygon, at x {x:.9g}, y {y:.9g}, lies across the end of the map in {system_name(crs)}; cut the "
+            "polygon there"
+        )
 
 
 def surroundings(place: Place, crs: CRS) -> shapely.Geometry:

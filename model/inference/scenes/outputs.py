@@ -37,13 +37,11 @@ def write_output(
     with whole_file(out, ending=out.suffix) as content:  # which GDAL wants in the name
         rows = (part.shown(request.min_confidence) for part in rows)
         if request.kind == "tif" and request.format == "confidence":
-            style, planes = None, (part.confidence for part in rows if part.confidence is not None)
+            planes = (part.confidence for part in rows if part.confidence is not None)
             write_raster(content, place, planes, None, tags, cog=request.cog)
         elif request.kind == "tif":
-            style = raster_style(labels.classes)
             write_raster(content, place, (part.ids for part in rows), labels, tags, cog=request.cog)
         else:
-            style = polygon_style(labels.classes)
             ids, facts = object_ids(request.classes, labels.classes), {name.lower(): text for name, text in tags.items()}
             polygons = layers.layer_polygons(
                 rows, place, {label.id: label.name for label in labels.classes if label.id in ids},
@@ -54,10 +52,22 @@ def write_output(
                     write_geojson(file, polygons, place, facts)
             else:
                 layers.write_geopackage(content, polygons, place, LAYER, facts)
-        lines = remove_former(request, style)
-    if request.style and style:
-        write_file(out.with_suffix(STYLE), style, follow=False)
+        lines = remove_former(request, _style(request, labels))
+    write_style(request, labels)
     return lines
+
+
+def write_style(request: SceneRequest, labels: LabelSet) -> None:
+    """Writes the style beside a result, if it is asked for."""
+    if request.style and (style := _style(request, labels)):
+        write_file(Path(request.out).with_suffix(STYLE), style, follow=False)
+
+
+def _style(request: SceneRequest, labels: LabelSet) -> str | None:
+    """The style that the result would have; None for confidence."""
+    if request.is_polygons:
+        return polygon_style(labels.classes)
+    return raster_style(labels.classes) if request.format == "geotiff" else None
 
 
 def check_outputs(requests: Sequence[SceneRequest], *, force: bool) -> None:

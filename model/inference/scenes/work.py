@@ -6,18 +6,20 @@ import hashlib
 import json
 import math
 import os
+import re
 from bisect import bisect_left
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from common.arrays import Mask, Size
 from common.command_line import package_version, settings_digest
 from imaging.classes import VOID, object_ids
-from imaging.georeferenced.area import Area, read_area
+from imaging.georeferenced.area import LAYER, Area, read_area
 from imaging.georeferenced.bands import Bands, choose_bands
 from imaging.georeferenced.errors import SceneError, SceneParameter
 from imaging.georeferenced.place import Place, Window, metres_per_pixel, pixel_areas, scaled_size
@@ -39,6 +41,8 @@ from model.labels import LabelSet
 
 VOID_ROWS = 256  # rows outside of an area that are written at once
 ROUNDING = 1e-6  # pixels
+STATISTICS = re.compile(r"(?s)\s+|<MDI key=.STATISTICS_[^<]*</MDI>|<Histograms>.*?</Histograms>|<(Metadata|PAM\w+)[^<>]*></\1>")
+"""What programs write beside a raster when they show it, and what is empty without it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class SceneWork:
     def rows_key(self) -> str:
         """What the rows depend on, as a digest."""
         bands = self.bands.numbers, self.bands.scales, self.bands.alpha
-        identity, area = repr((*self.network, *map(_source_identity, self.files))), self.area and self.area.digest
+        identity, area = repr((*self.network, *filter(None, map(_source_identity, self.files)))), self.area and self.area.digest
         return settings_digest(identity, bands, self.place, self.tiles, self.confidence, area)
 
     @property
@@ -137,7 +141,7 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
 
     Raises `SceneError`, `TilingError`, `UnknownClass` for a class that the network lacks, and `NoConfidence`.
     """
-    manifest, confidence = runtime.manifest, _has_confidence(request, scene.place, scene.name, runtime)
+    manifest, confidence = runtime.manifest, _has_confidence(request, scene, runtime)
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
     working_size, gsd = scene.size, request.gsd
     if gsd is None and scene.place.is_on_earth:
@@ -161,9 +165,7 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
 def plan_works(requests: Sequence[SceneRequest], scene: Scene, runtime: Runtime) -> list[SceneWork]:
     """The work for each output of a scene; the requests differ in outputs alone. Raises as `plan_work`."""
     first = plan_work(requests[0], scene, runtime)
-    return [
-        replace(first, request=each, confidence=_has_confidence(each, scene.place, scene.name, runtime)) for each in requests
-    ]
+    return [replace(first, request=each, confidence=_has_confidence(each, scene, runtime)) for each in requests]
 
 
 def common_work(works: Sequence[SceneWork]) -> SceneWork:
@@ -182,9 +184,17 @@ def _runs(area: Area, size: Size, tiles: TilePlan, runtime: Runtime) -> Mask:
 
 
 def _source_identity(source: str) -> str:
-    """The sha256 of a file, so that copies of a scene give equal bytes. Of an address, the address: it has no version."""
+    """The sha256 of a file, so that copies of a scene give equal bytes. Of an address, the address: it has no version.
+
+    Of an .aux.xml, its text without statistics: empty if it has nothing else.
+    """
     if "://" in source:
         return source
+    if source.endswith(".aux.xml"):
+        text, rest = "", Path(source).read_text("utf-8", "replace")
+        while rest != text:
+            text, rest = rest, STATISTICS.sub("", rest)
+        return text
     status = os.stat(source)
     return _sha256(source, status.st_size, status.st_mtime_ns)
 
@@ -196,12 +206,15 @@ def _sha256(path: str, size: int, change_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _has_confidence(request: SceneRequest, place: Place, name: str, runtime: Runtime) -> bool:
+def _has_confidence(request: SceneRequest, scene: Scene, runtime: Runtime) -> bool:
     """Whether the rows need confidence. Raises as `plan_work` for an output that the scene or the network does not allow."""
-    manifest, rendering = runtime.manifest, request.rendering
+    manifest, rendering, place = runtime.manifest, request.rendering, scene.place
+    for file in (*scene.files, (request.extent or "").partition(LAYER)[0]):
+        if os.path.realpath(file) == os.path.realpath(request.out):
+            raise SceneError(f"{request.out} would overwrite {file}, which is read; give another -o")
     require_confidence(runtime, rendering)
     if request.is_polygons:
-        metres_per_pixel(place, name)  # raises where there are none
+        metres_per_pixel(place, scene.name)  # raises where there are none
         if request.kind == "geojson":
             place.to_degrees([[place.size[1] / 2, place.size[0] / 2]])  # likewise
         object_ids(request.classes, manifest.labels.classes)  # raises for a class that the network lacks

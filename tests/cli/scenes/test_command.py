@@ -151,30 +151,37 @@ def test_a_damaged_block_keeps_what_is_finished_and_resume_goes_on(
     assert sorted(os.listdir(tmp_path)) == ["a.tif", "out.tif", "whole.tif"]
     time_ns = out.stat().st_mtime_ns
     assert run(path, "-o", out, *TILE, "--resume") == 0
-    assert "is done and up to date" in capsys.readouterr().err
+    assert run(path, "-o", out, *TILE, "--resume", "--style") == 0
+    assert capsys.readouterr().err.count("is done and up to date") == 2
     assert out.stat().st_mtime_ns == time_ns
+    assert out.with_suffix(".qml").is_file()
 
 
 def test_resume_begins_again_where_files_beside_the_scene_have_changed(run: Segment, tmp_path: Path) -> None:
-    inner, outer = (vrt(source(name), before="<SRS>EPSG:32632</SRS>") for name in ("a.tif", "inner.vrt"))
-    (tmp_path / "inner.vrt").write_text(inner)
-    (tmp_path / "outer.vrt").write_text(outer)
-    grey, out = make_photo(96, 160)[:, :, 0], tmp_path / "out.tif"
+    for name, inner in (("inner.vrt", "a.tif"), ("outer.vrt", "inner.vrt")):
+        text = source(inner, kind="ComplexSource", more="<UseMaskBand>true</UseMaskBand>")
+        (tmp_path / name).write_text(vrt(text, before="<SRS>EPSG:32632</SRS>"))
+    grey = make_photo(96, 160)[:, :, 0]
     scene = write_scene(tmp_path / "a.tif", grey)
 
-    def is_written(name: str) -> bool:
-        before = out.stat().st_mtime_ns if out.exists() else 0
-        assert run(tmp_path / name, "-o", out, *TILE, "--resume") == 0
-        return out.stat().st_mtime_ns != before
+    def are_written() -> list[bool]:
+        outs = {tmp_path / name: tmp_path / f"{name}.out.tif" for name in ("outer.vrt", "a.tif")}
+        before = [out.stat().st_mtime_ns if out.exists() else 0 for out in outs.values()]
+        assert [run(path, "-o", out, *TILE, "--resume") for path, out in outs.items()] == [0, 0]
+        return [out.stat().st_mtime_ns != time for out, time in zip(outs.values(), before, strict=True)]
 
-    assert [is_written("outer.vrt"), is_written("outer.vrt")] == [True, False]
+    assert [are_written(), are_written()] == [[True] * 2, [False] * 2]
     write_scene(tmp_path / "a.tif", 255 - grey)
-    assert is_written("outer.vrt")
-    assert [is_written("a.tif"), is_written("a.tif")] == [True, False]
+    assert are_written() == [True] * 2
     write_scene(Path(f"{scene}.msk"), np.where(grey > 99, 255, 0).astype(np.uint8))
-    assert is_written("a.tif")
+    assert are_written() == [True] * 2
+    statistics = "<Histograms>9</Histograms><Metadata>\n<MDI key='STATISTICS_MEAN'>9</MDI></Metadata>"
+    nodata, more = ("<NoDataValue>7</NoDataValue>", True), ("<NoDataValue>8</NoDataValue>", True)
+    for text, is_new in ((statistics, False), nodata, (f"{nodata[0]}{statistics}", False), more, ("", True)):
+        Path(f"{scene}.aux.xml").write_text(f"<PAMDataset><PAMRasterBand band='1'>{text}</PAMRasterBand></PAMDataset>")
+        assert are_written() == [is_new] * 2, text
     Path(f"{scene}.aux.xml").write_text("<PAMDataset><SRS>EPSG:25832</SRS></PAMDataset>")
-    assert is_written("a.tif")
+    assert are_written() == [True] * 2
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])

@@ -21,7 +21,7 @@ from imaging.georeferenced.layers import other_tables
 from tests.support.cli.commands import command, environment
 from tests.support.cli.folders import Segment
 from tests.support.images import make_photo
-from tests.support.imaging.scenes import UTM, write_scene
+from tests.support.imaging.scenes import UTM, north_up, source, vrt, write_scene
 from tests.support.polling import wait_until
 
 TILE = ("--tile", "128")
@@ -210,3 +210,20 @@ def test_the_next_run_removes_what_a_run_left_that_was_killed_while_it_wrote(
     assert out not in os.listdir(folder)
     assert run(*arguments, "--resume") == 0
     assert os.listdir(folder) == [out]
+
+
+def test_an_output_replaces_no_file_that_the_scene_is_read_from(
+    run: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_scene(Path("a.tif"), make_photo(96, 160))
+    Path("a.vrt").write_text(
+        vrt(source("a.tif"), before=f"<SRS>{UTM}</SRS><GeoTransform>{', '.join(map(str, north_up().to_gdal()))}</GeoTransform>")
+    )
+    area = np.array([shapely.to_wkb(shapely.box(448_010, 5_411_960, 448_050, 5_411_990))], object)
+    pyogrio.raw.write("area.gpkg", area, [], [], layer="a", driver="GPKG", geometry_type="Polygon", crs=UTM)
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    for out, file, extent in (("a.tif", "a.tif", ()), ("area.gpkg", "area.gpkg", ("--extent", "area.gpkg|layername=a"))):
+        assert run("a.vrt", "-o", "b.geojson", "-o", out, "--force", *TILE, *extent) == 2
+        assert f"{out} would overwrite {tmp_path / file}, which is read; give another -o" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before

@@ -20,6 +20,7 @@ from cli.local import Network
 from cluster.scenes import join, plan_parts, segment_part
 from imaging.classes import VOID
 from imaging.georeferenced.area import read_area
+from imaging.georeferenced.errors import SceneParameter
 from imaging.georeferenced.place import Place, Window, moved
 from imaging.georeferenced.scene import open_scene
 from model.inference.merging import Logits
@@ -142,6 +143,22 @@ def test_an_area_of_another_system_has_the_pixels_whose_centres_are_in_it_there(
     assert (mask == expected).all()
 
 
+@pytest.mark.parametrize("extent", ["-9,2,-8,4,EPSG:4326", f"0,0,1,1,{UTM}"])
+def test_an_area_that_misses_a_scene_in_degrees_is_told_with_both_places(extent: str) -> None:
+    place = Place((90, 90), north_up(0.01, (8, 49)), CRS.from_epsg(4326))
+    with pytest.raises(SceneParameter, match=r"the extent misses a.tif: in EPSG:\d+ the extent is x .*, and a.tif is x"):
+        read_area(extent, place, "a.tif")
+
+
+def test_an_area_across_the_end_of_a_map_is_refused_and_one_beside_it_is_not() -> None:
+    place = Place((200, 400), north_up(1e5, (-2e7, 1e7)), CRS.from_epsg(3857))
+    assert read_area("100,-40,180,60,EPSG:4326", place, "a.tif").mask(Window(0, 0, *place.size))[100, 320]
+    with pytest.raises(
+        SceneParameter, match=r"an edge of a polygon, at x .*, lies across the end of the map in EPSG:3857; cut"
+    ):
+        read_area("100,-40,200,60,EPSG:4326", place, "a.tif")
+
+
 def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
     run: Segment, scene: str, narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -175,6 +192,11 @@ def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
             f"the extent misses a.tif: in {UTM} the extent is x 0 to 1, y 0 to 1, and a.tif is x {CORNER[0]:.9g}",
         ),
         ("-9,2,-8,4,EPSG:4326", "misses a.tif: in EPSG:4326 the extent is x -9 to -8, y 2 to 4, and a.tif is x 8.29"),
+        (
+            f"448000.3,5411990,448000.4,5411999,{UTM}",
+            f"holds no pixel's centre of a.tif: in {UTM} the extent is x 448000.3 to 448000.4, y 5411990 to 5411999, and a "
+            f"pixel measures 0.5 x 0.5 in {UTM}; give",
+        ),
         (f"9,2,3,4,{UTM.lower()}", "LEFT must be below RIGHT"),
         (f"1,2,3e5,4,{UTM}", "the extent: must be a file or LEFT,BOTTOM,RIGHT,TOP,SYSTEM, such as 8.1,"),
         ("1,2,3,4,EPSG:99999999", "EPSG:99999999 is no coordinate system that is known"),

@@ -362,6 +362,7 @@ def ogr_vrt(o: Outside) -> str:
     return f"<OGRVRTDataSource><OGRVRTLayer name='a'>{layer}</OGRVRTLayer></OGRVRTDataSource>"
 
 
+UTM_NAME, WEB_NAME = ({"type": "name", "properties": {"name": f"EPSG:{code}"}} for code in (32632, 3857))
 VECTORS: dict[str, tuple[Callable[[Outside], str], str]] = {
     "OGR VRT": (ogr_vrt, "no vector"),
     "OGR VRT in a GeoPackage's head": (lambda o: f"{'<!--':68}GPKG-->{ogr_vrt(o)}", "no vector"),
@@ -381,6 +382,17 @@ VECTORS: dict[str, tuple[Callable[[Outside], str], str]] = {
     "two types": (lambda o: geojson({"Type": "link", "type": "name", "properties": {"href": f"{o.address}/crs"}}), "as a name"),
     "grid": (lambda o: geojson({"type": "name", "properties": {"name": f"{GRID}{o.pipe}"}}), "coordinate system"),
     "grid in capitals": (lambda o: geojson({"type": "name", "properties": {"NAME": f"{GRID}{o.pipe}"}}), "coordinate system"),
+    "name in a text": (lambda o: geojson("EPSG:32632"), "read as a name, got"),
+    "name in a geometry": (lambda o: geojson(of_geometry=UTM_NAME, key="CRS"), "feature 0 has a crs of its own.*EPSG:32632"),
+    "names that differ": (lambda o: geojson(WEB_NAME, UTM_NAME), "feature 0 has a crs of its own"),
+    "name in a collection": (
+        lambda o: json.dumps({"type": "GeometryCollection", "geometries": [{"type": "Point", "crs": UTM_NAME}]}),
+        "feature 0 has a crs of its own",
+    ),
+    "properties": (
+        lambda o: json.dumps({"type": "Feature", "geometry": None, "properties": dict.fromkeys(map(str, range(5001)))}),
+        "more than 5,000 different properties",
+    ),
     "no JSON": (lambda o: "{", "no GeoJSON"),
     "deep": (lambda o: '{"a":' * 100_000, "no GeoJSON"),
 }  # fmt: skip
@@ -412,6 +424,8 @@ def test_good_vector_files_are_read(tmp_path: Path, driver: str) -> None:
 
 
 def test_a_crs_by_name_is_read(tmp_path: Path) -> None:
+    (tmp_path / "both.json").write_text(geojson(UTM_NAME, UTM_NAME))
+    assert read_features(tmp_path / "both.json").crs.to_epsg() == 32632
     text = geojson({"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}})
     (tmp_path / "a.json").write_text("\ufeff" + text.replace('"EPSG:1"', '{"name": "of an attribute"}'))
     assert read_features(tmp_path / "a.json").crs.to_epsg() == 32632

@@ -10,10 +10,11 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
+from rasterio.rpc import RPC
 
 from imaging.decoding import Limits
 from imaging.errors import DamagedImage
-from imaging.georeferenced.errors import DamagedScene, SceneError
+from imaging.georeferenced.errors import DamagedScene, NoCoordinates, SceneError
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import SAFE_DRIVERS, open_scene
 from imaging.georeferenced.whole import OpenScene
@@ -166,22 +167,60 @@ def test_a_sparse_tile_is_nodata_where_the_file_has_one_and_else_0_as_gdal_docum
     [
         ({"dtype": "complex64"}, "complex samples"),
         ({"photometric": "miniswhite", "grey": True, "dtype": "float32"}, "stores white as its least value, as float32"),
-        ({"crs": None, "transform": Affine.identity(), "gcps": True}, "control points"),
     ],
 )
 def test_what_is_not_read_is_refused(tmp_path: Path, options: dict[str, object], message: str) -> None:
     path = tmp_path / "a.tif"
     samples = PHOTO.astype(str(options.pop("dtype", "uint8")))
-    with_points = options.pop("gcps", False)
     if options.pop("grey", False):
         samples = samples[:, :, 0]
     write_scene(path, samples, **options)
-    if with_points:
-        points = [rasterio.control.GroundControlPoint(r, c, float(c), -float(r)) for r, c in ((0, 0), (0, 9), (9, 0))]
-        with rasterio.open(path, "r+") as file:
-            file.gcps = (points, rasterio.crs.CRS.from_epsg(32632))
     with pytest.raises(SceneError, match=message), open_scene(str(path)):
         pass
+
+
+COEFFICIENTS = {key: [1.0] + [0.0] * 19 for key in ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")}
+RPCS = RPC(0, 100, 48, 0.1, line_off=48, line_scale=48, long_off=8, long_scale=0.1, samp_off=80, samp_scale=80, **COEFFICIENTS)
+POINTS = [rasterio.control.GroundControlPoint(r, c, float(c), -float(r)) for r, c in ((0, 0), (0, 9), (9, 0))]
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        (
+            {"gcps": (POINTS, rasterio.crs.CRS.from_epsg(32632))},
+            "has ground control points and no transform, .*gdalwarp -t_srs",
+        ),
+        ({"rpcs": RPCS}, r"has rational polynomial coefficients \(RPCs\) and no transform, .*gdalwarp -rpc"),
+        ({"rpcs": RPCS, "crs": rasterio.crs.CRS.from_epsg(4326)}, "has rational polynomial coefficients"),
+    ],
+    ids=["points", "coefficients", "coefficients with a system"],
+)
+def test_what_ties_pixels_to_the_ground_without_a_transform_is_named(
+    tmp_path: Path, facts: dict[str, object], message: str
+) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO, crs=None, transform=Affine.identity())
+    with rasterio.open(path, "r+") as file:
+        for name, value in facts.items():
+            setattr(file, name, value)
+    with open_scene(path) as scene, pytest.raises(NoCoordinates, match=message):
+        scene.place.require(scene.name)
+
+
+@pytest.mark.parametrize("head", [b"II*\0", b"II+\0\x08\0\0\0"])
+@pytest.mark.parametrize("name", ["a.tif", "a.tif.ovr"])
+def test_a_file_that_ends_in_its_head_is_damage(tmp_path: Path, head: bytes, name: str) -> None:
+    path = write_scene(tmp_path / "a.tif", PHOTO)
+    (tmp_path / name).write_bytes(head)
+    with pytest.raises(DamagedScene, match=f"{name}: the image is damaged: its tags cannot be read"), open_scene(path):
+        pass
+
+
+def test_a_picture_beside_an_envi_scene_of_its_name_is_read_as_itself(tmp_path: Path) -> None:
+    write_scene(tmp_path / "a.dat", 255 - PHOTO, driver="ENVI")
+    path = write_scene(tmp_path / "a.png", PHOTO, driver="PNG")
+    with open_scene(path) as scene:
+        assert (scene.read(WHOLE, [1, 2, 3])[0] == np.moveaxis(PHOTO, 2, 0)).all()
 
 
 def test_bytes_are_read_by_the_allowed_drivers_alone(tmp_path: Path) -> None:
