@@ -16,7 +16,7 @@ from typing import Any
 from app.serving.admission import Reservation
 from app.serving.jobs.job import WORK, Job, upload_path
 from app.serving.jobs.runner import Tell
-from app.serving.photos import Outcome, PhotoTask, Upload, segment_photo
+from app.serving.photos import Outcome, PhotoTask, Upload, counted, segment_photo
 from app.serving.registry import Model
 from app.serving.results import WRITERS, result_names
 from app.serving.service import JOB_PHOTOS, JOB_S, Service
@@ -64,7 +64,7 @@ async def segment_photos(
     async def work() -> None:
         nonlocal count
         for index in indices:
-            outcome = await repeated(partial(attempt, index))
+            outcome = counted(service, await repeated(partial(attempt, index)))
             del attempts[asyncio.current_task()]
             if service.registry.models.get(job.model) is not model:
                 raise WorkersStopped("the model was replaced")

@@ -150,8 +150,8 @@ class JobStore(JobTable):
 
         For a place in the table, the job of `_first_ended` is removed. For bytes and files, the giver's job with most of them
         is removed, or fails if it has not ended; if the giver has no job, its uploads are closed. Nobody gives bytes or files
-        to itself. One job is taken at a time: a second asker waits for the first, and looks again. False if nobody can give, and
-        if other things than jobs fill the disk.
+        to itself. One job is taken at a time: a second asker waits for the first, and looks again. False if nobody can give,
+        and if other things than jobs fill the disk.
         """
         is_place, account = lack.resource == "jobs", lack.giver or asker
         if self._is_above(lack) or (account == asker and not is_place):
