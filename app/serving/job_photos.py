@@ -97,7 +97,7 @@ def _read_work(folder: Path, job: Job) -> tuple[Sequence[str], Sequence[str], li
     """What the client calls the photos, what the result does, and the indices of those without a kept outcome."""
     with (folder / WORK / NAMES).open(encoding="ascii") as lines:
         names = [name for line in lines for name in json.loads("[" + line.strip("[],\n") + "]")]
-    missing = [index for index in range(len(names)) if not part_of(folder, index).exists()]
+    missing = [index for index in range(len(names)) if not _is_kept(part_of(folder, index))]
     return names, result_names(names, job.output), missing
 
 
@@ -121,6 +121,11 @@ def _keep(folder: Path, outcome: Outcome) -> None:
     facts = json.dumps(vars(outcome) | {"body": None, "failure": None}).encode()
     with whole_file(part_of(folder, outcome.index), folder / WORK, follow=False) as path, path.open("wb") as file:
         file.writelines((facts, b"\n", outcome.body))  # a copy of all would hold the interpreter
+
+
+def _is_kept(part: Path) -> bool:
+    """Whether a photo's outcome is there. After a power failure, the system may have its name without its bytes."""
+    return part.exists() and part.stat().st_size > 0
 
 
 def _write_result(folder: Path, job: Job, images: int, end: threading.Event) -> dict[str, int]:
