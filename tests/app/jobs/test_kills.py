@@ -115,9 +115,9 @@ def test_the_service_answers_before_the_jobs_are_read(serve: Serve, tmp_path: Pa
             assert_problem(response, 503, "the jobs of the folder are being read")
             assert response.headers["retry-after"] == "1"
         known = [sample.name for sample in samples(client) if sample.name.startswith("segment_jobs")]
-        assert known == ["segment_jobs_max_bytes"]
         reading.set()
         wait_until(lambda: client.get(f"/jobs/{ID}").status_code == 200)
+        assert known == ["segment_jobs_max_bytes"]
         assert {"status": "successful"} in [sample.labels for sample in samples(client) if sample.value == 1]
 
 
