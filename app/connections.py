@@ -231,7 +231,7 @@ class Exchange:
         tokens = ",".join(headers.getlist("connection")).lower().split(",")
         # whether the answer closes the connection, as far as is known
         self._answer_closes = scope.get("http_version") == "1.0" or "close" in map(str.strip, tokens)
-        self._sent_bytes = 0
+        self._sent_bytes, self._has_ended = 0, False
         self.client = scope.setdefault("state", {})["client"] = Client(self._moved_bytes, self._close)
         self.client.is_uploading = not self.body_complete  # until its answer begins
 
@@ -278,12 +278,15 @@ class Exchange:
         with self.client.waiting():
             await self._send(message)
         self._sent_bytes += len(message.get("body", b""))
+        self._has_ended = not message.get("more_body", message["type"] == "http.response.start")
 
     def _moved_bytes(self) -> int:
         connection = self._connection
         return connection.request_bytes + self._sent_bytes - connection.tcp.get_write_buffer_size() if connection else 0
 
     def _close(self) -> None:
+        if self._has_ended:  # by now the connection may have the client's next request
+            return
         self._scope["state"].get("log_fields", {})["closed"] = self.client.reason  # for the request's log line
         if self._connection:
             self._connection.tcp.abort()

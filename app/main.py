@@ -91,10 +91,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Refusals, service=service, routes=[route for router in routers for route in router.routes])
     if settings.cors_origins:
         app.add_middleware(
-            ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["*"],
+            ProblemCORSMiddleware, allow_origins=settings.cors_origins, allow_headers=["*"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
             expose_headers=[
                 "X-Request-ID", "Location", "Server-Timing", "Retry-After", "ETag", *OBJECT_HEADERS.values(), REMARK,
+                "Content-Range", "Content-Disposition",
             ],
         )  # fmt: skip
     app.add_middleware(RequestTelemetry, metrics=service.metrics, polled_paths={*POLLED_PATHS, settings.vertex_health_route})

@@ -157,10 +157,9 @@ async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> JobPage:
         with_values({}, request.query_params.multi_items(), "query", names, PAGE_MODEL)
     )
     own, count = jobs.store.page(owner, page["offset"], page["limit"])
-    end = page["offset"] + page["limit"]
-    links = [_link(_address(request), "self")]
-    if end < count:
-        links.append(_link(f"{_address(request)}?limit={page['limit']}&offset={end}", "next"))
+    offsets = {"self": page["offset"], "next": page["offset"] + page["limit"]}
+    address = f"{_address(request)}?limit={page['limit']}&offset="
+    links = [_link(f"{address}{offset}", each) for each, offset in offsets.items() if each == "self" or offset < count]
     return JobPage(jobs=[_status(_address(request), job) for job in own], links=links)
 
 

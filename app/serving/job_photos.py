@@ -16,7 +16,7 @@ from typing import Any
 from app.serving.admission import Reservation
 from app.serving.jobs.job import WORK, Job, upload_path
 from app.serving.jobs.runner import Tell
-from app.serving.photos import Outcome, PhotoTask, Upload, segment_photo
+from app.serving.photos import Outcome, PhotoTask, Upload, counted, segment_photo
 from app.serving.registry import Model
 from app.serving.results import WRITERS, result_names
 from app.serving.service import JOB_PHOTOS, JOB_S, Service
@@ -64,7 +64,7 @@ async def segment_photos(
     async def work() -> None:
         nonlocal count
         for index in indices:
-            outcome = await repeated(partial(attempt, index))
+            outcome = counted(service, await repeated(partial(attempt, index)))
             del attempts[asyncio.current_task()]
             if service.registry.models.get(job.model) is not model:
                 raise WorkersStopped("the model was replaced")
@@ -97,7 +97,7 @@ def _read_work(folder: Path, job: Job) -> tuple[Sequence[str], Sequence[str], li
     """What the client calls the photos, what the result does, and the indices of those without a kept outcome."""
     with (folder / WORK / NAMES).open(encoding="ascii") as lines:
         names = [name for line in lines for name in json.loads("[" + line.strip("[],\n") + "]")]
-    missing = [index for index in range(len(names)) if not part_of(folder, index).exists()]
+    missing = [index for index in range(len(names)) if not _is_kept(part_of(folder, index))]
     return names, result_names(names, job.output), missing
 
 
@@ -121,6 +121,11 @@ def _keep(folder: Path, outcome: Outcome) -> None:
     facts = json.dumps(vars(outcome) | {"body": None, "failure": None}).encode()
     with whole_file(part_of(folder, outcome.index), folder / WORK, follow=False) as path, path.open("wb") as file:
         file.writelines((facts, b"\n", outcome.body))  # a copy of all would hold the interpreter
+
+
+def _is_kept(part: Path) -> bool:
+    """Whether a photo's outcome is there. After a power failure, the system may have its name without its bytes."""
+    return part.exists() and part.stat().st_size > 0
 
 
 def _write_result(folder: Path, job: Job, images: int, end: threading.Event) -> dict[str, int]:

@@ -111,7 +111,7 @@ async def photo_outcomes(
 
     async def work(index: int) -> Outcome:
         await places.acquire()
-        return await segment_photo(service, task, index, uploads[index], names[index], reservations[index])
+        return counted(service, await segment_photo(service, task, index, uploads[index], names[index], reservations[index]))
 
     works = deque((asyncio.create_task(work(index)), reservation) for index, reservation in enumerate(reservations))
     try:
@@ -160,11 +160,16 @@ async def segment_photo(
     except Exception as error:  # an unexpected error of one image must not end the others
         failure = task.explain(error, log_fields)
     reservation.close()
-    if failure.reason:
-        service.metrics.count_rejection(failure.reason)
     facts = ({"box": None} if rendering.format == "cutout" else {}) | failure.facts
     status, body = failure.document["status"], json_bytes(failure.document)
     return Outcome(index, name, ".problem.json", status, facts, image_row(), body, failure)
+
+
+def counted(service: Service, outcome: Outcome) -> Outcome:
+    """The outcome; the metrics count one without an answer. Only the last one of an image that is tried again is counted."""
+    if outcome.failure and outcome.failure.reason:
+        service.metrics.count_rejection(outcome.failure.reason)
+    return outcome
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

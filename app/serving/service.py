@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from platform import python_version
 from typing import Any
@@ -213,7 +213,13 @@ class Service:
         """The metrics of the present state, for a scrape. Any thread may call it. What the system does not tell is left out."""
         jobs, admission, resident, queue_s = self.jobs, self.admission, resident_memory(), self.admission.queue_seconds
         used_bytes = admission.used_bytes + self.background.used_bytes
-        jobs_wait_s, jobs_bytes = (jobs.longest_wait(), jobs.used_bytes()) if jobs else (0.0, 0)
+        jobs_wait_s: float | None = 0.0
+        jobs_bytes: int | None = 0
+        job_counts: Mapping[str, int] = dict.fromkeys(STATUSES, 0)
+        if jobs and jobs.is_loaded:
+            jobs_wait_s, jobs_bytes, job_counts = jobs.longest_wait(), jobs.used_bytes(), jobs.counts()
+        elif jobs:  # nobody knows; after a 0, all that failed long ago would seem to have failed now
+            jobs_wait_s, jobs_bytes, job_counts = None, None, {}
         values: list[tuple[str, str, float | None]] = [
             ("segment_ready", "1 when ready", self.not_ready is None),
             ("segment_requests_in_flight", "Requests with images under way", self.in_flight),
@@ -239,7 +245,7 @@ class Service:
                 family = CounterMetricFamily if name == "segment_worker_cpu_seconds" else GaugeMetricFamily
                 yield family(name, description, value)
         by_status = GaugeMetricFamily("segment_jobs", "Jobs by status", labels=["status"])
-        for status, count in (jobs.counts() if jobs else dict.fromkeys(STATUSES, 0)).items():
+        for status, count in job_counts.items():
             by_status.add_metric([status], count)
         yield by_status
         models = InfoMetricFamily("segment_model", "A model that is served", labels=["name"])

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import connections
 from app.connections import Connection, ConnectionMiddleware, Connections, current_connection
-from app.serving.clients import Clients
+from app.serving.clients import Client, Clients
 from tests.support.app.exchanges import PHOTO, answer_on, connect, head, is_closed, respond
 from tests.support.app.served_thread import serve_on_thread
 from tests.support.model.doubles import FirstChannel
@@ -133,6 +133,24 @@ def test_a_request_that_still_puts_things_away_does_not_end_the_next_one(monkeyp
         time.sleep(LONGER_S)
         connection.sendall(b"2")
         assert answer_on(connection).read() == b"ok"
+
+
+def test_what_closes_a_client_after_its_answer_leaves_its_next_request() -> None:
+    """Who reads a job's result and then removes the job on the same connection gets its answer."""
+    first, closed = list[Client](), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if first:
+            first[0].close()
+            closed.set()
+        first.append(scope["state"]["client"])
+        await respond(send, 200, b"ok")
+        await closed.wait()  # files are closed
+
+    with connected(app) as connection:
+        for _ in range(2):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answer_on(connection).read() == b"ok"
 
 
 def test_requests_that_are_sent_ahead_wait_and_are_not_read() -> None:

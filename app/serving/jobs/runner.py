@@ -220,6 +220,7 @@ class JobRunner:
                 await asyncio.wait([task], timeout=CHECK_S)
                 if time() >= next_look and not task.done():
                     begin = time()
+                    await self.store.remove_old()  # the turn may last for days
                     if words := await self.store.grow(job):
                         self._end(job, "failed", words)
                     next_look = time() + PAUSE_FACTOR * (time() - begin)

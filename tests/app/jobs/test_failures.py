@@ -46,6 +46,7 @@ def test_photos_that_are_done_are_kept_over_a_restart(serve: Serve, tmp_path: Pa
         client.portal.call(client.app.state.jobs.stop)  # type: ignore[attr-defined, union-attr]
     parts = {path.name: path.stat().st_mtime_ns for path in (tmp_path / id / "work").glob("*.part")}
     assert parts
+    os.truncate(tmp_path / id / "work" / min(parts), 0)  # as a power failure leaves it
     with serve(jobs_dir=tmp_path) as client:
         assert len(result_of(client, id).splitlines()) == len(photos)
 

@@ -347,7 +347,8 @@ def test_a_job_is_that_of_its_key(serve: Serve, tmp_path: Path) -> None:
         assert [job["jobID"] for job in first["jobs"]] == ids[:0:-1]
         rest = client.get(first["links"][1]["href"], headers=ann).json()
         assert [job["jobID"] for job in rest["jobs"]] == ids[:1]
-        assert len(rest["links"]) == 1
+        (itself,) = rest["links"]
+        assert (itself["rel"], client.get(itself["href"], headers=ann).json()) == ("self", rest)
         for other in (bob, third):
             assert client.get("/jobs", headers=other).json()["jobs"] == []
 

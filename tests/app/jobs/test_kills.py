@@ -19,7 +19,7 @@ import pytest
 from app.serving.jobs import folders, runner, store
 from app.serving.jobs.job import WORK, Job, now
 from tests.app.jobs.test_failures import state
-from tests.support.app.exchanges import PHOTO, assert_problem, service_of
+from tests.support.app.exchanges import PHOTO, assert_problem, samples, service_of
 from tests.support.app.jobs import result_of, stored_jobs, submit_photos
 from tests.support.app.services import Serve, hold_model
 from tests.support.imaging.scenes import UTM
@@ -114,8 +114,11 @@ def test_the_service_answers_before_the_jobs_are_read(serve: Serve, tmp_path: Pa
         for response in (client.get(f"/jobs/{ID}"), client.post("/jobs", params={"output": "zip"}, content=PHOTO)):
             assert_problem(response, 503, "the jobs of the folder are being read")
             assert response.headers["retry-after"] == "1"
+        known = [sample.name for sample in samples(client) if sample.name.startswith("segment_jobs")]
         reading.set()
         wait_until(lambda: client.get(f"/jobs/{ID}").status_code == 200)
+        assert known == ["segment_jobs_max_bytes"]
+        assert {"status": "successful"} in [sample.labels for sample in samples(client) if sample.value == 1]
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "huge", "deep", "foreign"])

@@ -7,6 +7,7 @@ import os
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,10 @@ from app.serving import job_photos
 from app.serving.jobs.job import WORK, Job, upload_path
 from app.serving.photos import Failure, Outcome
 from imaging.object_facts import image_row
+from model.inference.errors import WorkerFailed
 from model.inference.processes.blob import INLINE_BYTES, Blob
-from tests.support.app.exchanges import PHOTO, service_of
+from tests.support.app.exchanges import PHOTO, rejections, service_of
+from tests.support.app.jobs import result_of, submit_photos
 from tests.support.app.services import Serve
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S
@@ -55,6 +58,25 @@ def test_a_photo_waits_while_the_service_is_full_and_survives_a_worker_that_ends
 def test_a_photo_for_which_the_service_never_has_room_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_photos, "JOB_S", 0.0)
     assert status_after(Attempts("full", None)) == 503
+
+
+def test_a_photo_that_is_tried_again_counts_once_and_only_if_it_has_no_answer(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(jobs_dir=tmp_path) as client:
+        segment, failures = service_of(client).segment, [WorkerFailed("it ended")] * 2
+
+        async def fails_first(*arguments: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return await segment(*arguments)
+
+        monkeypatch.setattr(service_of(client), "segment", fails_first)
+        result_of(client, submit_photos(client, {"a.png": PHOTO}, output="zip"))
+        assert (failures, rejections(client)) == ([], {})
+        failures.extend(WorkerFailed("it ended") for _ in range(job_photos.MOST_TRIES))
+        result_of(client, submit_photos(client, {"a.png": PHOTO}, output="zip"))
+        assert rejections(client) == {"worker": 1}
 
 
 def test_a_photo_that_is_being_kept_as_the_turn_ends_is_kept(

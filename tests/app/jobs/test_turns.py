@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from app.connections import Connections
 from app.serving.errors import QueueFull
-from app.serving.jobs import runner
+from app.serving.jobs import runner, store
 from app.serving.jobs.job import Job, now
 from app.serving.jobs.runner import MOST_OWN_PLANS, JobRunner, Tell, Work
 from app.serving.jobs.store import JobStore
@@ -49,12 +50,11 @@ def run_jobs(folder: Path, registry: Registry, work: Work, clients: list[str]) -
     """Runs a job of each client, an address or `KEY@ADDRESS`, until all have ended. Returns the last of each address."""
 
     async def run() -> None:
-        store = JobStore(folder, 1e9, 1)
-        jobs, model = JobRunner(store, registry, {False: work}), registry.get()
+        jobs, model = JobRunner(JobStore(folder, 1e9, 1), registry, {False: work}), registry.get()
         for owner, _, client in (each.rpartition("@") for each in clients):
             await send(jobs, model, client, owner)
         jobs.start()
-        await wait_until_async(lambda: not store.open_jobs())
+        await wait_until_async(lambda: not jobs.store.open_jobs())
         await jobs.stop()
 
     asyncio.run(run())
@@ -76,6 +76,20 @@ def test_a_large_job_and_small_ones_take_turns_by_client(tmp_path: Path, registr
     run_jobs(tmp_path, registry, work, ["large", *["small"] * 4, "other"])
     assert turns[:3] == ["large", "small", "other"]
     assert sorted(turns[3:6]) == ["large", "other", "small"]
+
+
+def test_jobs_that_ended_long_ago_are_removed_beside_one_that_is_in_work_for_days(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(job: Job, *_: object) -> dict[str, int]:
+        if job.client == "days":
+            days_later = time.time() + 2 * 86_400
+            with monkeypatch.context() as patch:
+                patch.setattr(store, "time", SimpleNamespace(time=lambda: days_later))
+                await wait_until_async(lambda: len(stored_jobs(tmp_path)) == 1)
+        return {}
+
+    assert [job.client for job in run_jobs(tmp_path, registry, work, ["old", "days"]).values()] == ["days"]
 
 
 def test_a_key_has_one_share_of_the_turns_from_however_many_addresses(tmp_path: Path, registry: Registry) -> None:
