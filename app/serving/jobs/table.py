@@ -60,9 +60,9 @@ class JobTable:
         return {status: counts[status] for status in STATUSES}
 
     def longest_wait(self) -> float:
-        """Seconds since the oldest job that waits was accepted; 0 if none waits."""
+        """Seconds since the oldest job that waits was accepted; 0 if none waits, or if the clock was put back."""
         waiting = [job.created for job in list(self._open.values()) if job.status == "accepted"]
-        return time.time() - datetime.fromisoformat(min(waiting)).timestamp() if waiting else 0.0
+        return max(0.0, time.time() - datetime.fromisoformat(min(waiting)).timestamp()) if waiting else 0.0
 
     def _find(self, id: str) -> Job | None:
         return self._open.get(id) or self._ended.get(id)

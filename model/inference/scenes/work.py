@@ -141,7 +141,8 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
 
     Raises `SceneError`, `TilingError`, `UnknownClass` for a class that the network lacks, and `NoConfidence`.
     """
-    manifest, confidence = runtime.manifest, _has_confidence(request, scene, runtime)
+    _check_output(request, scene, runtime)
+    manifest, confidence = runtime.manifest, _has_confidence(request, runtime)
     bands = choose_bands(scene, request.bands, request.scale, manifest.preprocessing.channels)
     working_size, gsd = scene.size, request.gsd
     if gsd is None and scene.place.is_on_earth:
@@ -165,7 +166,9 @@ def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWor
 def plan_works(requests: Sequence[SceneRequest], scene: Scene, runtime: Runtime) -> list[SceneWork]:
     """The work for each output of a scene; the requests differ in outputs alone. Raises as `plan_work`."""
     first = plan_work(requests[0], scene, runtime)
-    return [replace(first, request=each, confidence=_has_confidence(each, scene, runtime)) for each in requests]
+    for each in requests[1:]:
+        _check_output(each, scene, runtime)
+    return [replace(first, request=each, confidence=_has_confidence(each, runtime)) for each in requests]
 
 
 def common_work(works: Sequence[SceneWork]) -> SceneWork:
@@ -206,19 +209,23 @@ def _sha256(path: str, size: int, change_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _has_confidence(request: SceneRequest, scene: Scene, runtime: Runtime) -> bool:
-    """Whether the rows need confidence. Raises as `plan_work` for an output that the scene or the network does not allow."""
-    manifest, rendering, place = runtime.manifest, request.rendering, scene.place
+def _has_confidence(request: SceneRequest, runtime: Runtime) -> bool:
+    """Whether the rows have confidence."""
+    return request.rendering.needs_confidence_map and runtime.manifest.has_logits
+
+
+def _check_output(request: SceneRequest, scene: Scene, runtime: Runtime) -> None:
+    """Raises as `plan_work` for an output that the scene or the network does not allow, or that would overwrite an input."""
+    place = scene.place
     for file in (*scene.files, (request.extent or "").partition(LAYER)[0]):
         if os.path.realpath(file) == os.path.realpath(request.out):
             raise SceneError(f"{request.out} would overwrite {file}, which is read; give another -o")
-    require_confidence(runtime, rendering)
+    require_confidence(runtime, request.rendering)
     if request.is_polygons:
         metres_per_pixel(place, scene.name)  # raises where there are none
         if request.kind == "geojson":
             place.to_degrees([[place.size[1] / 2, place.size[0] / 2]])  # likewise
-        object_ids(request.classes, manifest.labels.classes)  # raises for a class that the network lacks
-    return rendering.needs_confidence_map and manifest.has_logits
+        object_ids(request.classes, runtime.manifest.labels.classes)  # raises for a class that the network lacks
 
 
 def segment_work(
