@@ -53,6 +53,11 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(WRONG_ARGUMENTS, f"{self.prog}: {one_line(message)}; {self.hint}see {self.prog} --help\n")
 
 
+def flag(name: str) -> str:
+    """The option of an argument's name."""
+    return f"--{name.replace('_', '-')}"
+
+
 def argument_type(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     """The type of an argument that `parse` reads; the message of its `ValueError` becomes the command's message."""
 
