@@ -106,6 +106,9 @@ class Metrics:
         self.batch_seconds.observe(seconds)
         self.busy_seconds.inc(busy_seconds)
 
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
     async def scrape(self) -> bytes:
         """The text, as it is made after the call. All that call before it is begun share it. Only for the event loop.
 
@@ -119,7 +122,7 @@ class Metrics:
         async with self._making:
             await asyncio.sleep(self._pause_end - time.monotonic())
             self._next, start = None, time.monotonic()
-            text = await run_sync(generate_latest, self.registry)
+            text = await run_sync(self.text)
             self._pause_end = time.monotonic() + PAUSES * (time.monotonic() - start)
             return text
 
