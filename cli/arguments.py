@@ -12,7 +12,7 @@ import shtab
 from cli.input import Shard
 from cli.report import write_stdout
 from cli.stores import SCHEMES
-from common.command_line import ArgumentGroup, CommandParser, argument_type
+from common.command_line import ArgumentGroup, CommandParser, argument_type, flag
 from imaging.decoding import IMAGE_FORMATS, Limits
 from imaging.parameters import Group, Parameter
 from imaging.rendering import ANSWER_FORMATS, RENDERING, MaskEncoding, parse_classes
@@ -117,16 +117,16 @@ def add_answer(p: argparse.ArgumentParser) -> None:
 
 def _add_parameter(group: ArgumentGroup, parameter: Parameter) -> None:
     """Adds the argument of a parameter of `/segment`."""
-    flag = f"--{parameter.name.replace('_', '-')}"
-    text = f"{parameter.option}{_default(parameter, flag)}".replace("{formats}", parameter.formats_in_words).replace("%", "%%")
+    option = flag(parameter.name)
+    text = f"{parameter.option}{_default(parameter)}".replace("{formats}", parameter.formats_in_words).replace("%", "%%")
     if parameter.type is bool:
         action = argparse.BooleanOptionalAction if parameter.default else "store_true"
-        group.add_argument(flag, action=action, default=None, help=text)
+        group.add_argument(option, action=action, default=None, help=text)
     elif parameter.is_choice:
         own_name = _format if parameter.name == "format" else parameter.own_name
-        group.add_argument(flag, type=own_name, choices=parameter.choices, help=text)
+        group.add_argument(option, type=own_name, choices=parameter.choices, help=text)
     else:
-        group.add_argument(flag, metavar=parameter.metavar, type=_type(parameter), help=text)
+        group.add_argument(option, metavar=parameter.metavar, type=_type(parameter), help=text)
 
 
 def _type(parameter: Parameter) -> Callable[[str], Any]:
@@ -146,10 +146,10 @@ def _type(parameter: Parameter) -> Callable[[str], Any]:
     return number(parameter.least, parameter.most)
 
 
-def _default(parameter: Parameter, flag: str) -> str:
+def _default(parameter: Parameter) -> str:
     """What counts without the argument, in words."""
     if parameter.type is bool:
-        return f" (default: {flag})" if parameter.default else ""
+        return f" (default: {flag(parameter.name)})" if parameter.default else ""
     return f" (default: {parameter.unset or parameter.default or 0})"
 
 

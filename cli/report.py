@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from cli.answers import Marks
 from cli.input import Input
-from common.command_line import one_line
+from common.command_line import flag, one_line
 from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
 from imaging.object_facts import image_row, lacks_object
 from imaging.rendering import RENDERING, Rendering
@@ -189,12 +189,8 @@ def describe(error: BaseException) -> str:
 def as_options(text: str) -> str:
     """The text with parameters as options: `--format json --mask rle` for `format=json&mask=rle`."""
     text = re.sub(rf"&(?=({NAMES})=)", " ", text)
-    text = WITH_VALUE.sub(lambda match: _option(match[1]) + " " * bool(match[2]), text)
-    return ALONE.sub(lambda match: _option(match[1]), text)
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    text = WITH_VALUE.sub(lambda match: flag(match[1]) + " " * bool(match[2]), text)
+    return ALONE.sub(lambda match: flag(match[1]), text)
 
 
 def print_line(line: str) -> None:

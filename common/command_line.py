@@ -40,8 +40,8 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, prog: str, *, hint: str = "", distribution: str = "fcn-segment", **options: Any) -> None:
         super().__init__(prog, **options)
         self.hint = hint
-        self.register("type", int, _whole_number)
-        self.register("type", float, _number)
+        self.register("type", int, _number_type(int, "a whole number"))
+        self.register("type", float, _number_type(float, "a number"))
         self.add_argument("--version", action="version", version=f"{prog} {package_version(distribution)}")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -51,6 +51,11 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_ARGUMENTS, f"{self.prog}: {one_line(message)}; {self.hint}see {self.prog} --help\n")
+
+
+def flag(name: str) -> str:
+    """The option of an argument's name."""
+    return f"--{name.replace('_', '-')}"
 
 
 def argument_type(parse: Callable[[str], Value]) -> Callable[[str], Value]:
@@ -66,18 +71,16 @@ def argument_type(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     return read
 
 
-def _whole_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+def _number_type(kind: type[Value], words: str) -> Callable[[str], Value]:
+    """The type of an argument that is a number of this kind. words: for the message."""
 
+    def read(text: str) -> Value:
+        try:
+            return kind(text)  # type: ignore[call-arg]
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}") from None
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+    return read
 
 
 @cache

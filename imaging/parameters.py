@@ -82,6 +82,15 @@ class Parameter:
         polygons = [f"format={' or '.join(self.with_polygons)} with mask=polygons"] if self.with_polygons else []
         return " and ".join(words + polygons)
 
+    def words(self, member: Any) -> str:
+        """The values of one of its `members`, but for texts, in words such as `a number from 0 to 1`."""
+        if member is bool:
+            return "true or false"
+        if member in (int, float):
+            return f"a{' whole' if member is int else ''} number from {self.least:g} to {self.most:g}"
+        choices = get_args(member)
+        return f"one of {', '.join(choices)}" if len(choices) > 1 else str(choices[0])
+
     def own_name(self, value: Any) -> Any:
         """The choice that a synonym stands for; every other value as it is."""
         return self.synonyms.get(value, value) if isinstance(value, str) else value
@@ -98,10 +107,10 @@ class Parameter:
         for member in self.members:
             number: type[Any] | None = {int: Integral, float: Real}.get(member)
             if get_origin(member) is Literal:
-                words.append(f"one of {', '.join(get_args(member))}")
+                words.append(self.words(member))
                 accepts = isinstance(value, str) and value in get_args(member)
             elif number:
-                words.append(f"a{' whole' if member is int else ''} number from {self.least:g} to {self.most:g}")
+                words.append(self.words(member))
                 accepts = isinstance(value, number) and not isinstance(value, bool) and self.least <= value <= self.most
             else:
                 kind = get_origin(member) or member

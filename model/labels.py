@@ -114,7 +114,7 @@ def voc_color(index: int) -> Color:
 
 def voc_labels() -> LabelSet:
     """The 21 classes of Pascal VOC (Everingham et al. 2010); 255 is void."""
-    return LabelSet(tuple(LabelClass(i, name, voc_color(i)) for i, name in enumerate(VOC_NAMES)))
+    return numbered_labels(VOC_NAMES)
 
 
 def camvid_labels() -> LabelSet:
@@ -122,6 +122,6 @@ def camvid_labels() -> LabelSet:
     return LabelSet(tuple(LabelClass(i, *item) for i, item in enumerate(CAMVID_COLORS.items())), ignore_index=11)
 
 
-def numbered_labels(names: Sequence[str], ignore_index: int = 255) -> LabelSet:
+def numbered_labels(names: Sequence[str]) -> LabelSet:
     """A label set with these names in order, and colours of the VOC palette."""
-    return LabelSet(tuple(LabelClass(i, name, voc_color(i)) for i, name in enumerate(names)), ignore_index)
+    return LabelSet(tuple(LabelClass(i, name, voc_color(i)) for i, name in enumerate(names)))

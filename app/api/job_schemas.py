@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field
 
 from app.api.errors import (
     BadParameter,
@@ -22,7 +21,7 @@ from app.api.errors import (
     UnsupportedType,
     UploadTooSlow,
 )  # fmt: skip
-from app.api.query import QUERY_FIELDS, QUERY_PARAMETERS, field_of
+from app.api.query import QUERY_PARAMETERS, model_of
 from app.api.schemas import BYTES, IMAGE, CocoAnswer, problem_responses, query_document, request_body
 from app.serving.jobs.job import MEDIA_TYPES, Status
 from app.serving.jobs.job import OUTPUT as OUTPUT_PATTERN
@@ -50,12 +49,11 @@ MIN_AREA = replace(
     values="an area such as 200, 0.1% or, of scenes, 5m2",
 )
 OWN = (OUTPUT, SUCCESS, FAILED, MIN_AREA, *SCENE.values())
-JOB_FIELDS: dict[str, Any] = QUERY_FIELDS | {each.name: field_of(each) for each in OWN}
-JOB_MODEL = create_model("JobModel", __doc__="Query parameters of `/jobs`.", **JOB_FIELDS)
+JOB_PARAMETERS = QUERY_PARAMETERS | {each.name: each for each in OWN}
+JOB_MODEL = model_of("JobModel", "Query parameters of `/jobs`.", JOB_PARAMETERS)
 """Checks the parameters of a job."""
-NAMES = JOB_MODEL.model_fields.keys()
-PAGE_FIELDS: dict[str, Any] = {each.name: field_of(each) for each in (LIMIT, OFFSET)}
-PAGE_MODEL = create_model("PageModel", __doc__="Query parameters of the list of jobs.", **PAGE_FIELDS)
+PAGE_PARAMETERS = {each.name: each for each in (LIMIT, OFFSET)}
+PAGE_MODEL = model_of("PageModel", "Query parameters of the list of jobs.", PAGE_PARAMETERS)
 
 
 class Link(BaseModel):

@@ -22,12 +22,11 @@ from app.api.errors import BadParameter, BadRequest, NotFound, Undecodable, Unsu
 from app.api.job_schemas import (
     FAILED,
     JOB_MODEL,
-    LIMIT,
-    NAMES,
-    OFFSET,
+    JOB_PARAMETERS,
     OUTPUT,
     PAGE,
     PAGE_MODEL,
+    PAGE_PARAMETERS,
     PROCESS,
     RESULT,
     RESULTS,
@@ -117,7 +116,7 @@ OwnJob = Annotated[Job, Depends(own_job)]
 )
 async def submit(request: Request, response: Response, jobs: Jobs, service: Ready, owner: Owner) -> JobStatus:
     """Takes a GeoTIFF, or a form with many photos, and answers the job at once. `output` says what its result is."""
-    query = with_values({}, request.query_params.multi_items(), "query", NAMES, JOB_MODEL)
+    query = with_values({}, request.query_params.multi_items(), "query", JOB_PARAMETERS, JOB_MODEL)
     reservation, length = request.state.reservation, request.headers.get("content-length", "")
     client = reservation.sender
     memory = reservation.enter_context(Reservation(service.background, client, request.state.client))  # none of requests
@@ -129,7 +128,7 @@ async def submit(request: Request, response: Response, jobs: Jobs, service: Read
         turn = partial(jobs.store.uploads.turn, owner or client)
         names, fields, size = await receive_upload(body, folder, partial(jobs.store.check_room, id), turn)
         body.set_memory(0)  # it is on the disk
-        query = form_values(query, fields, NAMES, JOB_MODEL)
+        query = form_values(query, fields, JOB_PARAMETERS, JOB_MODEL)
         _check(query, service)
         with service.registry.using(query.get("model")) as model:
             parameters = {name: value for name, value in query.items() if name not in ANY}
@@ -152,9 +151,8 @@ async def list_jobs(request: Request, jobs: Jobs, owner: Owner) -> JobPage:
     """A page of the jobs of the request's key. Without keys it is 404, since all clients are then the same."""
     if not owner:
         raise NotFound("jobs are listed for clients with a key of their own; ask for /jobs/ID")
-    names = PAGE_MODEL.model_fields
-    page = {"limit": LIMIT.default, "offset": OFFSET.default} | dict(
-        with_values({}, request.query_params.multi_items(), "query", names, PAGE_MODEL)
+    page = {name: parameter.default for name, parameter in PAGE_PARAMETERS.items()} | dict(
+        with_values({}, request.query_params.multi_items(), "query", PAGE_PARAMETERS, PAGE_MODEL)
     )
     own, count = jobs.store.page(owner, page["offset"], page["limit"])
     offsets = {"self": page["offset"], "next": page["offset"] + page["limit"]}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache, reduce
+from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
@@ -57,15 +57,24 @@ def field_of(parameter: Parameter) -> tuple[Any, Any]:
     return kind if default is not None else kind | None, Field(default, description=parameter.about)
 
 
+def _most_characters(parameter: Parameter) -> int:
+    return int(parameter.most) or MOST_CHARACTERS
+
+
 def _text(parameter: Parameter) -> Any:
     if not parameter.pattern:
-        return Annotated[str, Field(max_length=int(parameter.most) or MOST_CHARACTERS)]
+        return Annotated[str, Field(max_length=_most_characters(parameter))]
     limits = Field(pattern=f"^{parameter.pattern}$", description=parameter.values, examples=list(parameter.examples))
     return Annotated[str, limits, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # from JSON
 
 
-QUERY_FIELDS: dict[str, Any] = {name: field_of(parameter) for name, parameter in QUERY_PARAMETERS.items()}
-QueryModel = create_model("QueryModel", __doc__="Query parameters of `/segment`.", **QUERY_FIELDS)
+def model_of(name: str, about: str, parameters: Mapping[str, Parameter]) -> type[BaseModel]:
+    """A model of this name and description that checks the values of these parameters."""
+    fields: dict[str, Any] = {each.name: field_of(each) for each in parameters.values()}
+    return create_model(name, __doc__=about, **fields)
+
+
+QueryModel = model_of("QueryModel", "Query parameters of `/segment`.", QUERY_PARAMETERS)
 """Checks the parameters of a query, a form or JSON."""
 
 
@@ -86,19 +95,19 @@ def with_values(
     query: Query,
     pairs: Iterable[tuple[str, object]],
     source: str,
-    names: Collection[str] = QUERY_PARAMETERS,
+    parameters: Mapping[str, Parameter] = QUERY_PARAMETERS,
     model: type[BaseModel] = QueryModel,
 ) -> Query:
-    """The parameters of the query, and these names and values. source: where they stand, for errors. names: of the route's.
+    """The parameters of the query, and these names and values. source: where they stand, for errors.
 
-    model: checks the values.
+    parameters: of the route, by name. model: checks their values.
 
     Raises `BadParameter` for a wrong value, an unknown name, or a name that comes twice or that the query has too.
     """
     values: dict[str, object] = {}
     for name, value in pairs:
-        if name not in names:
-            near = nearest(name, names)
+        if name not in parameters:
+            near = nearest(name, parameters)
             advice = f"did you mean {near}?" if near else "leave it out"
             problem = LACKING.get(name) or f"there is no such parameter; {advice} (/docs lists them)"
             raise BadParameter(f"{source} {printable(name, VALUE_LENGTH)}: {problem}")
@@ -109,10 +118,9 @@ def with_values(
     if not values:
         return query
     try:
-        parameters = model.model_validate(values).model_dump(exclude_unset=True, exclude_none=True)
-        return {**query, **parameters}
+        return {**query, **model.model_validate(values).model_dump(exclude_unset=True, exclude_none=True)}
     except ValidationError as error:
-        raise BadParameter("; ".join(_wrong_values(error, source, model))) from error
+        raise BadParameter("; ".join(_wrong_values(error, source, parameters))) from error
 
 
 def nearest(name: str, names: Collection[str], least: float = 0.6) -> str | None:
@@ -123,16 +131,16 @@ def nearest(name: str, names: Collection[str], least: float = 0.6) -> str | None
 def form_values(
     query: Query,
     fields: Iterable[tuple[str, object]],
-    names: Collection[str] = QUERY_PARAMETERS,
+    parameters: Mapping[str, Parameter] = QUERY_PARAMETERS,
     model: type[BaseModel] = QueryModel,
 ) -> Query:
     """As `with_values`, for the fields of a form. Ignores texts whose names are not `NEAR` a parameter's, and files."""
     own = [
         (name, value)
         for name, value in fields
-        if name in names or (isinstance(value, str) and name != UPLOADERS and nearest(name, names, NEAR))
+        if name in parameters or (isinstance(value, str) and name != UPLOADERS and nearest(name, parameters, NEAR))
     ]
-    return with_values(query, own, "form field", names, model)
+    return with_values(query, own, "form field", parameters, model)
 
 
 def json_values(query: Query, values: object) -> Query:
@@ -167,43 +175,16 @@ def make_options(settings: Settings, query: Query, file_name: str, picture: str 
     return options
 
 
-def _wrong_values(errors: ValidationError, source: str, model: type[BaseModel]) -> Iterable[str]:
+def _wrong_values(errors: ValidationError, source: str, parameters: Mapping[str, Parameter]) -> Iterable[str]:
     """For each wrong value, what is accepted and what came."""
-    schemas = _schemas(model)
     for name, value in {str(error["loc"][0]): error["input"] for error in errors.errors()}.items():
-        value_text = words(schemas[name])
+        value_text = _accepted(parameters[name])
         advice = f"; write {excerpt(','.join(map(str, value)))}" if isinstance(value, list) and "text" in value_text else ""
         yield f"{source} {name}: must be {value_text}, got {excerpt(value)}{advice}"
 
 
-@cache
-def _schemas(model: type[BaseModel]) -> Mapping[str, Mapping[str, Any]]:
-    properties: Mapping[str, Mapping[str, Any]] = model.model_json_schema()["properties"]
-    return properties
-
-
-def words(schema: Mapping[str, Any]) -> str:
-    """The values that a JSON schema accepts, in words, such as `a number from 0 to 1`."""
-    if "anyOf" in schema:
-        return " or ".join(words(part) for part in schema["anyOf"] if part.get("type") != "null")
-    if choices := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
-        return f"one of {', '.join(map(str, choices))}" if len(choices) > 1 else str(choices[0])
-    if "pattern" in schema and "description" in schema:  # the description of a pattern says what it allows
-        return str(schema["description"])
-    match schema.get("type"):
-        case "boolean":
-            return "true or false"
-        case "integer":
-            return f"a whole number{_span(schema)}"
-        case "number":
-            return f"a number{_span(schema)}"
-    return f"text of at most {schema['maxLength']} characters" if "maxLength" in schema else "text"
-
-
-def _span(schema: Mapping[str, Any]) -> str:
-    least, most = schema.get("minimum"), schema.get("maximum")
-    if least is not None and most is not None:
-        return f" from {least:g} to {most:g}"
-    if least is not None:
-        return f" of at least {least:g}"
-    return f" above {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
+def _accepted(parameter: Parameter) -> str:
+    """The values that HTTP and JSON accept, in words, such as `a number from 0 to 1`."""
+    if parameter.is_text:
+        return parameter.values if parameter.pattern else f"text of at most {_most_characters(parameter)} characters"
+    return " or ".join(map(parameter.words, parameter.members))

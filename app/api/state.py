@@ -33,7 +33,7 @@ KEY_CHECK = [Depends(check_key_if_protected)]
 
 async def model_parameter(request: Request, model: Annotated[str | None, Query(description=MODEL.about)] = None) -> str | None:
     """The parameter `model` of a route that has no other. Raises `BadParameter`. FastAPI only describes it."""
-    name: str | None = with_values({}, request.query_params.multi_items(), "query", (MODEL.name,)).get(MODEL.name)
+    name: str | None = with_values({}, request.query_params.multi_items(), "query", {MODEL.name: MODEL}).get(MODEL.name)
     return name
 
 

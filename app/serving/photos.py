@@ -168,7 +168,7 @@ async def segment_photo(
 def counted(service: Service, outcome: Outcome) -> Outcome:
     """The outcome; the metrics count one without an answer. Only the last one of an image that is tried again is counted."""
     if outcome.failure and outcome.failure.reason:
-        service.metrics.count_rejection(outcome.failure.reason)
+        service.metrics.rejections.labels(outcome.failure.reason).inc()
     return outcome
 
 

@@ -8,30 +8,19 @@ from torch import Tensor, nn
 from model.architecture import Architecture
 
 
-class FullyConvolutionalHead(nn.Sequential):
-    """VGG16's fc6 and fc7 as a 7x7 and a 1x1 convolution (Long et al. 2015, section 4.1). Dropout is per element."""
+class TwoLayerHead(nn.Sequential):
+    """A convolution and a 1x1 convolution, named 6 and 7, each with ReLU and dropout.
 
-    def __init__(self, channels: int, width: int, dilation: int, dropout: float) -> None:
+    VGG16's fc6 and fc7 have a 7x7 convolution and dropout per element (Long et al. 2015, section 4.1); conv6 and conv7 are
+    reduced to one cell of input, with dropout per channel.
+    """
+
+    def __init__(self, name: str, first: nn.Conv2d, dropout: type[nn.Dropout | nn.Dropout2d], probability: float) -> None:
         super().__init__()
-        self.fc6 = nn.Conv2d(channels, width, 7, padding=3 * dilation, dilation=dilation)
-        self.relu6 = nn.ReLU(inplace=True)
-        self.drop6 = nn.Dropout(dropout)
-        self.fc7 = nn.Conv2d(width, width, 1)
-        self.relu7 = nn.ReLU(inplace=True)
-        self.drop7 = nn.Dropout(dropout)
-
-
-class PointwiseHead(nn.Sequential):
-    """Two 1x1 convolutions with dropout per channel: fc6 and fc7 reduced to one cell of input."""
-
-    def __init__(self, channels: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.conv6 = nn.Conv2d(channels, width, 1)
-        self.relu6 = nn.ReLU(inplace=True)
-        self.drop6 = nn.Dropout2d(dropout)
-        self.conv7 = nn.Conv2d(width, width, 1)
-        self.relu7 = nn.ReLU(inplace=True)
-        self.drop7 = nn.Dropout2d(dropout)
+        for number, layer in ((6, first), (7, nn.Conv2d(first.out_channels, first.out_channels, 1))):
+            self.add_module(f"{name}{number}", layer)
+            self.add_module(f"relu{number}", nn.ReLU(inplace=True))
+            self.add_module(f"drop{number}", dropout(probability))
 
 
 class PooledHead(nn.Module):
@@ -52,15 +41,17 @@ class PooledHead(nn.Module):
 
 def build_head(architecture: Architecture, channels: int) -> tuple[nn.Module, int]:
     """Builds the head for a last map with `channels` channels; returns it and its number of output channels."""
-    width = architecture.head_width
+    width, dropout = architecture.head_width, architecture.dropout
     if architecture.head == "none":
         return nn.Identity(), channels
     if architecture.head == "pooled":
         return PooledHead(channels, width), width
     if architecture.head == "conv1x1":
-        return PointwiseHead(channels, width, architecture.dropout), width
+        return TwoLayerHead("conv", nn.Conv2d(channels, width, 1), nn.Dropout2d, dropout), width
     if architecture.backbone == "vgg16":
-        return FullyConvolutionalHead(channels, width, 32 // architecture.output_stride, architecture.dropout), width
+        dilation = 32 // architecture.output_stride
+        fc6 = nn.Conv2d(channels, width, 7, padding=3 * dilation, dilation=dilation)
+        return TwoLayerHead("fc", fc6, nn.Dropout, dropout), width
     return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)), width
 
 

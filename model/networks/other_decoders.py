@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.architecture import Architecture
 from model.networks.fcn import FCN
-from model.networks.heads import FullyConvolutionalHead, skip_score
+from model.networks.heads import skip_score
 from model.networks.upsampling import bilinear_kernel
 
 PADDING = 100
@@ -31,10 +31,9 @@ class PaddedFCN(FCN):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         classes = architecture.num_classes
-        first = self.backbone.get_submodule("features.0")
-        assert isinstance(first, nn.Conv2d)
-        assert isinstance(self.head, FullyConvolutionalHead)
-        first.padding, self.head.fc6.padding = (PADDING, PADDING), (0, 0)
+        for layer, padding in ((self.backbone.get_submodule("features.0"), PADDING), (self.head.get_submodule("fc6"), 0)):
+            assert isinstance(layer, nn.Conv2d)
+            layer.padding = (padding, padding)
         self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
         nn.init.zeros_(self.score_fr.weight)
         self.stride = _stride(architecture)

@@ -28,16 +28,7 @@ def test_no_bytes_are_an_empty_image(function) -> None:  # type: ignore[no-untyp
         function(b"", LIMITS)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [b"hello, this is text", b"\0" * 100, b"\x89", file_of(Image.new("RGB", (4, 4)), "PPM")],
-    ids=["text", "zeros", "one byte", "a format that Pillow reads"],
-)
-def test_other_bytes_are_an_unknown_type_and_the_choices_are_named(data: bytes) -> None:
-    with pytest.raises(UnknownImageType, match="PNG, JPEG, WEBP, GIF, BMP, TIFF"):
-        decode(data, LIMITS)
-
-
+CHOICES = "PNG, JPEG, WEBP, GIF, BMP, TIFF"
 VALUE, NAME = "is text that a program wrote for a value", "is a file's name"
 TEXTS: dict[str, tuple[bytes, ...]] = {
     VALUE: (
@@ -55,14 +46,19 @@ TEXTS: dict[str, tuple[bytes, ...]] = {
 
 @pytest.mark.parametrize(("data", "cause"), [(data, cause) for cause, texts in TEXTS.items() for data in texts])
 def test_a_text_is_told_to_be_one(data: bytes, cause: str) -> None:
-    with pytest.raises(UnknownImageType, match=f"this file ({re.escape(cause)}|is none of .*; {cause})") as error_info:
+    with pytest.raises(UnknownImageType, match=f"this file ({re.escape(cause)}|is none of {CHOICES}.*; {cause})") as error_info:
         decode(data, LIMITS)
     assert "send" in str(error_info.value)
 
 
-@pytest.mark.parametrize("data", [b"\0" * 100, b"\x89", b"\xc3", b"abc\0def", bytes(range(256)) * 4, b"\xff\xfe", b"a\x1b[0m"])
-def test_other_bytes_are_not_told_to_be_text(data: bytes) -> None:
-    with pytest.raises(UnknownImageType, match=r"^(?!.*it is text)"):
+PPM = file_of(Image.new("RGB", (4, 4)), "PPM")  # a format that Pillow reads
+
+
+@pytest.mark.parametrize(
+    "data", [b"\0" * 100, b"\x89", b"\xc3", b"abc\0def", bytes(range(256)) * 4, b"\xff\xfe", b"a\x1b[0m", PPM]
+)
+def test_other_bytes_are_an_unknown_type_and_not_text_and_the_choices_are_named(data: bytes) -> None:
+    with pytest.raises(UnknownImageType, match=rf"^(?!.*it is text).*{CHOICES}"):
         decode(data, LIMITS)
 
 

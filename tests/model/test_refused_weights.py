@@ -37,6 +37,7 @@ def test_another_version_is_refused(narrow_file: Path, tmp_path: Path, document:
     ("place", "value", "message"),
     [
         ("architecture", None, "the header is wrong"),
+        ("architecture.num_classes", 5, "the network has 5 classes, its label set 4; both need one number"),
         ("classes.1", {"id": 1, "name": "circle"}, "each class needs id, name and color: 'color'"),
         ("ignore_index", 2, "ignore_index must be 0 to 255 and no class's id, got 2"),
         ("preprocessing.gamma", 2.2, "gamma"),
@@ -59,13 +60,6 @@ def test_what_is_wrong_in_the_header_is_said(
         part = part[key]
     part[last] = value
     with pytest.raises(WeightsError, match=message):
-        load_weights(write_edited(tmp_path, document, tensors))
-
-
-def test_as_many_labels_as_the_network_has_classes_are_needed(narrow_file: Path, tmp_path: Path) -> None:
-    document, tensors = content(narrow_file)
-    document["classes"].pop()
-    with pytest.raises(WeightsError, match="4"):
         load_weights(write_edited(tmp_path, document, tensors))
 
 

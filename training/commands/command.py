@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
-from common.command_line import ArgumentGroup, install_command
+from common.command_line import ArgumentGroup, flag, install_command
 from common.printable import printable
 from training.data.masks import DrawnOn, Meaning
 
@@ -71,11 +71,6 @@ def add_option(group: ArgumentGroup, flag: str, default: Any, text: str, **optio
     """Adds an option with a value. default: its default, whose type is the value's, or a type for an option without one."""
     kind, value = (default, None) if isinstance(default, type) else (type(default), default)
     group.add_argument(flag, type=Path if issubclass(kind, Path) else kind, default=value, help=text, **options)
-
-
-def flag(name: str) -> str:
-    """The option of an argument's name."""
-    return f"--{name.replace('_', '-')}"
 
 
 def options_present(args: argparse.Namespace, names: Iterable[str]) -> str:

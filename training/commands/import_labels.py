@@ -8,9 +8,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
-from common.command_line import CommandParser, argument_type
+from common.command_line import CommandParser, argument_type, flag
 from imaging.band_scale import parse_bands, parse_scale
-from training.commands.command import add_option, flag, options_present, print_lines, run_command
+from training.commands.command import add_option, options_present, print_lines, run_command
 from training.data.label_files import alike_names, find_labels
 from training.data.masks import DrawnOn
 from training.data.problems import DataError, FrameErrors, collecting, raise_all

@@ -6,8 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from common.command_line import CommandParser
-from training.commands.command import add_option, add_split_options, check_companions, flag
+from common.command_line import CommandParser, flag
+from training.commands.command import add_option, add_split_options, check_companions
 from training.learning.recipe import CACHE_MB, Recipe
 from training.survey.folds import PATTERN_HELP
 

@@ -210,7 +210,8 @@ def _manifest(request: ConversionRequest, labels: LabelSet, original: Original, 
         largest_tile=largest,
         whole=whole,
     )
-    preprocessing = Preprocessing(normalisation.rgb_mean, normalisation.rgb_std, normalisation.scale, side, tile)
+    mean, std = (each[::-1] if normalisation.bgr else each for each in (normalisation.mean, normalisation.std))  # of RGB
+    preprocessing = Preprocessing(mean, std, normalisation.scale, side, tile)
     training = {
         "notes": list(request.notes),
         "normalisation": normalisation.describe(),

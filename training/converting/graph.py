@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -106,13 +106,18 @@ def opset(model: onnx.ModelProto) -> int:
     return max((entry.version for entry in model.opset_import if entry.domain in DOMAINS), default=0)
 
 
-def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes of a graph, with those of graphs inside them, such as the branches of `If`."""
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph, and all graphs inside its nodes, such as the branches of `If`."""
+    yield graph
     for node in graph.node:
-        yield node
         for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from nodes(inner)
+            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from graphs(inner)
+
+
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes of a graph, with those of graphs inside them."""
+    return chain.from_iterable(each.node for each in graphs(graph))
 
 
 def all_names(graph: onnx.GraphProto) -> set[str]:
@@ -221,16 +226,14 @@ def in_float32(model: onnx.ModelProto) -> str:
     Also what it computes in float64, if it has GridSample: PyTorch's exporter leaves grids in float64, for which ONNX Runtime
     has no operator.
     """
-    graph = model.graph
-    every = list(nodes(graph))
+    every_graph, every = list(graphs(model.graph)), list(nodes(model.graph))
     others = {TensorProto.FLOAT16: "float16"}
     if any(node.op_type == "GridSample" for node in every):
         others[TensorProto.DOUBLE] = "float64 in part"
     attributes = [attribute for node in every for attribute in node.attribute]
-    graphs = [graph, *(a.g for a in attributes if a.HasField("g")), *(each for a in attributes for each in a.graphs)]
-    types = [value.type.tensor_type for each in graphs for part in (each.input, each.output) for value in part]
+    types = [value.type.tensor_type for each in every_graph for part in (each.input, each.output) for value in part]
     types = [each for each in types if each.elem_type in others]
-    tensors = [tensor for each in graphs for tensor in each.initializer]
+    tensors = [tensor for each in every_graph for tensor in each.initializer]
     tensors += [tensor for a in attributes for tensor in (a.t, *a.tensors)]
     tensors = [tensor for tensor in tensors if tensor.data_type in others]
     casts = [a for a in attributes if a.name in TYPE_ATTRIBUTES and a.i in others]
@@ -241,6 +244,6 @@ def in_float32(model: onnx.ModelProto) -> str:
         each.elem_type = TensorProto.FLOAT
     for attribute in casts:
         attribute.i = TensorProto.FLOAT
-    for each_graph in graphs if numbers else ():
-        del each_graph.value_info[:]  # says the former types
+    for graph in every_graph if numbers else ():
+        del graph.value_info[:]  # says the former types
     return " and ".join(sorted(others[number] for number in numbers))

@@ -72,15 +72,6 @@ class Normalisation:
                     "255: --scale 1, of pixels from 0 to 1: no --scale"
                 )
 
-    @property
-    def rgb_mean(self) -> Triple:
-        """The mean in the order red, green, blue."""
-        return self.mean[::-1] if self.bgr else self.mean
-
-    @property
-    def rgb_std(self) -> Triple:
-        return self.std[::-1] if self.bgr else self.std
-
     def apply(self, tile: Pixels) -> Floats32:
         """The network's values (height, width, 3) of a tile's RGB pixels (height, width, 3)."""
         pixels = tile[..., ::-1] if self.bgr else tile

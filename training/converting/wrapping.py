@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from model.imported_network import UNMEASURED, Whole
 from model.manifest import Manifest
-from training.converting.graph import ConversionError, all_names, reason, with_output
+from training.converting.graph import ConversionError, all_names, graphs, nodes, reason, with_output
 from training.converting.inputs import NetworkInput
 from training.converting.outputs import ID_LOGIT, LEAST_PROBABILITY, NetworkOutput
 from training.converting.pixels import Normalisation
@@ -48,10 +48,10 @@ def wrap(
     _give_logits(after, output, classes, is_padded and not whole, name_of_output)
     for index, node in enumerate(network.node):
         node.name = node.name or f"{PREFIX}{node.op_type}_{index}"  # quantisation names the nodes that it leaves alone
-    nodes = _needed([*before.nodes, *network.node, *after.nodes])
-    inputs = {name for node in nodes for name in _inputs(node)}
+    needed = _needed([*before.nodes, *network.node, *after.nodes])
+    inputs = {name for node in needed for name in _inputs(node)}
     graph = helper.make_graph(
-        nodes,
+        needed,
         "network",
         [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [1, "height", "width", 3])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, classes, "rows", "columns"])],
@@ -70,15 +70,12 @@ def wrap(
 
 def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
     """Renames tensors, also in graphs inside the graph."""
-    for part in (graph.input, graph.output, graph.value_info, graph.initializer):
-        for value in part:
+    for each in graphs(graph):
+        for value in (*each.input, *each.output, *each.value_info, *each.initializer):
             value.name = names.get(value.name, value.name)
-    for node in graph.node:
+    for node in nodes(graph):
         for tensors in (node.input, node.output):
             tensors[:] = [names.get(name, name) for name in tensors]
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                _rename(inner, names)
 
 
 def _needed(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
@@ -96,9 +93,8 @@ def _inputs(node: onnx.NodeProto) -> Iterator[str]:
     yield from node.input
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _inputs(inner)
-            yield from (value.name for value in graph.output)
+            yield from (name for inner in nodes(graph) for name in inner.input)
+            yield from (value.name for each in graphs(graph) for value in each.output)
 
 
 class Nodes:

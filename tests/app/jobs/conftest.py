@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
+from app.serving.registry import Registry
 from cli.main import main
+from tests.support.app.services import Serve
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import write_scene
 
 pytest.importorskip("rasterio")
+
+
+@pytest.fixture(scope="module")
+def client(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service with jobs."""
+    with serve(jobs_dir=tmp_path_factory.mktemp("jobs")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def registry(serve: Serve) -> Iterator[Registry]:
+    """The models of a service without jobs."""
+    with serve() as client:
+        yield client.app.state.service.registry  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

@@ -69,16 +69,21 @@ def test_a_process_that_is_killed_is_replaced_and_the_job_goes_on(
         assert begun_results == [1, 0]
 
 
-def test_a_job_whose_weights_were_replaced_fails_and_says_so(serve: Serve, tmp_path: Path) -> None:
-    with serve(jobs_dir=tmp_path) as client:
+def ended_job(serve: Serve, jobs_dir: Path) -> Path:
+    """What a service that has ended keeps of a successful job."""
+    with serve(jobs_dir=jobs_dir) as client:
         id = submit_photos(client, {"a.png": PHOTO}, output="zip")
         result_of(client, id)
-    path = tmp_path / id / "job.json"
+    return jobs_dir / id / "job.json"
+
+
+def test_a_job_whose_weights_were_replaced_fails_and_says_so(serve: Serve, tmp_path: Path) -> None:
+    path = ended_job(serve, tmp_path)
     job = json.loads(path.read_bytes())
     for changes in ({"sha256": "0" * 64}, {"model": "other"}):
         path.write_text(json.dumps(job | {"status": "running", "finished": None} | changes))
         with serve(jobs_dir=tmp_path) as client:
-            document = ended(client, id)
+            document = ended(client, path.parent.name)
             assert document["status"] == "failed"
             assert "send it again" in document["message"]
 
@@ -121,13 +126,10 @@ def test_a_folder_is_of_one_service(serve: Serve, tmp_path: Path, narrow_file: P
 
 
 def test_jobs_that_ended_long_ago_are_removed(serve: Serve, tmp_path: Path) -> None:
-    with serve(jobs_dir=tmp_path) as client:
-        id = submit_photos(client, {"a.png": PHOTO}, output="zip")
-        result_of(client, id)
-    path = tmp_path / id / "job.json"
+    path = ended_job(serve, tmp_path)
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"finished": "2020-01-01T00:00:00.000Z"}))
     with serve(jobs_dir=tmp_path) as client:
-        wait_until(lambda: client.get(f"/jobs/{id}").status_code == 404)
+        wait_until(lambda: client.get(f"/jobs/{path.parent.name}").status_code == 404)
     assert not path.parent.exists()
 
 

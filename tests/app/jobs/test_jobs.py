@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,6 @@ PHOTOS = {
 LOST = with_chunk(encode(make_photo(60, 64)), b"eXIf", b"MM", checksum=0)
 SITE = 'LOCAL_CS["Building site",UNIT["metre",1]]'
 KEYS = {"api_keys": "ann:one,bob:two,three"}
-
-
-@pytest.fixture(scope="module")
-def client(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with serve(jobs_dir=tmp_path_factory.mktemp("jobs")) as client:
-        yield client
 
 
 @pytest.mark.parametrize(

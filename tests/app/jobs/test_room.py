@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,12 +30,6 @@ from tests.support.servers import over_http
 
 LIMIT = 30_000_000
 MB = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def registry(serve: Serve) -> Iterator[Registry]:
-    with serve() as client:
-        yield client.app.state.service.registry  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

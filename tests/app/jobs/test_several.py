@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,11 @@ from app.serving.jobs.job import MEDIA_TYPES, WORK, Job, now
 from tests.app.jobs.test_failures import process_of
 from tests.support.app.exchanges import assert_problem, service_of
 from tests.support.app.jobs import ended, result_of, status_of, submit
-from tests.support.app.services import Serve, hold_model
+from tests.support.app.services import hold_model
 from tests.support.polling import wait_until
 
 KINDS = {"tif": ".tif", "gpkg": ".gpkg", "geojson": ".geojson"}
 ALL = ",".join(KINDS)
-
-
-@pytest.fixture(scope="module")
-def client(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with serve(jobs_dir=tmp_path_factory.mktemp("jobs")) as client:
-        yield client
 
 
 @pytest.fixture

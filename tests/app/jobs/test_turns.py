@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,12 +25,6 @@ from tests.support.app.services import Serve
 from tests.support.costs import compares_times
 from tests.support.polling import HANG_S, wait_until, wait_until_async
 from tests.support.servers import over_http
-
-
-@pytest.fixture(scope="module")
-def registry(serve: Serve) -> Iterator[Registry]:
-    with serve() as client:
-        yield client.app.state.service.registry  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

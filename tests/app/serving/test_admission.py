@@ -23,12 +23,9 @@ UNIT = 2 * FIRST_BYTES  # of these tests: 12 give 3 to bodies, and 9 to work and
 CHECK_S, CHECKED_S = 0.001, 0.05  # between two looks for slow readers, and the time of many of them
 
 
-def admission_of(
-    tiles: int = 1000, *, workers: int = 100, large_places: int = 1, units: int = 12, clock: Clock | None = None,
-    timeout_s: float = inf,
-) -> Admission:  # fmt: skip
+def admission_of(tiles: int = 1000, *, workers: int = 100, clock: Clock | None = None, timeout_s: float = inf) -> Admission:
     return Admission(
-        max_queued_tiles=tiles, memory_bytes=units * UNIT, workers=workers, large_places=large_places, clients=Clients(),
+        max_queued_tiles=tiles, memory_bytes=12 * UNIT, workers=workers, large_places=1, clients=Clients(),
         clock=clock or Clock(), timeout_s=timeout_s,
     )  # fmt: skip
 

@@ -134,26 +134,22 @@ def test_an_idle_device_takes_tiles_that_are_too_few_for_a_second_batch_on_anoth
         assert [each.result(HANG_S) for each in (*futures, busy, single)] == [[1], [2], [3], [4], [5] * 8, [6]]
 
 
-def test_a_batch_that_does_not_fit_is_split_and_later_ones_are_no_larger() -> None:
-    runtime = Memory(5 * 32 * 32)
+@pytest.mark.parametrize(
+    ("fits", "later", "refused", "batches"),
+    [(5, (32, 16), [16, 8], [1, 4, 4, 4, 4, 1, 4, 4, 4, 4]), (8, (64, 4), [16], [1, 8, 8, 1, 2, 2])],
+    ids=["of the same shape", "of larger tiles"],
+)
+def test_a_batch_that_does_not_fit_is_split_and_later_ones_are_no_larger(
+    fits: int, later: tuple[int, int], refused: list[int], batches: list[int]
+) -> None:
+    runtime = Memory(fits * 32 * 32)
     with running(runtime, max_batch=None) as it:
-        for _ in range(2):
-            with it.busy(runtime):
-                future = it.waiting([2] * 16)
-            assert future.result(HANG_S) == [2] * 16
-    assert runtime.refused == [16, 8]
-    assert [len(batch) for batch in runtime.batches] == [1, 4, 4, 4, 4, 1, 4, 4, 4, 4]
-
-
-def test_what_is_learned_of_one_shape_holds_for_larger_tiles() -> None:
-    runtime = Memory(8 * 32 * 32)
-    with running(runtime, max_batch=None) as it:
-        for side, tiles in ((32, 16), (64, 4)):
+        for side, tiles in ((32, 16), later):
             with it.busy(runtime):
                 future = it.waiting([2] * tiles, side=side)
             assert future.result(HANG_S) == [2] * tiles
-    assert runtime.refused == [16]
-    assert [len(batch) for batch in runtime.batches] == [1, 8, 8, 1, 2, 2]
+    assert runtime.refused == refused
+    assert [len(batch) for batch in runtime.batches] == batches
 
 
 def test_a_single_tile_that_does_not_fit_fails_alone_and_limits_no_others() -> None:

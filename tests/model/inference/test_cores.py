@@ -50,34 +50,27 @@ OTHERS = quota("docker", 100_000, "memory") | quota("other", 100_000)  # of anot
 
 
 @pytest.mark.parametrize(
-    ("files", "count"),
+    ("membership", "files", "count"),
     [
+        *((VERSION_2, files, count) for files, count in [
         ({}, 64), ({"above/own/cpu.max": "max 100000"}, 64), ({"above/own/cpu.max": "200000 100000"}, 2),
         ({"above/own/cpu.max": "149000 100000"}, 1), ({"above/own/cpu.max": "5000 10000"}, 1),
         ({"above/own/cpu.max": "640000 1"}, 64), ({"above/own/cpu.max": "max 100000", "above/cpu.max": "200000 100000"}, 2),
         ({"above/own/": "", "above/cpu.max": "149000 100000"}, 1), ({"cpu.max": "300000 100000"}, 3),
         *(({"above/own/cpu.max": content}, 64) for content in
           ("", "max", "0 0", "100000 0", "100000", "nothing here", "-1 100000")),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_cores_are_as_many_as_the_time_that_the_group_allows(files: Files, count: int) -> None:
-    write(VERSION_2, files)
-    assert available_cores() == count
-
-
-@pytest.mark.parametrize(
-    ("files", "count"),
-    [
+        ]),
+        *((VERSION_1, files, count) for files, count in [
         (quota("docker/own", 240_000), 2), (quota("docker/own", -1), 64), (quota("docker/own", 1 << 62), 64),
         ({"cpu/docker/own/": ""} | quota("docker", 240_000, "cpu"), 2),  # of the group above
         (quota(".", 240_000), 2), (quota("own", 240_000, "cpu"), 2),  # of its own tree, below its tree
         (TIGHT | OTHERS, 3), (TIGHT | {"docker/cpu.max": "160000 100000"}, 2),  # both versions side by side
+        ]),
     ],
     ids=str,
 )  # fmt: skip
-def test_version_1_has_quotas_as_well_and_the_tightest_counts(files: Files, count: int) -> None:
-    write(VERSION_1, files)
+def test_cores_are_as_many_as_the_time_that_the_tightest_group_allows(membership: str, files: Files, count: int) -> None:
+    write(membership, files)
     assert available_cores() == count
 
 

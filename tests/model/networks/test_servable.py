@@ -13,6 +13,7 @@ from torch import nn
 from benchmarks.harness.narrow import narrow_net, randomise
 from model.manifest import WeightsError
 from model.networks.builder import build
+from model.networks.fcn import FCN
 from model.networks.servable import ServableNetwork, fold_batch_norm, half_tensors, load_network, normalise
 from model.weights_file import Weights, load_weights, save_weights
 from tests.support.images import make_photo
@@ -31,11 +32,17 @@ def test_the_network_comes_back_within_half_precision_ready_to_run(narrow_file: 
         torch.testing.assert_close(tensor, content_tensors[name].to(tensor.dtype), atol=0, rtol=0)
 
 
+def net_with(value: float, ending: str = "running_var") -> tuple[FCN, str]:
+    """The narrow network with this value in a tensor whose name has this ending; and the tensor's name."""
+    net = narrow_net()
+    name = next(name for name in net.state_dict() if name.endswith(ending))
+    net.state_dict()[name][0] = value
+    return net, name
+
+
 @pytest.mark.parametrize("value", [1e5, -7e4, 3e38])
 def test_a_tensor_beyond_float16_stays_in_float32(tmp_path: Path, narrow: Weights, value: float) -> None:
-    net = narrow_net()
-    name = next(name for name in net.state_dict() if name.endswith("running_var"))
-    net.state_dict()[name][0] = value
+    net, name = net_with(value)
     path = tmp_path / "net.safetensors"
     save_weights(path, half_tensors(net), narrow.manifest)
     content_tensors = content(path)[1]
@@ -44,9 +51,7 @@ def test_a_tensor_beyond_float16_stays_in_float32(tmp_path: Path, narrow: Weight
 
 
 def test_a_network_beyond_float16_is_not_served_in_it(tmp_path: Path, narrow: Weights) -> None:
-    net = narrow_net()
-    name = next(name for name in net.state_dict() if name.endswith("score_fr.bias"))
-    net.state_dict()[name][0] = 1e5
+    net, _ = net_with(1e5, "score_fr.bias")
     save_weights(tmp_path / "net.safetensors", half_tensors(net), narrow.manifest)
     weights = load_weights(tmp_path / "net.safetensors")
     ServableNetwork(weights)
@@ -56,9 +61,7 @@ def test_a_network_beyond_float16_is_not_served_in_it(tmp_path: Path, narrow: We
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_tensor_that_is_not_finite_is_refused_by_its_name(value: float) -> None:
-    net = narrow_net()
-    name = next(name for name in net.state_dict() if name.endswith("running_var"))
-    net.state_dict()[name][0] = value
+    net, name = net_with(value)
     with pytest.raises(WeightsError, match=f"{name} holds infinity or NaN"):
         half_tensors(net)
 
