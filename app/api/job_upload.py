@@ -13,7 +13,7 @@ from app.api.body import DEFAULT_NAME, RequestBody, media_type
 from app.api.errors import BadRequest, EmptyBody, TooLarge
 from app.api.form_parser import FIELDS, MAX_FIELDS, FormParser, boundary_of, delimiter_of, from_first_boundary
 from app.api.forms import MEDIA_TYPE
-from app.api.job_schemas import NAMES
+from app.api.job_schemas import JOB_PARAMETERS
 from app.serving.jobs.job import upload_path
 from common.printable import VALUE_LENGTH, printable
 from model.inference.scenes.request import EXTENT_BYTES
@@ -59,7 +59,7 @@ async def receive_upload(
     form, delimiter = None, b""
     if media_type(body.request) == MEDIA_TYPE:
         boundary = boundary_of(body.request)
-        form = FormParser(boundary, open_file, FIELDS, NAMES, {"extent": EXTENT_BYTES})
+        form = FormParser(boundary, open_file, FIELDS, JOB_PARAMETERS, {"extent": EXTENT_BYTES})
         chunks = from_first_boundary(chunks, boundary, MOST_FILES + MAX_FIELDS, lambda: TooLarge(TOO_MANY))
         delimiter = delimiter_of(boundary)
     write_piece: Callable[[bytes], object] = form.write if form else open_file(0)
