@@ -19,16 +19,8 @@ import numpy as np
 from common.arrays import Size
 from imaging.cutout import ObjectBox
 from imaging.decoding import LONGEST_SIDE, Limits
-from imaging.errors import (
-    AnswerTooLarge,
-    DamagedImage,
-    EmptyImage,
-    ImageTooLarge,
-    UnknownClass,
-    UnknownImageType,
-    WrongParameter,
-)
-from model.inference.errors import NoConfidence, NoRoom
+from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType, WrongParameter
+from model.inference.errors import NoRoom
 from model.inference.plan import Options, Plan
 from model.inference.processes.blob import Blob, seal
 from model.inference.runtime import Runtime, Tile
@@ -61,8 +53,7 @@ class TaskDropped(Exception):
 
 
 REFUSALS = (
-    EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, WrongParameter, UnknownClass, NoConfidence,
-    SideError, TilingError, NoRoom,
+    EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, WrongParameter, SideError, TilingError, NoRoom,
 )  # fmt: skip
 """Errors of an image or a scene that cannot be segmented. The text says why, and what to do."""
 REPORTED_ERRORS: dict[str, type[Exception]] = {error.__name__: error for error in (*REFUSALS, MemoryError, TaskDropped)}
