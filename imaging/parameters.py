@@ -90,6 +90,12 @@ class Parameter:
         """The field's value for one of HTTP, JSON or the command line, where a text may stand for it. Raises `ValueError`."""
         return self.parse(value) if self.is_text and self.parse else value
 
+    def words_for(self, member: Any) -> str:
+        """What a value of this type, a choice or a number, may be, in words such as `a number from 0 to 1`."""
+        if get_origin(member) is Literal:
+            return f"one of {', '.join(get_args(member))}" if len(get_args(member)) > 1 else str(get_args(member)[0])
+        return f"a{' whole' if member is int else ''} number from {self.least:g} to {self.most:g}"
+
     def check(self, value: Any) -> None:
         """Raises `ValueError` for a value that the field may not have."""
         if value is self.default or (value is None and NoneType in get_args(self.type)):
@@ -98,10 +104,10 @@ class Parameter:
         for member in self.members:
             number: type[Any] | None = {int: Integral, float: Real}.get(member)
             if get_origin(member) is Literal:
-                words.append(f"one of {', '.join(get_args(member))}")
+                words.append(self.words_for(member))
                 accepts = isinstance(value, str) and value in get_args(member)
             elif number:
-                words.append(f"a{' whole' if member is int else ''} number from {self.least:g} to {self.most:g}")
+                words.append(self.words_for(member))
                 accepts = isinstance(value, number) and not isinstance(value, bool) and self.least <= value <= self.most
             else:
                 kind = get_origin(member) or member

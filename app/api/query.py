@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache, reduce
+from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
@@ -47,21 +47,26 @@ Query = Mapping[str, Any]
 
 
 def field_of(parameter: Parameter) -> tuple[Any, Any]:
-    """The type and the default of a parameter's field, with its description and its range."""
+    """The type and the default of a parameter's field, with its description and its range. The type has the parameter."""
     limits = Field(ge=parameter.least, le=parameter.most)
     kinds = [Annotated[kind, limits] if kind in (int, float) else kind for kind in parameter.members]
     kind = _text(parameter) if parameter.is_text else reduce(or_, kinds)
     if parameter.synonyms:
         kind = Annotated[kind, BeforeValidator(parameter.own_name)]
     default = None if parameter.by_service or parameter.is_text else parameter.default
-    return kind if default is not None else kind | None, Field(default, description=parameter.about)
+    kind = kind if default is not None else kind | None
+    return Annotated[kind, parameter], Field(default, description=parameter.about)
 
 
 def _text(parameter: Parameter) -> Any:
     if not parameter.pattern:
-        return Annotated[str, Field(max_length=int(parameter.most) or MOST_CHARACTERS)]
+        return Annotated[str, Field(max_length=_most_characters(parameter))]
     limits = Field(pattern=f"^{parameter.pattern}$", description=parameter.values, examples=list(parameter.examples))
     return Annotated[str, limits, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # from JSON
+
+
+def _most_characters(parameter: Parameter) -> int:
+    return int(parameter.most) or MOST_CHARACTERS
 
 
 QUERY_FIELDS: dict[str, Any] = {name: field_of(parameter) for name, parameter in QUERY_PARAMETERS.items()}
@@ -169,41 +174,15 @@ def make_options(settings: Settings, query: Query, file_name: str, picture: str 
 
 def _wrong_values(errors: ValidationError, source: str, model: type[BaseModel]) -> Iterable[str]:
     """For each wrong value, what is accepted and what came."""
-    schemas = _schemas(model)
     for name, value in {str(error["loc"][0]): error["input"] for error in errors.errors()}.items():
-        value_text = words(schemas[name])
+        (parameter,) = (each for each in model.model_fields[name].metadata if isinstance(each, Parameter))
+        value_text = accepted(parameter)
         advice = f"; write {excerpt(','.join(map(str, value)))}" if isinstance(value, list) and "text" in value_text else ""
         yield f"{source} {name}: must be {value_text}, got {excerpt(value)}{advice}"
 
 
-@cache
-def _schemas(model: type[BaseModel]) -> Mapping[str, Mapping[str, Any]]:
-    properties: Mapping[str, Mapping[str, Any]] = model.model_json_schema()["properties"]
-    return properties
-
-
-def words(schema: Mapping[str, Any]) -> str:
-    """The values that a JSON schema accepts, in words, such as `a number from 0 to 1`."""
-    if "anyOf" in schema:
-        return " or ".join(words(part) for part in schema["anyOf"] if part.get("type") != "null")
-    if choices := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
-        return f"one of {', '.join(map(str, choices))}" if len(choices) > 1 else str(choices[0])
-    if "pattern" in schema and "description" in schema:  # the description of a pattern says what it allows
-        return str(schema["description"])
-    match schema.get("type"):
-        case "boolean":
-            return "true or false"
-        case "integer":
-            return f"a whole number{_span(schema)}"
-        case "number":
-            return f"a number{_span(schema)}"
-    return f"text of at most {schema['maxLength']} characters" if "maxLength" in schema else "text"
-
-
-def _span(schema: Mapping[str, Any]) -> str:
-    least, most = schema.get("minimum"), schema.get("maximum")
-    if least is not None and most is not None:
-        return f" from {least:g} to {most:g}"
-    if least is not None:
-        return f" of at least {least:g}"
-    return f" above {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
+def accepted(parameter: Parameter) -> str:
+    """The values that a parameter of HTTP may have, in words. A pattern's words say what it allows."""
+    if parameter.is_text:
+        return parameter.values if parameter.pattern else f"text of at most {_most_characters(parameter)} characters"
+    return " or ".join("true or false" if member is bool else parameter.words_for(member) for member in parameter.members)
