@@ -89,7 +89,7 @@ class RequestTelemetry:
         self.metrics.count_request(route, method if method in METHOD_LABELS else "other", status, seconds)
         fields = state.get("answer_fields", {})
         if "route" in state and "reason" in fields:  # an image was refused
-            self.metrics.count_rejection(fields["reason"])
+            self.metrics.rejections.labels(fields["reason"]).inc()
         # the usual answers of polled routes are not worth a line: the service logs itself why it answers 503
         level = logging.DEBUG if route in self.polled_paths and (status < 400 or status == 503) else logging.INFO
         if log.isEnabledFor(level):

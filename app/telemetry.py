@@ -28,7 +28,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from common.printable import printable
-from model.inference.processes.worker import DEATH_REASONS, DeathReason
+from model.inference.processes.worker import DEATH_REASONS
 
 FIELD_LENGTH = 300  # characters of a field in a log line
 TEXT_LENGTH = 8000  # characters of a message or a traceback in a log line
@@ -82,10 +82,6 @@ class Metrics:
         self.requests.labels(route, method, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
 
-    def count_rejection(self, reason: Reason) -> None:
-        """Counts an image that was not segmented."""
-        self.rejections.labels(reason).inc()
-
     def count_segmentation(
         self, model: str, seconds: Mapping[str, float], class_pixels: Mapping[str, int], mean_confidence: float | None
     ) -> None:
@@ -110,15 +106,8 @@ class Metrics:
         self.batch_seconds.observe(seconds)
         self.busy_seconds.inc(busy_seconds)
 
-    def count_worker_death(self, reason: DeathReason) -> None:
-        """Counts a worker process that ended by itself or was killed."""
-        self.worker_deaths.labels(reason).inc()
-
-    def text(self) -> bytes:
-        return generate_latest(self.registry)
-
     async def scrape(self) -> bytes:
-        """The text, as it is made after the call. All that call before it is begun share it. Only for the event loop.
+        """The metrics as text, made after the call. All that call before it is begun share it. Only for the event loop.
 
         One is made at a time, in a thread, and for a third of the time: it takes the interpreter, which requests need.
         """
@@ -130,7 +119,7 @@ class Metrics:
         async with self._making:
             await asyncio.sleep(self._pause_end - time.monotonic())
             self._next, start = None, time.monotonic()
-            text = await run_sync(self.text)
+            text = await run_sync(generate_latest, self.registry)
             self._pause_end = time.monotonic() + PAUSES * (time.monotonic() - start)
             return text
 

@@ -211,11 +211,7 @@ class Admission:
     def acquire(self, client: Client, sender: str, deadline: float) -> Reservation:
         """A reservation with a place, for a request whose head has arrived. Raises `QueueFull`."""
         reservation = Reservation(self, sender, client)
-        try:
-            reservation.take_place(deadline)
-        except BaseException:
-            reservation.close()
-            raise
+        reservation.take_place(deadline)
         return reservation
 
     def split(self, reservation: Reservation, count: int) -> list[Reservation]:

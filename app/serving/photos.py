@@ -161,7 +161,7 @@ async def segment_photo(
         failure = task.explain(error, log_fields)
     reservation.close()
     if failure.reason:
-        service.metrics.count_rejection(failure.reason)
+        service.metrics.rejections.labels(failure.reason).inc()
     facts = ({"box": None} if rendering.format == "cutout" else {}) | failure.facts
     status, body = failure.document["status"], json_bytes(failure.document)
     return Outcome(index, name, ".problem.json", status, facts, image_row(), body, failure)

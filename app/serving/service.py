@@ -65,7 +65,7 @@ class Service:
         self.limits = Limits(settings.max_megapixels, "scale it down; the operator can raise SEGMENT_MAX_MEGAPIXELS")
         self.jobs: JobStore | None = None
         self.workers, self.background_workers = (
-            Workers(count, on_death=self.metrics.count_worker_death, on_failure=self.fail)
+            Workers(count, on_death=lambda reason: self.metrics.worker_deaths.labels(reason).inc(), on_failure=self.fail)
             for count in (worker_count(), JOB_PHOTOS)
         )
         memory_bytes = settings.memory_bytes // settings.memory_shares

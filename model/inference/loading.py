@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import logging
-import mmap
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -84,7 +84,7 @@ def _best_runtime(files: WeightsFiles, device: str, precision: str) -> str:
     """The runtime for `auto`. It may turn out to be missing."""
     on_cpu, is_float32 = device in ("auto", "cpu"), precision in ("auto", "float32")
     if files.master is None and "float32" in files.exports and is_float32 and device not in ("cpu", "mps"):
-        if device != "auto" or _onnxruntime_sees_gpu():
+        if device != "auto" or _sees_gpu("onnxruntime"):
             return "onnxruntime"
         if _has_gpu():
             log.warning(
@@ -94,7 +94,7 @@ def _best_runtime(files: WeightsFiles, device: str, precision: str) -> str:
             )
     if not files.exports or precision in ("bfloat16", "float16") or not on_cpu or not _is_installed("openvino"):
         return "torch"
-    on_gpu = files.master is not None and device == "auto" and precision != "int8" and _torch_sees_gpu()
+    on_gpu = files.master is not None and device == "auto" and precision != "int8" and _sees_gpu("torch")
     return "torch" if on_gpu else "openvino"
 
 
@@ -135,9 +135,9 @@ def _master_sha256(files: WeightsFiles) -> str | None:
     if files.master is None:
         return None
     try:
-        with files.master.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return hashlib.sha256(data).hexdigest()
-    except (OSError, ValueError) as error:
+        with files.master.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
         raise WeightsError(f"{files.master} cannot be read: {error}") from error
 
 
@@ -151,7 +151,7 @@ def _int8_pays(files: WeightsFiles) -> bool:
 
 def unused_gpu() -> str | None:
     """A message for a machine with an NVIDIA GPU that torch cannot use; None if there is no GPU, or torch can use it."""
-    if not _has_gpu() or _torch_sees_gpu():
+    if not _has_gpu() or _sees_gpu("torch"):
         return None
     reason = "CUDA of the installed PyTorch does not see it" if _is_installed("torch") else "PyTorch is not installed"
     return f"there is a GPU, and {reason}; to serve on it: {install_command('torch')}"
@@ -166,19 +166,11 @@ def _is_installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def _torch_sees_gpu() -> bool:
-    """Whether torch sees an NVIDIA GPU. Imports torch, which takes seconds, only if a driver is installed."""
-    if not _has_gpu() or not _is_installed("torch"):
+def _sees_gpu(package: str) -> bool:
+    """Whether the machine has an NVIDIA GPU that `torch` or `onnxruntime` can use, as far as the package knows.
+
+    Imports torch, which takes seconds, only if a driver is installed.
+    """
+    if not _has_gpu() or not _is_installed(package):
         return False
-    from model.inference.runtimes.torch_runtime import sees_gpu
-
-    return sees_gpu()
-
-
-def _onnxruntime_sees_gpu() -> bool:
-    """Whether the machine has an NVIDIA GPU, and ONNX Runtime is built for CUDA."""
-    if not _has_gpu() or not _is_installed("onnxruntime"):
-        return False
-    from model.inference.runtimes.onnxruntime_runtime import sees_gpu
-
-    return sees_gpu()
+    return bool(importlib.import_module(f"model.inference.runtimes.{package}_runtime").sees_gpu())

@@ -275,8 +275,7 @@ def test_the_first_calls_of_a_process_may_come_at_once(narrow_file: Path, _: int
 def test_auto_on_a_machine_with_a_gpu(
     files: WeightsFiles, monkeypatch: pytest.MonkeyPatch, device: str, precision: str, master: bool, expected: str
 ) -> None:
-    monkeypatch.setattr(choice, "_torch_sees_gpu", lambda: True)
-    monkeypatch.setattr(choice, "_onnxruntime_sees_gpu", lambda: True)
+    monkeypatch.setattr(choice, "_sees_gpu", lambda package: True)
     monkeypatch.setattr(choice, "_is_installed", lambda package: True)
     exports = files.exports | {"int8": files.exports["float32"]}
     own = replace(files, exports=exports, master=files.master if master else None)
@@ -293,7 +292,7 @@ def test_an_onnx_file_alone_on_a_gpu_that_onnx_runtime_does_not_see(
     is_told: bool,
 ) -> None:
     monkeypatch.setattr(choice, "GPU_DRIVERS", (tmp_path,))
-    monkeypatch.setattr(choice, "_onnxruntime_sees_gpu", lambda: False)
+    monkeypatch.setattr(choice, "_sees_gpu", lambda package: False)
     own = replace(files, exports=files.exports | {"int8": files.exports["float32"]}, master=None)
     assert choice._choose(own, "auto", "auto", precision) == "openvino"
     assert ("narrow is an ONNX file alone, which runs on the CPU here" in caplog.text) == is_told
