@@ -211,7 +211,11 @@ class Admission:
     def acquire(self, client: Client, sender: str, deadline: float) -> Reservation:
         """A reservation with a place, for a request whose head has arrived. Raises `QueueFull`."""
         reservation = Reservation(self, sender, client)
-        reservation.take_place(deadline)
+        try:
+            reservation.take_place(deadline)
+        except BaseException:
+            reservation.close()
+            raise
         return reservation
 
     def split(self, reservation: Reservation, count: int) -> list[Reservation]:
