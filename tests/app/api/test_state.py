@@ -68,7 +68,7 @@ def test_health_is_answered_while_every_thread_is_busy(serve: Serve, monkeypatch
     with serve() as client, ThreadPoolExecutor() as pool:
         assert client.portal
         client.portal.call(one_thread)
-        monkeypatch.setattr(service_of(client).metrics, "text", lambda: hold() or b"")
+        monkeypatch.setattr("app.telemetry.generate_latest", lambda registry: hold() or b"")
         with hold:
             busy = pool.submit(client.get, "/metrics")
             assert hold.entry.wait(HANG_S)
