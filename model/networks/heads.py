@@ -9,30 +9,15 @@ from torchvision.ops import Conv2dNormActivation
 from model.architecture import Architecture
 
 
-class FullyConvolutionalHead(nn.Sequential):
-    """VGG16's fc6 and fc7 as a 7x7 and a 1x1 convolution (Long et al. 2015, section 4.1). Dropout is per element."""
+class ConvolutionalHead(nn.Sequential):
+    """Two convolutions, each with a ReLU and a dropout: `first`, called NAME6, and a 1x1 convolution of its width, NAME7."""
 
-    def __init__(self, channels: int, width: int, dilation: int, dropout: float) -> None:
+    def __init__(self, name: str, first: nn.Conv2d, dropout: type[nn.Dropout | nn.Dropout2d], probability: float) -> None:
         super().__init__()
-        self.fc6 = nn.Conv2d(channels, width, 7, padding=3 * dilation, dilation=dilation)
-        self.relu6 = nn.ReLU(inplace=True)
-        self.drop6 = nn.Dropout(dropout)
-        self.fc7 = nn.Conv2d(width, width, 1)
-        self.relu7 = nn.ReLU(inplace=True)
-        self.drop7 = nn.Dropout(dropout)
-
-
-class PointwiseHead(nn.Sequential):
-    """Two 1x1 convolutions with dropout per channel: fc6 and fc7 reduced to one cell of input."""
-
-    def __init__(self, channels: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.conv6 = nn.Conv2d(channels, width, 1)
-        self.relu6 = nn.ReLU(inplace=True)
-        self.drop6 = nn.Dropout2d(dropout)
-        self.conv7 = nn.Conv2d(width, width, 1)
-        self.relu7 = nn.ReLU(inplace=True)
-        self.drop7 = nn.Dropout2d(dropout)
+        for number, layer in ((6, first), (7, nn.Conv2d(first.out_channels, first.out_channels, 1))):
+            self.add_module(f"{name}{number}", layer)
+            self.add_module(f"relu{number}", nn.ReLU(inplace=True))
+            self.add_module(f"drop{number}", dropout(probability))
 
 
 class PooledHead(nn.Module):
@@ -59,9 +44,13 @@ def build_head(architecture: Architecture, channels: int) -> tuple[nn.Module, in
     if architecture.head == "pooled":
         return PooledHead(channels, width), width
     if architecture.head == "conv1x1":
-        return PointwiseHead(channels, width, architecture.dropout), width
+        # fc6 and fc7 reduced to one cell of input, with dropout per channel
+        return ConvolutionalHead("conv", nn.Conv2d(channels, width, 1), nn.Dropout2d, architecture.dropout), width
     if architecture.backbone == "vgg16":
-        return FullyConvolutionalHead(channels, width, 32 // architecture.output_stride, architecture.dropout), width
+        # VGG16's fc6 and fc7 (Long et al. 2015, section 4.1), with dropout per element
+        dilation = 32 // architecture.output_stride
+        first = nn.Conv2d(channels, width, 7, padding=3 * dilation, dilation=dilation)
+        return ConvolutionalHead("fc", first, nn.Dropout, architecture.dropout), width
     return Conv2dNormActivation(channels, width, 1), width
 
 

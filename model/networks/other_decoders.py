@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from model.architecture import Architecture
 from model.networks.fcn import FCN
-from model.networks.heads import FullyConvolutionalHead, skip_score
+from model.networks.heads import skip_score
 from model.networks.upsampling import set_bilinear
 
 PADDING = 100
@@ -30,10 +30,10 @@ class PaddedFCN(FCN):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         classes = architecture.num_classes
-        first = self.backbone.get_submodule("features.0")
+        first, fc6 = self.backbone.get_submodule("features.0"), self.head.get_submodule("fc6")
         assert isinstance(first, nn.Conv2d)
-        assert isinstance(self.head, FullyConvolutionalHead)
-        first.padding, self.head.fc6.padding = (PADDING, PADDING), (0, 0)
+        assert isinstance(fc6, nn.Conv2d)
+        first.padding, fc6.padding = (PADDING, PADDING), (0, 0)
         self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
         nn.init.zeros_(self.score_fr.weight)
         self.stride = _stride(architecture)
