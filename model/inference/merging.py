@@ -49,11 +49,6 @@ class BandMerger:
         self._next = first_row * len(plan.lefts)
         self._strips = deque[Logits]()
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that this object holds between two tiles, without bands that it has returned."""
-        return sum(strip.nbytes for strip in self._strips)
-
     def add(self, logits: Logits) -> list[Band]:
         """Adds the next tile's float32 logits (classes, tile height / stride, tile width / stride).
 

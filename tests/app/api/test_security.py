@@ -102,7 +102,7 @@ def test_other_origins_may_call_only_where_they_are_allowed(
 
 def test_the_reference_names_the_prefix_under_which_it_is_served(client: TestClient) -> None:
     assert "servers" not in client.get("/openapi.json").json()
-    scope_client = TestClient(client.app, "http://localhost", root_path="/prefix/")
+    scope_client = TestClient(client.app, "http://localhost", root_path="/prefix")
     assert scope_client.get("/openapi.json").json()["servers"] == [{"url": "/prefix"}]
 
 
