@@ -110,7 +110,7 @@ class Metrics:
         return generate_latest(self.registry)
 
     async def scrape(self) -> bytes:
-        """The text, as it is made after the call. All that call before it is begun share it. Only for the event loop.
+        """The metrics as text, made after the call. All that call before it is begun share it. Only for the event loop.
 
         One is made at a time, in a thread, and for a third of the time: it takes the interpreter, which requests need.
         """
@@ -122,7 +122,7 @@ class Metrics:
         async with self._making:
             await asyncio.sleep(self._pause_end - time.monotonic())
             self._next, start = None, time.monotonic()
-            text = await run_sync(self.text)
+            text = await run_sync(generate_latest, self.registry)
             self._pause_end = time.monotonic() + PAUSES * (time.monotonic() - start)
             return text
 

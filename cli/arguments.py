@@ -208,7 +208,7 @@ def service_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def options(args: argparse.Namespace) -> Options:
-    """What the arguments ask for. Raises `UnusedParameter` for one that the format does not use."""
+    """What the arguments ask for. Raises `WrongParameter` for one that the format does not use."""
     return Options.of(service_arguments(args), tile=args.tile)
 
 

@@ -93,7 +93,7 @@ class Local:
     def load(cls, network: Network, options: Options, *, megapixels: float, deadline_s: float | None = None) -> Local:
         """Loads a network. megapixels: of the largest image.
 
-        Raises `WeightsError`, `RuntimeUnavailable`, `UnknownClass` for a class that the model lacks, or `NoConfidence`.
+        Raises `WeightsError`, `RuntimeUnavailable`, or `WrongParameter` for a class or a confidence that the model lacks.
         """
         runtime = network.load()
         options.rendering.class_ids(runtime.manifest.labels.classes)  # raises for a class that the model lacks

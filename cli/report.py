@@ -17,10 +17,10 @@ from tqdm import tqdm
 from cli.answers import Marks
 from cli.input import Input
 from common.command_line import flag, one_line
-from imaging.errors import AnswerTooLarge, ImageError, UnknownClass, UnusedParameter
+from imaging.errors import AnswerTooLarge, ImageError, WrongParameter
 from imaging.object_facts import image_row, lacks_object
 from imaging.rendering import RENDERING, Rendering
-from model.inference.errors import InferenceError, NoConfidence
+from model.inference.errors import InferenceError
 from model.inference.plan import OPTIONS
 from model.inference.runtime import DeviceLost, DeviceOutOfMemory, RuntimeUnavailable
 from model.inference.scaling import SideError
@@ -30,10 +30,10 @@ from model.manifest import WeightsError
 DONE, NOTHING_DONE, SOME_FAILED, INTERRUPTED, PIPE_CLOSED = 0, 2, 3, 130, 141
 # messages of these errors are clear without the error's type; `describe` adds the type to all others
 CLEAR_ERRORS = (
-    ImageError, AnswerTooLarge, UnknownClass, UnusedParameter, NoConfidence, SideError, TilingError, InferenceError,
+    ImageError, AnswerTooLarge, WrongParameter, SideError, TilingError, InferenceError,
     DeviceLost, DeviceOutOfMemory, RuntimeUnavailable, WeightsError, OSError,
 )  # fmt: skip
-OF_OPTIONS = AnswerTooLarge, UnknownClass, UnusedParameter, NoConfidence
+OF_OPTIONS = AnswerTooLarge, WrongParameter
 """Errors whose messages name parameters as HTTP does."""
 NAMES = "|".join(RENDERING | OPTIONS)
 WITH_VALUE = re.compile(rf"(?<![\w'-])({NAMES})=(?=(\w?))")

@@ -109,7 +109,7 @@ class SegmentedImage:
     def encode_with_box(self, rendering: Rendering) -> tuple[bytes, ObjectBox | None]:
         """The answer's bytes, and of a cut-out the object's box (left, top, width, height), if there is an object.
 
-        The image is one of `shown`. Equal images give equal bytes. Raises `AnswerTooLarge` and `UnknownClass`.
+        The image is one of `shown`. Equal images give equal bytes. Raises `AnswerTooLarge` and `WrongParameter`.
         """
         rendering.check((self.result.class_map.shape[0], self.result.class_map.shape[1]))
         class_ids = rendering.class_ids(self.labels.classes)
@@ -170,7 +170,7 @@ class SegmentedImage:
         """This image with void where the rendering shows nothing.
 
         That is at pixels below its `min_confidence` (rounded to steps of 1/255), then in the regions that it leaves out. Raises
-        `AnswerTooLarge` and `UnknownClass`.
+        `AnswerTooLarge` and `WrongParameter`.
         """
         result = self.result
         if (least := rendering.min_confidence) > 0:

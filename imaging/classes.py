@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Protocol
 
-from imaging.errors import UnknownClass
+from imaging.errors import WrongParameter
 
 BACKGROUND = "background"
 VOID = 255
@@ -33,7 +33,7 @@ def is_background(name: str) -> bool:
 def object_ids(names: Collection[str], labels: Sequence[Label]) -> frozenset[int]:
     """The ids of the classes of these names, in any case, or ids in digits; without any, of all but the background.
 
-    An exact name takes precedence. Raises `UnknownClass`.
+    An exact name takes precedence. Raises `WrongParameter`.
     """
     if not names:
         return frozenset(label.id for label in labels if not is_background(label.name))
@@ -43,7 +43,7 @@ def object_ids(names: Collection[str], labels: Sequence[Label]) -> frozenset[int
         if (id := exact.get(text, fallbacks.get(text.casefold()))) is None:
             matches = get_close_matches(text, [label.name for label in labels], 1) if len(text) <= LONGEST_NAME else []
             hint = f"; did you mean {matches[0]!r}?" if matches else ";"
-            raise UnknownClass(f"this model has no class {text[:40]!r}{hint} {class_list(labels)}")
+            raise WrongParameter(f"this model has no class {text[:40]!r}{hint} {class_list(labels)}")
         ids.add(id)
     return frozenset(ids)
 

@@ -94,12 +94,7 @@ def cut_out(photo: Pixels, class_map: Pixels, class_ids: Collection[int], foregr
 
 
 def cutout_file(
-    picture: Image.Image,
-    image_format: ImageFormat = "png",
-    *,
-    crop: bool = False,
-    background: str | None = None,
-    profile: bytes | None = None,
+    picture: Image.Image, image_format: ImageFormat, *, crop: bool, background: str | None, profile: bytes | None
 ) -> tuple[bytes, ObjectBox | None]:
     """The file of a cut-out, and the object's box (left, top, width, height) in the photo; None if there is no object.
 

@@ -28,12 +28,4 @@ class AnswerTooLarge(ValueError):
 
 
 class WrongParameter(ValueError):
-    """The image does not allow what a parameter asks for."""
-
-
-class UnknownClass(ValueError):
-    """The label set has no such class."""
-
-
-class UnusedParameter(ValueError):
-    """The requested form of answer does not use a parameter that was set."""
+    """The image, the network or the form of answer does not allow what a parameter asks for, or does not use it."""

@@ -103,7 +103,7 @@ def _write(overlay: Image.Image, name: Name, color: tuple[int, int, int]) -> Non
     """Writes a name into its box, on its class's colour, in black or white."""
     draw, ink = ImageDraw.Draw(overlay), (0, 0, 0) if is_light(color) else (255, 255, 255)
     left, top, right, bottom = name.box
-    edge = max(1, name.font_size // 12)
+    edge = max(1, int(name.font.size) // 12)
     draw.rounded_rectangle((left, top, right - 1, bottom - 1), radius=(bottom - top) // 4, fill=color, outline=ink, width=edge)
     draw.text(((left + right) / 2, (top + bottom) / 2), name.text, fill=ink, font=name.font, anchor="mm")
 
@@ -112,14 +112,13 @@ def _write(overlay: Image.Image, name: Name, color: tuple[int, int, int]) -> Non
 class Name:
     """A class's name on a picture.
 
-    id: of the class. box: (left, top, right, bottom), in pixels, inside the image. font_size: in pixels.
+    id: of the class. box: (left, top, right, bottom), in pixels, inside the image. font: its size is in pixels.
     """
 
     id: int
     text: str
     box: Box
     font: FreeTypeFont
-    font_size: int
 
 
 def place_names(class_map: Pixels, replacements: Sequence[int], names: Mapping[int, str]) -> list[Name]:
@@ -149,7 +148,7 @@ def place_names(class_map: Pixels, replacements: Sequence[int], names: Mapping[i
             texts[id] = names[id] if _fits(names[id], font, width) else str(id)
         box = _box(texts[id], font, size, (column * step + step // 2, row * step + step // 2), (width, height))
         if box and all(_apart(box, other.box) for other in result):
-            result.append(Name(id, texts[id], box, font, size))
+            result.append(Name(id, texts[id], box, font))
     return result
 
 

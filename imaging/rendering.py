@@ -11,7 +11,7 @@ from imaging.classes import Label, class_list, object_ids
 from imaging.cutout import COLOR_PATTERN, cutout_bytes, parse_color
 from imaging.decoding import LONGEST_SIDE
 from imaging.encoding import ImageFormat
-from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
+from imaging.errors import AnswerTooLarge, WrongParameter
 from imaging.parameters import Parameter, parameters_of
 from imaging.regions import region_bytes
 
@@ -66,7 +66,7 @@ class Rendering:
 
     name: file name of the image, for COCO. shapes: with polygons of COCO, the answer is `shapes_answer` instead, in the
     layout of the file's pixels, and `tolerance` a share of each outline. Raises `ValueError` for a value that a parameter may
-    not have, and `UnusedParameter` for a parameter that differs from its default and that the format does not use.
+    not have, and `WrongParameter` for a parameter that differs from its default and that the format does not use.
     """
 
     # fmt: off
@@ -161,15 +161,15 @@ class Rendering:
         self.check_uses(each for each in RENDERING.values() if getattr(self, each.name) != each.default)
         if self.format == "cutout" and self.image_format == "jpeg" and self.background is None:
             problem = "image_format=jpeg of format=cutout needs a background, since a JPEG has no transparency"
-            raise UnusedParameter(f"{problem}; give background=#ffffff (in a web address %23ffffff), or image_format=webp")
+            raise WrongParameter(f"{problem}; give background=#ffffff (in a web address %23ffffff), or image_format=webp")
 
     def check_uses(self, parameters: Iterable[Parameter]) -> None:
-        """Raises `UnusedParameter` for the first of these parameters that this form of answer does not use."""
+        """Raises `WrongParameter` for the first of these parameters that this form of answer does not use."""
         for parameter in parameters:
             if not parameter.is_used(self.format, self.mask):
                 name, mask = parameter.name, f", mask={self.mask}" if self.format in parameter.with_polygons else ""
                 problem = f"{name} applies to {parameter.formats_in_words}, got format={self.format}{mask}"
-                raise UnusedParameter(f"{problem}; give {self._values_for(parameter)}, or leave {name} out")
+                raise WrongParameter(f"{problem}; give {self._values_for(parameter)}, or leave {name} out")
 
     def uses(self, name: str) -> bool:
         """Whether this form of answer depends on the parameter of this name."""
@@ -274,7 +274,7 @@ class Rendering:
             raise AnswerTooLarge(f"{problem}; ask for {INSTEAD[part]}")
 
     def class_ids(self, labels: Sequence[Label]) -> frozenset[int]:
-        """The ids of the classes that the answer shows; raises `UnknownClass`.
+        """The ids of the classes that the answer shows; raises `WrongParameter`.
 
         Without `classes`, these are all ids from 0 to 255, including void (255); in an overlay, all but the background.
         `binary`, `cutout` and an answer that chooses regions show every class of the label set except the background.
@@ -283,7 +283,7 @@ class Rendering:
         if self.classes or self.format in ("binary", "cutout") or self.chooses_regions:
             if len(ids) == len(labels) and not self.classes:
                 who = "objects and min_object_confidence need" if self.chooses_regions else f"format={self.format} needs"
-                raise UnknownClass(f"{who} classes=, as this model has no background; {class_list(labels)}")
+                raise WrongParameter(f"{who} classes=, as this model has no background; {class_list(labels)}")
             return ids
         background_ids = {label.id for label in labels}.difference(ids) if self.format == "overlay" else ()
         return frozenset(range(256)).difference(background_ids)

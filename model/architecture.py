@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from model.preprocessing import MOST_BANDS, RGB
+from model.preprocessing import MOST_BANDS, RGB, without_defaults
 
 VARIANTS = ("fcn32s", "fcn16s", "fcn8s")
 BACKBONES = ("mobilenet_v2", "mobilenet_edgetpu", "vgg16", "resnet18")
@@ -151,12 +151,7 @@ class Architecture:
 
     def to_dict(self) -> dict[str, Any]:
         """The arguments, as a weights file has them: `bands` and `class_scores` only if they are not the defaults."""
-        values = asdict(self)
-        if self.bands == len(RGB):
-            del values["bands"]
-        if not self.class_scores:
-            del values["class_scores"]
-        return values
+        return without_defaults(self, "bands", "class_scores")
 
 
 def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:

@@ -79,9 +79,10 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """The values as a weights file has them: `bands` only if they are others than those of photos, `gsd` if it is known."""
-        values = asdict(self)
-        if self.bands == RGB:
-            del values["bands"]
-        if self.gsd is None:
-            del values["gsd"]
-        return values
+        return without_defaults(self, "bands", "gsd")
+
+
+def without_defaults(description: Any, *names: str) -> dict[str, Any]:
+    """The fields of a dataclass; those of these names only where they are not the defaults, since older programs lack them."""
+    defaults = {name: getattr(type(description), name) for name in names}
+    return {name: value for name, value in asdict(description).items() if name not in names or value != defaults[name]}

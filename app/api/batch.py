@@ -78,4 +78,4 @@ async def pieces(outcomes: Outcomes, writer: Writer) -> AsyncGenerator[bytes, No
     async with aclosing(outcomes):
         async for outcome in outcomes:
             yield await asyncio.to_thread(writer.add, outcome)
-        yield await asyncio.to_thread(writer.end)
+        yield await asyncio.to_thread(b"".join, writer.rest())

@@ -197,11 +197,8 @@ async def _read_inputs(document: JsonBody, query: Query) -> tuple[Blob, Query]:
         name = printable(next(iter(values)), VALUE_LENGTH)
         raise BadParameter(f"the JSON has an unknown name {name}; put it into parameters")
     query = json_values(query, parameters)
-    try:
-        return await document.image(inputs), query
-    except ValueError as error:
-        advice = f"send {json.dumps(EXAMPLE)}, with the image in base64 without line breaks, as base64 -w0 photo.jpg prints it"
-        raise BadRequest(f"`inputs` is not base64: {error}; {advice}") from error
+    advice = f"send {json.dumps(EXAMPLE)}, with the image in base64 without line breaks, as base64 -w0 photo.jpg prints it"
+    return await document.image(inputs, "`inputs` is not base64", advice), query
 
 
 @dataclass(frozen=True)
@@ -216,16 +213,20 @@ class JsonBody:
     values: dict[str, Any]
     spans: Mapping[str, tuple[int, int]]
 
-    async def image(self, text: str) -> Blob:
+    async def image(self, text: str, problem: str, advice: str) -> Blob:
         """The bytes of base64 text of either alphabet, with or without its padding (RFC 4648, sections 4 and 5), or a data URL.
 
-        text: as it stands in `values`. Raises `ValueError` for other characters, also line breaks, and as `RequestBody.keep`.
+        text: as it stands in `values`. problem, advice: what `BadRequest` says for other characters, also line breaks. Raises
+        as `RequestBody.keep`, too.
         """
         short = Blob(text.encode())
         content, (start, end) = (self.content, self.spans[text]) if text in self.spans else (short, (0, len(short.data)))
         if match := DATA_URL.match(content.read(LONGEST_URL, start)):
             start += match.end()
-        return await self.body.keep(self._decoded(content, start, end))
+        try:
+            return await self.body.keep(self._decoded(content, start, end))
+        except ValueError as error:
+            raise BadRequest(f"{problem}: {error}; {advice}") from error
 
     async def _decoded(self, content: Blob, start: int, end: int) -> AsyncGenerator[bytes, None]:
         rest = b""  # of four characters

@@ -19,26 +19,8 @@ from app.serving.service import Service
 from app.telemetry import Reason
 from common.printable import VALUE_LENGTH, printable
 from imaging.decoding import IMAGE_FORMATS
-from imaging.errors import (
-    AnswerTooLarge,
-    DamagedImage,
-    EmptyImage,
-    ImageTooLarge,
-    UnknownClass,
-    UnknownImageType,
-    UnusedParameter,
-    WrongParameter,
-)
-from model.inference.errors import (
-    NO_SPACE,
-    Cancelled,
-    DeadlinePassed,
-    NoConfidence,
-    NoRoom,
-    SchedulerEnded,
-    WorkerFailed,
-    WorkersStopped,
-)
+from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType, WrongParameter
+from model.inference.errors import NO_SPACE, Cancelled, DeadlinePassed, NoRoom, SchedulerEnded, WorkerFailed, WorkersStopped
 from model.inference.scaling import SideError
 from model.inference.tiling import TilingError
 
@@ -182,7 +164,7 @@ PROBLEMS: dict[type[Problem], tuple[type[Exception], ...]] = {
     UnsupportedType: (UnknownImageType,),
     Undecodable: (DamagedImage,),
     TooLarge: (ImageTooLarge, AnswerTooLarge, NeverFits),
-    BadParameter: (WrongParameter, UnknownClass, UnusedParameter, NoConfidence, SideError, TilingError, UnknownModel),
+    BadParameter: (WrongParameter, SideError, TilingError, UnknownModel),
     Unavailable: (QueueFull, NotServing, SchedulerEnded, WorkerFailed, WorkersStopped),
     TimedOut: (DeadlinePassed,),
     InsufficientStorage: (DiskFull, NoRoom),

@@ -128,9 +128,8 @@ def _static_files(folder: Path, pattern: str = "*") -> dict[str, StaticFile]:
 
 
 def _root(request: Request) -> str:
-    """The path under which a proxy serves this app: empty, or with a slash at its start and none at its end."""
-    root = request.scope.get("root_path", "").strip("/")
-    return f"/{root}" if root else ""
+    """The path under which a proxy serves this app: empty, or with a slash at its start and none at its end (`Settings`)."""
+    return str(request.scope.get("root_path", ""))
 
 
 def mount_page(app: FastAPI) -> None:

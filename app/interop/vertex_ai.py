@@ -108,7 +108,4 @@ async def _image(document: JsonBody, index: int, instance: object) -> Blob:
         value = value.get("b64")
     if not isinstance(value, str):
         raise BadRequest(f"instances[{index}]: no image; write it as {FORMS}")
-    try:
-        return await document.image(value)
-    except ValueError as error:
-        raise BadRequest(f"instances[{index}]: its text is not base64: {error}; write the image as {FORMS}") from error
+    return await document.image(value, f"instances[{index}]: its text is not base64", f"write the image as {FORMS}")

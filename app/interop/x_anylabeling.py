@@ -93,10 +93,8 @@ async def predict(request: Request, service: Ready) -> Response:
         if not (isinstance(value := content.values.get(name), str) and value):
             raise BadRequest(f"{name}: must be a text, got {excerpt(value)}; send {json.dumps(EXAMPLE)}")
     options = _options(service, content.values.get("params", {}))
-    try:
-        photo = await content.image(content.values["image"])
-    except ValueError as error:
-        raise BadRequest(f"image: neither base64 nor a data URL of an image: {error}; send {json.dumps(EXAMPLE)}") from error
+    problem = "image: neither base64 nor a data URL of an image"
+    photo = await content.image(content.values["image"], problem, f"send {json.dumps(EXAMPLE)}")
     whole.close()
     body.set_memory(IMAGE_COPIES * photo.length)
     return await answer_image(request, service, photo, options, content.values["model"])

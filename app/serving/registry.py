@@ -196,10 +196,8 @@ class Registry:
         for segmenter in segmenters:
             segmenter.warm_up(settings.tile)
         check_limits(segmenters[0], settings)
-        scheduler = Scheduler(
-            runtimes, max_batch=settings.max_batch_tiles or None, on_batch=self._on_batch, on_failure=self._fail,
-            clock=time.monotonic,
-        )  # fmt: skip
+        most = settings.max_batch_tiles or None
+        scheduler = Scheduler(runtimes, max_batch=most, on_batch=self._on_batch, on_failure=self._fail)
         scheduler.start()
         return Model(segmenters[0], scheduler)
 

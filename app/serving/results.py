@@ -28,10 +28,6 @@ class Writer:
         """The next piece. Outcomes come in the order of their images."""
         return _entry(outcome) + b"\n"
 
-    def end(self) -> bytes:
-        """The last piece."""
-        return b"".join(self.rest())
-
     def rest(self) -> Iterator[bytes]:
         """The last piece, in parts."""
         yield from ()

@@ -117,13 +117,12 @@ class Service:
         model_name: str | None,
         reservation: Reservation,
         check: Callable[[str], None] = lambda _: None,
-        deadline: float | None = None,
     ) -> tuple[Answer, dict[str, Any]]:
         """Segments the image with the model of this name; None for the default.
 
-        check: is called with the answer's entity tag before the network runs. deadline: on `time.monotonic`; None for the usual
-        one. The work ends at once when the deadline passes (`DeadlinePassed`), when `check` raises, or when this call is
-        cancelled. Closing the reservation closes the answer; until then the answer's bytes count as used.
+        check: is called with the answer's entity tag before the network runs. The work ends at once when the deadline passes
+        (`DeadlinePassed`), when `check` raises, or when this call is cancelled. Closing the reservation closes the answer;
+        until then the answer's bytes count as used.
 
         Returns the answer, and its facts for the client: `etag`, `remark` if there is one, and those of its object. Raises
         `UnknownModel`, `NotServing`, `NeverFits`, `QueueFull`, `InferenceError`s, and the errors of a `Worker` and of `check`.
@@ -134,7 +133,7 @@ class Service:
             facts["etag"] = entity_tag(plan.sha256, image.options, model.segmenter.runtime)
             check(facts["etag"])
 
-        deadline = deadline or (time.monotonic() + JOB_S if image.is_background else self.deadline())
+        deadline = time.monotonic() + JOB_S if image.is_background else self.deadline()
         limit, workers = asyncio.timeout_at(deadline), self.background_workers if image.is_background else self.workers
         try:
             async with limit:

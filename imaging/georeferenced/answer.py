@@ -18,7 +18,7 @@ from imaging.rendering import Rendering
 def encode_scene(image: SegmentedImage, place: Place, rendering: Rendering) -> bytes:
     """The answer's bytes, for `format=geotiff` and `geojson`. image: one of `shown`. place: where its pixels lie.
 
-    Equal images give equal bytes. Raises `AnswerTooLarge`, `UnknownClass` or `SceneError`.
+    Equal images give equal bytes. Raises `AnswerTooLarge`, `WrongParameter` or `SceneError`.
     """
     if rendering.format == "geotiff":
         model = image.model

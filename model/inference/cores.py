@@ -26,8 +26,8 @@ def cpu_flags() -> set[str]:
 
 
 def _processor_values(*keys: str) -> list[str]:
-    lines = PROCESSOR.read_text().splitlines() if PROCESSOR.exists() else []
-    return [value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip().lower() in keys]
+    entries = (line.partition(":") for line in _text(PROCESSOR).splitlines())
+    return [value.strip() for key, _, value in entries if key.strip().lower() in keys]
 
 
 def available_cores() -> int:
@@ -79,9 +79,14 @@ def _quota(group: Path) -> float | None:
 
 def _numbers(file: Path) -> list[int]:
     """The whole numbers in the file; none if it cannot be read. `max` is none, as is what is not a number."""
+    return [int(word) for word in _text(file).split() if word.lstrip("-").isdecimal()]
+
+
+def _text(file: Path) -> str:
+    """The text of a file of the system; empty if it cannot be read, as where the system or the process does not exist."""
     with suppress(OSError):
-        return [int(word) for word in file.read_text().split() if word.lstrip("-").isdecimal()]
-    return []
+        return file.read_text()
+    return ""
 
 
 def resident_memory() -> int | None:
@@ -95,9 +100,8 @@ def resident_memory() -> int | None:
 
 def resident_bytes(pid: int) -> int:
     """Resident bytes of a process; 0 where Linux does not report them. proc_pid_statm(5)"""
-    with suppress(OSError):
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
+    pages = _numbers(Path(f"/proc/{pid}/statm"))
+    return pages[1] * os.sysconf("SC_PAGE_SIZE") if pages else 0
 
 
 def child_seconds() -> float | None:
@@ -105,32 +109,23 @@ def child_seconds() -> float | None:
 
     https://docs.kernel.org/filesystems/proc.html, table 1-4
     """
-    stats = [stat for pid in _descendants(os.getpid()) if (stat := _stat(pid)) is not None]
-    # fields 14 to 17: user and system time of the process, and of its children that have ended
-    return sum(int(ticks) for stat in stats for ticks in stat[11:15]) / os.sysconf("SC_CLK_TCK") if stats else None
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the process's name: the third and later ones. None where it cannot be read."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return None
+    texts = filter(None, (_text(Path(f"/proc/{pid}/stat")) for pid in _descendants(os.getpid())))
+    # of the fields after the process's name, the third and later ones: user and system time of the process, and of its children
+    # that have ended, which are fields 14 to 17
+    stats = [text.rpartition(")")[2].split()[11:15] for text in texts]
+    return sum(int(ticks) for stat in stats for ticks in stat) / os.sysconf("SC_CLK_TCK") if stats else None
 
 
 def _descendants(pid: int) -> list[int]:
     """Process ids of the children, their children, and so on."""
     pids: list[int] = []
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, file.read_text().split()):
-                pids += [child, *_descendants(child)]
+        for child in _numbers(file):
+            pids += [child, *_descendants(child)]
     return pids
 
 
 def _proportional_size(pid: int) -> int | None:
     """Resident bytes of a process, where each shared page is divided among the processes that share it."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return None
+    lines = _text(Path(f"/proc/{pid}/smaps_rollup")).splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)

@@ -12,10 +12,6 @@ class InferenceError(Exception):
     """Base of the errors of this file."""
 
 
-class NoConfidence(ValueError):
-    """Confidence is asked for of a network that gives class ids alone."""
-
-
 class NoRoom(ValueError):
     """The disk has no room for what is to be written."""
 

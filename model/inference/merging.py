@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.architecture import Grid
-from model.inference.tiling import UNIT, TilePlan
+from model.inference.tiling import UNIT, TilePlan, axis_weights
 
 Logits = npt.NDArray[np.float32]
 JOINED_BYTES = 4 << 20  # of a band that consists of several strips: larger ones only take memory, smaller ones take time
@@ -48,11 +48,6 @@ class BandMerger:
         self.stride = 0
         self._next = first_row * len(plan.lefts)
         self._strips = deque[Logits]()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that this object holds between two tiles, without bands that it has returned."""
-        return sum(strip.nbytes for strip in self._strips)
 
     def add(self, logits: Logits) -> list[Band]:
         """Adds the next tile's float32 logits (classes, tile height / stride, tile width / stride).
@@ -92,8 +87,8 @@ class BandMerger:
         if len(plan) == 1:
             return
         middle = 0 if self.grid == "corner" else stride // 2
-        self._row_weights = [weights[middle::stride] for weights in plan.row_weights]
-        self._column_weights = [weights[middle::stride] for weights in plan.column_weights]
+        self._row_weights = [weights[middle::stride] for weights in axis_weights(plan.tops, height, plan.blend)]
+        self._column_weights = [weights[middle::stride] for weights in axis_weights(plan.lefts, width, plan.blend)]
 
     def _finish_row(self, row: int) -> list[Band]:
         """The strips that no later tile overlaps, joined to bands."""

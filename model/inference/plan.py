@@ -64,7 +64,7 @@ class Options:
     def of(cls, values: Mapping[str, Any], *, tile: Size | None, name: str = Rendering.name) -> Options:
         """What the parameters' values ask for, by their names; texts are read. tile: as of the class. name: of `Rendering`.
 
-        Raises `ValueError`, and `UnusedParameter` for one that the form of answer does not use.
+        Raises `ValueError`, and `WrongParameter` for one that the form of answer does not use.
         """
         form = read_values(RENDERING, values)
         rendering = Rendering(name=name, **form)

@@ -8,19 +8,19 @@ import numpy as np
 
 from common.arrays import Pixels, Size
 from imaging.answer import Segmentation, class_pixels
+from imaging.errors import WrongParameter
 from imaging.rendering import Rendering
-from model.inference.errors import NoConfidence
 from model.inference.probabilities import softmax
 from model.inference.runtime import Runtime
 from model.inference.upsampling import Rows
 
 
 def require_confidence(runtime: Runtime, rendering: Rendering) -> None:
-    """Raises `NoConfidence` if an answer needs the confidence of pixels, and the network gives class ids alone."""
+    """Raises `WrongParameter` if an answer needs the confidence of pixels, and the network gives class ids alone."""
     needs_confidence = rendering.needs_confidence_map or rendering.needs_probabilities
     may_lack_confidence = (rendering.format == "geojson" or rendering.shapes) and rendering.min_confidence == 0
     if not runtime.manifest.has_logits and needs_confidence and not may_lack_confidence:
-        raise NoConfidence(
+        raise WrongParameter(
             f"{runtime.identity.name} gives class ids alone, without scores, so there is no confidence: ask for another "
             "format, and leave out min_confidence, min_object_confidence, confidence and probabilities"
         )

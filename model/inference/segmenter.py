@@ -114,8 +114,8 @@ class Segmenter:
         If the weights record the size on the ground of the pixels that the network learned from, `side=auto` scales a scene to
         that size. The plan's options then have the side in pixels.
 
-        Raises `ValueError` for options that a request may not have, an `ImageError`, `AnswerTooLarge`, `UnknownClass`,
-        `NoConfidence`, `SideError` or `TilingError`.
+        Raises `ValueError` for options that a request may not have, an `ImageError`, `AnswerTooLarge`, `WrongParameter`,
+        `SideError` or `TilingError`.
         """
         options.check()
         image = self._open(data, options.rendering)

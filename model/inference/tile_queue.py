@@ -64,12 +64,6 @@ class TileQueue:
         """Seconds from the arrival of the first tile to the start of its batch; 0 before that."""
         return 0.0 if self.submit_time is None or self.start_time is None else self.start_time - self.submit_time
 
-    def fail(self, error: Exception) -> None:
-        """Gives the error to the futures of all waiting tiles. The scheduler's lock is held."""
-        for item in self.items:
-            item.resolve(error)
-        self.items.clear()
-
 
 Batch = Sequence[Item]
 
@@ -133,7 +127,8 @@ class TileTurns:
         """Gives the error to all waiting tiles of the queue."""
         if queue.items:
             self._queues_of(queue).remove(queue)
-            queue.fail(error)
+        while queue.items:
+            queue.items.popleft().resolve(error)
 
     def drop_all(self, error: InferenceError) -> None:
         """Gives the error to all waiting tiles."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from math import ceil
 from typing import Any, Literal
 
@@ -74,16 +74,6 @@ class TilePlan:
         """(height, width) of the pixels that `cut` gives."""
         return self.size if self.is_whole else self.tile
 
-    @cached_property
-    def row_weights(self) -> list[Floats32]:
-        """For each row of tiles, the weights of its pixel rows. A pixel's weight in a tile is row weight x column weight."""
-        return _axis_weights(self.tops, self.tile[0], self.blend)
-
-    @cached_property
-    def column_weights(self) -> list[Floats32]:
-        """For each column of tiles, the weights of its pixel columns."""
-        return _axis_weights(self.lefts, self.tile[1], self.blend)
-
 
 def parse_tile(text: str) -> Size | None:
     """Parses `512` or `384x480` (height x width) to (height, width), and `auto` to None; raises `TilingError`."""
@@ -143,11 +133,9 @@ def plan_tiles(size: Size, tile: Size, overlap: float = 0.25, blend: Blend = "me
 
     An axis that fits into the tile gets one region, rounded up to one of `tile_shapes`. A longer axis is extended to a
     multiple of 32 and gets regions at a step of tile minus overlap; the last region is shifted inward. Raises `TilingError`
-    for sides below 1, a tile that is not a multiple of 32, or an overlap outside 0 to 0.5.
+    for a tile that is not a multiple of 32, or an overlap outside 0 to 0.5. size: sides of at least 1.
     """
     check_tile(tile)
-    if min(size) < 1:
-        raise TilingError(f"an image needs sides of at least 1, got {size[0]}x{size[1]}")
     if not 0 <= overlap <= 0.5:
         raise TilingError(f"overlap must be between 0 and 0.5, got {overlap}")
     steps = FINE if any(_side(length, side, FINE) == side for length, side in zip(size, tile, strict=True)) else COARSE
@@ -170,8 +158,11 @@ def _side(length: int, limit: int, steps: int) -> int:
     return next((side for side in tile_sides(limit, steps) if side >= length), limit)
 
 
-def _axis_weights(origins: tuple[int, ...], side: int, blend: Blend) -> list[Floats32]:
-    """For each region, the weights of its pixels along an axis; over all regions a pixel's weights add up to 1."""
+def axis_weights(origins: tuple[int, ...], side: int, blend: Blend) -> list[Floats32]:
+    """For each region, the weights of its pixels along an axis; over all regions a pixel's weights add up to 1.
+
+    A pixel's weight in a tile is that of its row x that of its column. origins: of the regions. side: of each, in pixels.
+    """
     windows = [_window(side, blend, first=i == 0, last=i == len(origins) - 1) for i in range(len(origins))]
     total = np.zeros(origins[-1] + side, np.float64)
     for origin, window in zip(origins, windows, strict=True):

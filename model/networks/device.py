@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
+NAMES = re.compile(r"cpu|mps|cuda(:(0|[1-9][0-9]?))?")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -18,21 +21,14 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(_choices(name)) from error
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise DeviceError(_choices(name))
+    if not NAMES.fullmatch(name):
+        raise DeviceError(f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"device {name} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("device mps is not there: torch finds no Metal device")
     return device
-
-
-def _choices(name: str) -> str:
-    return f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}"
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:

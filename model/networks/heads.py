@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from model.architecture import Architecture
 
@@ -52,7 +53,7 @@ def build_head(architecture: Architecture, channels: int) -> tuple[nn.Module, in
         dilation = 32 // architecture.output_stride
         fc6 = nn.Conv2d(channels, width, 7, padding=3 * dilation, dilation=dilation)
         return TwoLayerHead("fc", fc6, nn.Dropout, dropout), width
-    return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)), width
+    return Conv2dNormActivation(channels, width, 1), width
 
 
 class ScoreBranch(nn.Sequential):
@@ -60,10 +61,7 @@ class ScoreBranch(nn.Sequential):
 
     def __init__(self, channels: int, width: int, classes: int) -> None:
         super().__init__()
-        self.reduce = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-        self.refine = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
-        )
+        self.reduce, self.refine = Conv2dNormActivation(channels, width, 1), Conv2dNormActivation(width, width, 3)
         self.score = _zero_score(width, classes)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.architecture import Architecture
 from model.networks.fcn import FCN
 from model.networks.heads import skip_score
-from model.networks.upsampling import bilinear_kernel
+from model.networks.upsampling import set_bilinear
 
 PADDING = 100
 # offsets of crops, in cells of the cropped map: of a skip's scores, by the skip's stride; of the final map, by the net's stride
@@ -82,8 +81,8 @@ class InterpolatedFCN(FCN):
         scores: Tensor = self.score_fr(self.head(features.last))
         for score, skip in ((self.score_pool4, features.stride16), (self.score_pool3, features.stride8)):
             if score is not None:
-                scores = _resize(scores, skip) + score(skip)
-        return _resize(scores.float(), images)
+                scores = _resize(scores, skip, "bilinear") + score(skip)
+        return _resize(scores.float(), images, "bilinear")
 
 
 class TransposedFCN(FCN):
@@ -100,7 +99,7 @@ class TransposedFCN(FCN):
         classes = architecture.num_classes
         self.score_fr = nn.Conv2d(self.head_channels, classes, 1)
         self.upscore = nn.ConvTranspose2d(classes, classes, 64, stride=32, padding=16)
-        set_bilinear(self.upscore)
+        set_bilinear(self.upscore, "half_pixel")
 
     def forward(self, images: Tensor) -> Tensor:
         """Float32 logits (N, classes, H, W) of normalised images (N, 3, H, W), for every H and W from 1."""
@@ -153,8 +152,8 @@ class SharedFCN(FCN):
         scores = self.score_fr(self.head(features.last)).relu()
         for score, skip in ((self.score_pool4, features.stride16), (self.score_pool3, features.stride8)):
             if score is not None:
-                scores = _resize_nearest(self.upscore2(scores), skip) + score(skip).relu()
-        return _resize_nearest(self.get_submodule(self.final_name)(scores), images).float()
+                scores = _resize(self.upscore2(scores), skip, "nearest") + score(skip).relu()
+        return _resize(self.get_submodule(self.final_name)(scores), images, "nearest").float()
 
 
 class LearnedDecoderFCN(FCN):
@@ -207,14 +206,9 @@ def _stride(architecture: Architecture) -> int:
     return int(architecture.variant.removeprefix("fcn").removesuffix("s"))
 
 
-def _resize(maps: Tensor, like: Tensor) -> Tensor:
-    """The maps at the height and width of `like`, by bilinear interpolation."""
-    return F.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def _resize_nearest(maps: Tensor, like: Tensor) -> Tensor:
-    """The maps at the height and width of `like`, by nearest neighbours."""
-    return F.interpolate(maps, size=like.shape[-2:], mode="nearest")
+def _resize(maps: Tensor, like: Tensor, mode: str) -> Tensor:
+    """The maps at the height and width of `like`. mode: of `interpolate`, `bilinear` or `nearest`."""
+    return F.interpolate(maps, size=like.shape[-2:], mode=mode)
 
 
 def _sum(coarse: Tensor, fine: Tensor, offset: int) -> Tensor:
@@ -230,13 +224,5 @@ def _crop(maps: Tensor, offset: int, size: tuple[int, int]) -> Tensor:
 def _bilinear(classes: int, stride: int) -> nn.ConvTranspose2d:
     """A transposed convolution that upsamples each class bilinearly by `stride`."""
     layer = nn.ConvTranspose2d(classes, classes, 2 * stride, stride, bias=False)
-    set_bilinear(layer)
+    set_bilinear(layer, "half_pixel")
     return layer
-
-
-def set_bilinear(layer: nn.ConvTranspose2d) -> None:
-    """Sets a dense transposed convolution of kernel 2 x stride to bilinear upsampling of each class."""
-    with torch.no_grad():
-        layer.weight.zero_()
-        classes = range(layer.in_channels)
-        layer.weight[classes, classes] = bilinear_kernel(layer.stride[0], "half_pixel")

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.command_line import install_command
+from common.printable import first_line
 from model.architecture import TIMM, ArchitectureError, Grid, first_centre
 from model.networks.backbones import Backbone, Features
 
@@ -84,8 +85,8 @@ def _measure_grid(name: str, output_stride: int) -> Grid:
     try:
         every_map = encoder(image)
     except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ArchitectureError(f"{TIMM}{name} does not accept images of any size: {reason[0]}; use another encoder") from error
+        reason = first_line(error)
+        raise ArchitectureError(f"{TIMM}{name} does not accept images of any size: {reason}; use another encoder") from error
     offsets = []
     channels: list[int] = encoder.feature_info.channels()
     strides = (8, 16, output_stride)
@@ -130,8 +131,8 @@ def _encoder(name: str, output_stride: int) -> Any:
     try:
         return timm.create_model(name, pretrained=False, features_only=True, **options)
     except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError, AttributeError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ArchitectureError(f"timm gives no maps of {name} at output stride {output_stride}: {reason[0]}") from error
+        problem = f"timm gives no maps of {name} at output stride {output_stride}"
+        raise ArchitectureError(f"{problem}: {first_line(error)}") from error
 
 
 def _stages(name: str, encoder: Any, output_stride: int) -> tuple[int, int, int]:

@@ -23,17 +23,22 @@ def bilinear_kernel(stride: int, grid: Grid) -> Tensor:
     return line[:, None] * line[None, :]
 
 
+def set_bilinear(layer: nn.ConvTranspose2d, grid: Grid) -> None:
+    """Sets a dense transposed convolution, whose kernel has the size for this grid, to bilinear upsampling of each class."""
+    with torch.no_grad():
+        layer.weight.zero_()
+        classes = range(layer.in_channels)
+        layer.weight[classes, classes] = bilinear_kernel(layer.stride[0], grid)
+
+
 class BilinearConvTranspose2d(nn.ConvTranspose2d):
     """A learnable transposed convolution (classes to classes) that starts as bilinear upsampling."""
 
     def __init__(self, channels: int, stride: int, grid: Grid) -> None:
-        kernel = bilinear_kernel(stride, grid)
-        padding = stride - 1 if grid == "corner" else stride // 2
-        super().__init__(channels, channels, kernel.shape[0], stride=stride, padding=padding, bias=False)
+        size, padding = (2 * stride - 1, stride - 1) if grid == "corner" else (2 * stride, stride // 2)
+        super().__init__(channels, channels, size, stride=stride, padding=padding, bias=False)
         self.grid = grid
-        with torch.no_grad():
-            self.weight.zero_()
-            self.weight[range(channels), range(channels)] = kernel
+        set_bilinear(self, grid)
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """Upsamples scores (N, C, h, w) to (N, C, height, width).

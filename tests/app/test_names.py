@@ -44,7 +44,7 @@ def test_the_time_to_write_outcomes_grows_with_their_number(output: str) -> None
     def write(count: int) -> None:
         writer = WRITERS[output]()
         outcomes = (Outcome(i, f"{i}.jpg", "", 415 if i % 2 else 200, {}, image_row(), bodies[i % 2]) for i in range(count))
-        assert b"".join([*map(writer.add, outcomes), writer.end()]).count(b'.jpg"') == count
+        assert b"".join([*map(writer.add, outcomes), *writer.rest()]).count(b'.jpg"') == count
 
     assert_linear(write)
 

@@ -131,7 +131,7 @@ def test_polls_are_logged_at_debug_unless_they_fail_unexpectedly(
         client.get("/models")
         service_of(client).draining = True
         client.get("/health/ready")
-        monkeypatch.setattr(service_of(client).metrics, "text", lambda: _raise(ZeroDivisionError()))
+        monkeypatch.setattr("app.telemetry.generate_latest", lambda registry: _raise(ZeroDivisionError()))
         client.get("/metrics")
     assert lines(logging.DEBUG) == [(path, 200) for path in paths for _ in range(2)] + [("/health/ready", 503)]
     assert lines(logging.INFO) == [("/models", 200), ("/metrics", 500)]

@@ -137,7 +137,9 @@ def test_tiles_change_no_opacity(monkeypatch: pytest.MonkeyPatch, size: tuple[in
 
 def picture(inside: Mask, **form: Any) -> tuple[Image.Image, tuple[int, int, int, int] | None]:
     foreground = seen_in_cells(inside, 8)
-    data, box = cutout_file(cut_out(photo_of(inside), (foreground > 127).astype(np.uint8), {1}, foreground, 8), **form)
+    whole = cut_out(photo_of(inside), (foreground > 127).astype(np.uint8), {1}, foreground, 8)
+    form = {"image_format": "png", "crop": False, "background": None, "profile": None} | form
+    data, box = cutout_file(whole, **form)
     image = open_image(data)
     image.load()
     return image, box

@@ -157,7 +157,7 @@ def test_boxes_lie_inside_and_never_overlap(small: Pixels, side: int) -> None:
         painted_over[top:bottom, left:right] += 1
         assert name.font.getlength(name.text) < right - left
     assert painted_over.max(initial=0) <= 1
-    assert names == [] or len({name.font_size for name in names}) == 1
+    assert names == [] or len({name.font.size for name in names}) == 1
 
 
 def test_the_number_of_names_has_a_bound() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from imaging.answer import Segmentation, SegmentedImage
-from imaging.errors import AnswerTooLarge, UnknownClass, UnusedParameter
+from imaging.errors import AnswerTooLarge, WrongParameter
 from imaging.rendering import ANSWER_FORMATS, RENDERING, Rendering, parse_classes
 from model.labels import camvid_labels, numbered_labels, voc_labels
 from tests.support.images import open_image
@@ -48,10 +48,10 @@ def test_an_image_format_is_of_pictures_alone() -> None:
         assert Rendering(picture, image_format="webp").suffix == ".webp"  # type: ignore[arg-type]
     assert Rendering("cutout", image_format="webp").suffix == ".webp"
     assert Rendering("cutout", image_format="jpeg", background="#ffffff").media_type == "image/jpeg"
-    with pytest.raises(UnusedParameter, match="image_format=jpeg of format=cutout needs a background"):
+    with pytest.raises(WrongParameter, match="image_format=jpeg of format=cutout needs a background"):
         Rendering("cutout", image_format="jpeg")
     for format, image_format in product(set(ANSWER_FORMATS) - {"color", "overlay", "cutout"}, ("png", "jpeg", "webp")):
-        with pytest.raises(UnusedParameter, match=f"applies to format=color, overlay, cutout, got format={format}"):
+        with pytest.raises(WrongParameter, match=f"applies to format=color, overlay, cutout, got format={format}"):
             Rendering(format, image_format=image_format)  # type: ignore[arg-type]
 
 
@@ -92,7 +92,7 @@ def test_a_confidence_map_is_needed_where_the_answer_holds_one(format: Any) -> N
     ids=str,
 )
 def test_a_parameter_that_does_not_go_with_the_format_is_refused(options: dict[str, Any], formats: str) -> None:
-    with pytest.raises(UnusedParameter, match=formats):
+    with pytest.raises(WrongParameter, match=formats):
         Rendering(**options)
 
 
@@ -106,7 +106,7 @@ def test_a_parameter_changes_the_form_of_answer_or_is_refused(format: Any) -> No
         if rendering.uses(name):
             assert replace(rendering, **{name: value}) != rendering
         else:
-            with pytest.raises(UnusedParameter, match=f"{name} applies to .*; give .*, or leave {name} out"):
+            with pytest.raises(WrongParameter, match=f"{name} applies to .*; give .*, or leave {name} out"):
                 replace(rendering, **{name: value})
 
 
@@ -138,9 +138,9 @@ def test_without_classes_all_are_shown_but_for_the_background_of_binary() -> Non
 def test_a_cutout_shows_the_same_and_takes_no_least_confidence() -> None:
     assert Rendering("cutout").class_ids(VOC) == set(range(1, 21))
     assert Rendering("cutout", classes=("cat",)).class_ids(VOC) == {8}
-    with pytest.raises(UnknownClass, match="format=cutout needs classes=, as this model has no background"):
+    with pytest.raises(WrongParameter, match="format=cutout needs classes=, as this model has no background"):
         Rendering("cutout").class_ids(camvid_labels().classes)
-    with pytest.raises(UnusedParameter, match="min_confidence applies to"):
+    with pytest.raises(WrongParameter, match="min_confidence applies to"):
         Rendering("cutout", min_confidence=0.5)
     assert Rendering("cutout").media_type == "image/png"
 
@@ -154,7 +154,7 @@ def test_a_cutout_shows_the_same_and_takes_no_least_confidence() -> None:
     ],
 )
 def test_a_class_that_the_model_lacks_is_refused_with_the_list(text: str, message: str) -> None:
-    with pytest.raises(UnknownClass, match=message):
+    with pytest.raises(WrongParameter, match=message):
         Rendering("coco", classes=("cat", text)).class_ids(VOC)
 
 

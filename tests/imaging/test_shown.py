@@ -12,7 +12,7 @@ from pycocotools import mask as coco
 
 from imaging.answer import Segmentation, SegmentedImage
 from imaging.classes import VOID
-from imaging.errors import UnknownClass
+from imaging.errors import WrongParameter
 from imaging.rendering import Rendering
 from model.labels import camvid_labels, numbered_labels
 from tests.support.classes import NAMES
@@ -99,5 +99,5 @@ def test_of_equal_regions_the_first_is_the_largest_and_void_is_none() -> None:
 
 def test_a_model_without_background_is_asked_for_classes() -> None:
     for format in ("coco", "overlay"):
-        with pytest.raises(UnknownClass, match="objects and min_object_confidence need classes="):
+        with pytest.raises(WrongParameter, match="objects and min_object_confidence need classes="):
             Rendering(format, objects="largest").class_ids(camvid_labels().classes)

@@ -19,16 +19,8 @@ import numpy as np
 from common.arrays import Size
 from imaging.cutout import ObjectBox
 from imaging.decoding import LONGEST_SIDE, Limits
-from imaging.errors import (
-    AnswerTooLarge,
-    DamagedImage,
-    EmptyImage,
-    ImageTooLarge,
-    UnknownClass,
-    UnknownImageType,
-    WrongParameter,
-)
-from model.inference.errors import NoConfidence, NoRoom
+from imaging.errors import AnswerTooLarge, DamagedImage, EmptyImage, ImageTooLarge, UnknownImageType, WrongParameter
+from model.inference.errors import NoRoom
 from model.inference.plan import Options, Plan
 from model.inference.processes.blob import Blob, seal
 from model.inference.runtime import Runtime, Tile
@@ -61,8 +53,7 @@ class TaskDropped(Exception):
 
 
 REFUSALS = (
-    EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, WrongParameter, UnknownClass, NoConfidence,
-    SideError, TilingError, NoRoom,
+    EmptyImage, UnknownImageType, ImageTooLarge, DamagedImage, AnswerTooLarge, WrongParameter, SideError, TilingError, NoRoom,
 )  # fmt: skip
 """Errors of an image or a scene that cannot be segmented. The text says why, and what to do."""
 REPORTED_ERRORS: dict[str, type[Exception]] = {error.__name__: error for error in (*REFUSALS, MemoryError, TaskDropped)}
@@ -104,29 +95,21 @@ class ImageRequest:
     is_background: bool = False
 
 
-@dataclass(frozen=True)
-class WorkerPlan:
+@dataclass(frozen=True, kw_only=True)
+class WorkerPlan(Plan):
     """A worker's plan for an image.
 
-    size: (height, width) of the upright image. tile_count: tiles of all views. bytes: of memory that the work needs besides
-    the file's own bytes. decode_seconds: the limit on processor time for decoding. sha256: of the file. tile_shapes: of its
-    tiles. class_names: of the network, by id. answer_size: None if it is the image's.
+    bytes: of memory that the work needs besides the file's own bytes. decode_seconds: the limit on processor time for decoding.
+    sha256: of the file. tile_shapes: of its tiles. class_names: of the network, by id.
     network: the bytes and seconds that the network takes beside the worker, as `Segmenter.network_cost` says.
     """
 
-    size: Size
-    tile_count: int
     bytes: int
     decode_seconds: float
     sha256: str
     tile_shapes: frozenset[TileShape] = frozenset()
     class_names: tuple[str, ...] = ()
-    answer_size: Size | None = None
     network: tuple[int, float] = (0, 0.0)
-
-    @property
-    def megapixels(self) -> float:
-        return prod(self.size) / 1e6
 
 
 @dataclass(frozen=True)
@@ -218,13 +201,13 @@ def parse_plan(head: Mapping[str, Any], options: Options, segmenter: Segmenter) 
             raise ValueError("a sha256 that is none")
         return WorkerPlan(
             size=plan.size,
-            tile_count=plan.tile_count,
+            views=plan.views,
+            options=plan.options,
             bytes=integer(head["bytes"], prod(plan.answer_size), MOST_BYTES),
             decode_seconds=decode_seconds(plan, segmenter),
             sha256=sha256,
             tile_shapes=frozenset((*view.tile_plan.shape, segmenter.channels) for view in plan.views),
             class_names=tuple(segmenter.manifest.labels.names),
-            answer_size=plan.answer_size,
             network=segmenter.network_cost(plan),
         )
 
@@ -261,7 +244,7 @@ def parse_answer(head: Mapping[str, Any], payload: memoryview, answer_file: Blob
         if not body.is_open:
             raise ValueError("no bytes, and no file")
         seconds = {stage: number(head["seconds"][stage], MOST_SECONDS) for stage in ("decode", "inference", "encode")}
-        most_rows, most_columns = plan.answer_size or plan.size
+        most_rows, most_columns = plan.answer_size
         total = most_rows * most_columns
         counts = tuple(integer(pixels, 0, total) for pixels in head["counts"])
         if len(counts) != len(plan.class_names) or sum(counts) != total:

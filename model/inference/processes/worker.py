@@ -67,7 +67,7 @@ class Worker(Conversation):
         """Sends the image to the worker and returns its plan.
 
         runtime: a pickled `Runtime`. ahead: how many tiles the worker may send before it waits for logits.
-        Raises an `ImageError`, `AnswerTooLarge`, `UnknownClass`, `SideError`, `TilingError` or `WorkerFailed`.
+        Raises an `ImageError`, `AnswerTooLarge`, `WrongParameter`, `SideError`, `TilingError` or `WorkerFailed`.
         """
         if self.death:  # since it was claimed
             raise WorkerFailed(ENDED)

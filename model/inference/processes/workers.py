@@ -32,26 +32,22 @@ log = logging.getLogger("segment")
 
 
 def worker_count() -> int:
-    """The default number of workers: two more than the cores, at most `MOST_WORKERS`."""
+    """The number of workers of a service: two more than the cores, at most `MOST_WORKERS`."""
     return min(MOST_WORKERS, available_cores() + 2)
 
 
 class Workers:
     """Up to `count` worker processes, started as they are needed. For the event loop that called `start`.
 
-    count: 0 for `worker_count()`. on_death: called with the reason when a worker ends.
+    on_death: called with the reason when a worker ends.
     on_failure: called with a message when no worker runs and none could be started for `START_S` seconds. Workers are forked
     from a process that has imported their modules. If it ends, or does not answer, all workers are replaced with it.
     """
 
     def __init__(
-        self,
-        count: int = 0,
-        *,
-        on_death: Callable[[DeathReason], None] = lambda _: None,
-        on_failure: Callable[[str], None] = lambda _: None,
+        self, count: int, on_failure: Callable[[str], None], on_death: Callable[[DeathReason], None] = lambda _: None
     ) -> None:
-        self.count = count or worker_count()
+        self.count = count
         self._on_death, self._on_failure = on_death, on_failure
         self._workers: set[Worker] = set()
         self._total = 0  # workers that run or are being started

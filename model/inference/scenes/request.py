@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NewType, get_args
 
 from common.arrays import Size
 from imaging.band_scale import BandScale, parse_bands, parse_scale
-from imaging.errors import UnusedParameter
+from imaging.errors import WrongParameter
 from imaging.georeferenced import BOX
 from imaging.parameters import Parameter, parameters_of, read_values
 from imaging.rendering import RENDERING, Rendering, Topology
@@ -56,7 +56,7 @@ class SceneRequest:
     scene's own pixels. extent: the area outside of which the result is void: a box in coordinates, or the path of a vector
     file. format: what a raster's pixels are, class ids or confidence. min_confidence: below it, classes are void.
     tile: None for the weights'. tolerance: in map units. min_area: in square metres. classes: names and ids; empty for all but
-    the background. style: whether to write one for QGIS beside the result. Raises `UnusedParameter`.
+    the background. style: whether to write one for QGIS beside the result. Raises `WrongParameter`.
     """
 
     source: str
@@ -100,10 +100,10 @@ class SceneRequest:
 
     def __post_init__(self) -> None:
         if self.format not in get_args(SceneFormat):
-            raise UnusedParameter(f"format={self.format} is not for scenes; give format=geotiff or format=confidence")
+            raise WrongParameter(f"format={self.format} is not for scenes; give format=geotiff or format=confidence")
         if self.format == "confidence" and self.min_confidence:
             problem = "min_confidence applies to classes, and format=confidence has none"
-            raise UnusedParameter(f"{problem}; leave min_confidence out")
+            raise WrongParameter(f"{problem}; leave min_confidence out")
 
     @classmethod
     def of(cls, source: str, out: str, values: Mapping[str, Any], **others: Any) -> SceneRequest:

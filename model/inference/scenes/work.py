@@ -139,7 +139,7 @@ class ClassAreas:
 def plan_work(request: SceneRequest, scene: Scene, runtime: Runtime) -> SceneWork:
     """How the scene is segmented.
 
-    Raises `SceneError`, `TilingError`, `UnknownClass` for a class that the network lacks, and `NoConfidence`.
+    Raises `SceneError`, `TilingError`, and `WrongParameter` for a class or a confidence that the network lacks.
     """
     _check_output(request, scene, runtime)
     manifest, confidence = runtime.manifest, _has_confidence(request, runtime)

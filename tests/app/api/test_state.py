@@ -68,7 +68,7 @@ def test_health_is_answered_while_every_thread_is_busy(serve: Serve, monkeypatch
     with serve() as client, ThreadPoolExecutor() as pool:
         assert client.portal
         client.portal.call(one_thread)
-        monkeypatch.setattr(service_of(client).metrics, "text", lambda: hold() or b"")
+        monkeypatch.setattr("app.telemetry.generate_latest", lambda registry: hold() or b"")
         with hold:
             busy = pool.submit(client.get, "/metrics")
             assert hold.entry.wait(HANG_S)
@@ -80,13 +80,13 @@ def test_health_is_answered_while_every_thread_is_busy(serve: Serve, monkeypatch
 def test_scrapes_that_come_at_once_share_a_text_that_is_made_after_them(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     hold, texts = Hold(), list[bytes]()
 
-    def text() -> bytes:
+    def text(_: object) -> bytes:
         hold()
         texts.append(b"%d" % len(texts))
         return texts[-1]
 
     with serve() as client, ThreadPoolExecutor(30) as pool:
-        monkeypatch.setattr(service_of(client).metrics, "text", text)
+        monkeypatch.setattr("app.telemetry.generate_latest", text)
         with hold:
             first = pool.submit(client.get, "/metrics")
             assert hold.entry.wait(HANG_S)

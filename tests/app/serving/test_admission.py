@@ -14,8 +14,11 @@ from app.serving import admission as admission_module
 from app.serving.admission import DEADLINE_SHARE, FIRST_BYTES, Admission, Reservation
 from app.serving.clients import Client, Clients
 from app.serving.errors import NeverFits, QueueFull
+from model.inference.plan import Options
 from model.inference.processes.blob import Blob
 from model.inference.processes.protocol import PLAN_BYTES, WorkerPlan
+from model.inference.tiling import TilePlan
+from model.inference.views import View
 from tests.support.model.doubles import Clock
 
 FAR = 1e6
@@ -44,7 +47,8 @@ def arrive(admission: Admission, sender: str = "", deadline: float = FAR) -> Res
 
 
 def plan(tiles: int = 1, units: float = 0.1, *, large: bool = False) -> WorkerPlan:
-    return WorkerPlan((3000, 2000) if large else (1000, 1000), tiles, int(units * UNIT), 1.0, "")
+    size, views = (3000, 2000) if large else (1000, 1000), (View(TilePlan((1, 1), (32, 32), (0,) * tiles, (0,), 0, "mean")),)
+    return WorkerPlan(size, views, Options(), bytes=int(units * UNIT), decode_seconds=1.0, sha256="")
 
 
 def begins(reservation: Reservation, work: WorkerPlan) -> bool:

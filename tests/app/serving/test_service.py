@@ -68,8 +68,9 @@ def test_a_request_that_is_cancelled_frees_all_that_it_had_at_once(alone: Alone)
 
 def test_a_deadline_that_passes_ends_a_request_wherever_it_is(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.serving.admission.DEADLINE_SHARE", 1e6)  # else some would be refused before
+    monkeypatch.setattr(alone.service, "deadline", lambda: time.monotonic() + 0.2)
     with hold_model(alone.service):
-        requests = [alone.segment(PHOTO, OPTIONS, time.monotonic() + 0.2) for _ in range(2 * alone.service.workers.count)]
+        requests = [alone.segment(PHOTO, OPTIONS) for _ in range(2 * alone.service.workers.count)]
         for each in requests:
             with pytest.raises(DeadlinePassed, match="no answer within 60 s"):
                 each.result(HANG_S)

@@ -13,7 +13,7 @@ from common.arrays import Pixels
 from model.architecture import Grid
 from model.inference import merging
 from model.inference.merging import Band, BandMerger, Logits
-from model.inference.tiling import TilePlan, plan_tiles
+from model.inference.tiling import TilePlan, axis_weights, plan_tiles
 
 SIDES = st.integers(1, 300)
 TILES = st.integers(1, 4).map(lambda units: 32 * units)
@@ -64,11 +64,14 @@ def test_bands_are_the_sum_of_all_tiles_weighed_as_the_pixels_that_cells_lie_on(
     plan: TilePlan, stride: int, grid: Grid
 ) -> None:
     middle = 0 if grid == "corner" else stride // 2
+    row_weights, column_weights = (
+        axis_weights(*axis, plan.blend) for axis in zip((plan.tops, plan.lefts), plan.tile, strict=True)
+    )
     tiles = noise(len(plan), 2, plan.tile[0] // stride, plan.tile[1] // stride)
     total = np.zeros((2, (plan.tops[-1] + plan.tile[0]) // stride, (plan.lefts[-1] + plan.tile[1]) // stride))
     for index, tile in enumerate(tiles):
         row, column = divmod(index, len(plan.lefts))
-        weights = np.outer(plan.row_weights[row], plan.column_weights[column])[middle::stride, middle::stride]
+        weights = np.outer(row_weights[row], column_weights[column])[middle::stride, middle::stride]
         top, left = plan.tops[row] // stride, plan.lefts[column] // stride
         total[:, top : top + tile.shape[1], left : left + tile.shape[2]] += tile * weights
     result = bands(plan, tiles, grid)
@@ -89,11 +92,12 @@ def test_a_row_of_tiles_is_all_that_is_kept(joined: int, monkeypatch: pytest.Mon
     row_bytes = 3 * 4 * 128 * (plan.lefts[-1] + 160)
     for index in range(len(plan)):
         bands = merger.add(logits)
-        assert merger.nbytes + sum(band.logits.nbytes for band in bands) <= row_bytes
+        kept = [*merger._strips, *(band.logits for band in bands)]
+        assert sum(each.nbytes for each in kept) <= row_bytes
         assert bool(bands) == ((index + 1) % len(plan.lefts) == 0)
         assert all(band.logits.nbytes <= max(joined, strip_bytes) for band in bands)
         assert all(band.logits.base is None for band in bands)  # or the memory of all would stay for one of them
-    assert merger.nbytes == 0
+    assert not merger._strips
 
 
 def test_tiles_averaged_by_hand() -> None:

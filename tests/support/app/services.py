@@ -60,17 +60,15 @@ class Alone:
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.submit(coroutine).result(HANG_S)
 
-    def segment(
-        self, data: bytes, options: Options, deadline: float | None = None, check: Callable[..., None] = lambda _: None
-    ) -> Future[bytes]:
+    def segment(self, data: bytes, options: Options, check: Callable[..., None] = lambda _: None) -> Future[bytes]:
         """The answer's bytes, as a request gets them."""
-        return self.submit(self._segment(data, options, deadline, check))
+        return self.submit(self._segment(data, options, check))
 
-    async def _segment(self, data: bytes, options: Options, deadline: float | None, check: Callable[..., None]) -> bytes:
+    async def _segment(self, data: bytes, options: Options, check: Callable[..., None]) -> bytes:
         service, image = self.service, ImageRequest(Blob.of(data), options, Limits())
         with reserve(service) as reservation:
             reservation.callback(image.body.close)
-            answer, _ = await service.segment(image, None, reservation, check=check, deadline=deadline)
+            answer, _ = await service.segment(image, None, reservation, check)
             return answer.body.read(answer.body.length)
 
     def stop(self) -> None:

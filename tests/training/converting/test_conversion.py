@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from imaging.errors import WrongParameter
 from imaging.rendering import Rendering
 from model.imported_network import ImportedNetwork
-from model.inference.errors import NoConfidence
 from model.inference.plan import Options
 from model.inference.runtimes.openvino_runtime import read_export
 from model.inference.segmenter import Segmenter
@@ -115,7 +115,7 @@ def test_class_ids_are_served_without_confidence(tmp_path: Path) -> None:
     shapes = Rendering("coco", mask="polygons", shapes=True)
     sure = replace(shapes, min_confidence=0.5)
     for rendering in (Rendering("confidence"), Rendering("npz"), Rendering("json", confidence=True), sure):
-        with pytest.raises(NoConfidence, match="class ids alone"):
+        with pytest.raises(WrongParameter, match="class ids alone"):
             segmenter.plan(data, Options(rendering=rendering))
     assert b'"score":null' in segmenter.segment(data, segmenter.plan(data, Options(rendering=shapes))).body
     output = segmenter.segment(data, segmenter.plan(data, Options(rendering=Rendering("json"))))

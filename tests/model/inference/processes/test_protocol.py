@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from model.inference.plan import Options
 from model.inference.processes.blob import Blob, anonymous_file
 from model.inference.processes.protocol import WorkerBroken, WorkerPlan, parse_answer
 
-PLAN = WorkerPlan((2, 3), tile_count=1, bytes=1000, decode_seconds=1, sha256="", class_names=("sky", "cat", "dog"))
+NAMES = ("sky", "cat", "dog")
+PLAN = WorkerPlan((2, 3), (), Options(), bytes=1000, decode_seconds=1, sha256="", class_names=NAMES)
 HEAD: dict[str, Any] = {
     "kind": "answer",
     "encoding": "",

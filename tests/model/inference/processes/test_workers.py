@@ -46,8 +46,7 @@ SHORT_FORMATS = ("png", "json", "coco", "npz")
 @pytest.mark.parametrize(("cores", "workers"), [(1, 3), (2, 4), (16, 18), (32, 34), (256, workers_module.MOST_WORKERS)])
 def test_there_are_more_workers_than_cores(monkeypatch: pytest.MonkeyPatch, cores: int, workers: int) -> None:
     monkeypatch.setattr(workers_module, "available_cores", lambda: cores)
-    assert workers_module.Workers().count == workers
-    assert workers_module.Workers(5).count == 5
+    assert workers_module.worker_count() == workers
 
 
 @pytest.mark.parametrize("format", [*SHORT_FORMATS, *long(*(name for name in ANSWER_FORMATS if name not in SHORT_FORMATS))])
