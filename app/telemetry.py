@@ -106,9 +106,6 @@ class Metrics:
         self.batch_seconds.observe(seconds)
         self.busy_seconds.inc(busy_seconds)
 
-    def text(self) -> bytes:
-        return generate_latest(self.registry)
-
     async def scrape(self) -> bytes:
         """The metrics as text, made after the call. All that call before it is begun share it. Only for the event loop.
 

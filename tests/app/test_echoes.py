@@ -88,12 +88,11 @@ def test_a_request_is_one_log_line_of_bounded_length(client: TestClient, formatt
 
 
 def test_an_unexpected_error_is_one_log_line_with_the_traceback(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    def break_body() -> bytes:
+    def break_body(_: object) -> bytes:
         raise OSError(f"broken by {ODD}" + "x" * 20_000)
 
     with serve() as client, capture_log(TextFormatter()) as stream:
-        service = client.app.state.service  # type: ignore[attr-defined]
-        monkeypatch.setattr(service.metrics, "text", break_body)
+        monkeypatch.setattr("app.telemetry.generate_latest", break_body)
         assert_problem(client.get("/metrics"), 500)
     first = stream.getvalue().splitlines()[0]
     assert "unexpected error" in first
