@@ -33,8 +33,8 @@ def read(root: Path, content: Any, name: str = "classes.json") -> Any:
 def test_labels_come_by_name_or_from_a_file(tmp_path: Path) -> None:
     assert read_labels("voc") == voc_labels()
     assert read_labels("camvid") == camvid_labels()
-    assert read(tmp_path, {"classes": FOUR.to_list(), "ignore_index": 200}) == replace(numbered_labels(FOUR.names), ignore_index=200)
-    assert read(tmp_path, {"classes": FOUR.to_list()}).ignore_index == 255
+    assert read(tmp_path, {"classes": FOUR.to_list()}) == numbered_labels(FOUR.names)
+    assert read(tmp_path, {"classes": FOUR.to_list(), "ignore_index": 200}) == replace(FOUR, ignore_index=200)
     assert read(tmp_path, FOUR.names) == read(tmp_path, {"classes": FOUR.names})
     expected = LabelSet((LabelClass(0, "soil", (16, 32, 48)), LabelClass(1, "leaf", (128, 0, 0))), 9)
     assert read(tmp_path, YAML, "classes.yaml") == read(tmp_path, YAML, "classes.yml") == expected
