@@ -14,11 +14,11 @@ class Turns:
     """Runs callbacks of at most some milliseconds each, one in a pass of the event loop. Only for the event loop.
 
     Senders take turns, however many callbacks each one has. The callbacks of one sender run in the order of `add`.
-    A callback costs the loop's processor time from its start until everything that it woke has run once. A sender pays for
-    its callbacks by time that passes: all senders that have to pay have half of the loop's time together, in equal parts. A
-    sender that has to pay for more than `CREDIT_S` pauses.
-    Another sender waits for at most one callback of each sender that does not pause, and for no pause. A turn takes the same
-    time, however many callbacks wait.
+    A callback costs the processor time that the loop uses from its start until everything that it woke has run once. A sender
+    pays this debt as time passes: all senders in debt pay half a second of processor time a second together, in equal parts. A
+    sender whose debt takes more than `CREDIT_S` seconds to pay pauses.
+    Before its turn, a sender waits for at most one callback of each other sender that does not pause, and for no pause of
+    another one. The cost of a turn does not grow with the number of waiting callbacks.
     """
 
     def __init__(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from io import FileIO
 from tempfile import TemporaryFile
@@ -39,12 +40,12 @@ async def read_form(
 ) -> tuple[list[Upload], Query]:
     """Reads a form: its images in their order, not checked, and the query with the fields that are named like parameters.
 
-    fields: two names, each of which an image may have.
+    fields: the two names of fields that hold images.
 
-    Images of more than `spool_bytes` bytes are kept on disk. Other fields have no effect, unless their names are nearly those.
+    Images of more than `spool_bytes` bytes are kept on disk. Other fields are ignored, unless a name resembles a parameter's.
     Raises as `RequestBody` and `FormParser`; `TooLarge` for more than `MAX_FILES` images, `BadParameter`, `Unavailable`.
     """
-    boundary, first, contents = boundary_of(body.request), 0, list[_Content]()
+    boundary, growing, contents = boundary_of(body.request), 0, list[_Content]()
     with ExitStack() as stack:
 
         def open_image(number: int) -> Callable[[bytes], object]:
@@ -57,20 +58,27 @@ async def read_form(
         try:
             async for chunk in from_first_boundary(chunks, boundary, MAX_FILES + MAX_FIELDS, lambda: unreadable(TOO_MANY)):
                 form.write(chunk)
-                for content in contents[first:]:
+                for content in contents[growing:]:
                     if content.size > spool_bytes:
-                        await run_in_threadpool(content.spool)
-                first = max(0, len(contents) - 1)  # the last one may go on
+                        await finished(run_in_threadpool(content.spool))
+                growing = max(0, len(contents) - 1)
         except OSError as error:
             log.error("a form's files could not be kept on disk: %s", error)
             body.reservation.close_slow_batches()
             raise Unavailable("there is no room on disk for the form's files; try again later", NO_ROOM, "disk") from error
         form.end()
         query = form_values(query, form.fields)
-        # browsers send a file without a name and without bytes for a field in which no file was chosen
-        pairs = list(zip(form.images, contents, strict=True))
-        pairs = [(image, content) for image, content in pairs if image.file_name or content.size] or pairs
-        return [Upload(await content.keep(body), image.name, bool(content.disk)) for image, content in pairs], query
+        images = zip(form.images, contents, strict=True)
+        return [Upload(await content.keep(body), image.name, bool(content.disk)) for image, content in images], query
+
+
+async def finished(work: Awaitable[None]) -> None:
+    """Waits for work in a thread, also if the caller is cancelled: else the caller would close a file under the thread."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    finally:
+        await asyncio.wait([task])
 
 
 class _Content:
@@ -105,6 +113,7 @@ class _Content:
         if not self.disk:
             return await body.keep(self._turns(body))
         blob = Blob(b"", os.dup(self.disk.fileno()), self.size)
+        self.disk.close()  # so that each image has one open file
         body.reservation.callback(blob.close)
         return blob
 

@@ -22,7 +22,7 @@ MOST_FILES = 10_000  # of a form
 TOO_MANY = f"the form has more than {MOST_FILES} files, which is the limit; send several jobs"
 WRITE_BYTES = 1 << 20  # that are written at once
 FORM_BYTES = 1 << 16  # of a form that are read in a turn: some hundred files
-MEMORY_BYTES = 4 << 20  # of an upload, whatever its size
+MEMORY_BYTES = 4 << 20  # of memory that an upload counts for, whatever its size
 MOST_S = 86_400.0  # that an upload may take; its rate has a limit besides
 
 
@@ -42,10 +42,11 @@ async def receive_upload(
 ) -> JobUpload:
     """Writes the files of the body below the job's folder, as `upload_path` names them.
 
-    check_room: raises if there is no room for so many bytes and files. turn: of the client at writing. One upload is written
-    at a time, for at most half of a core: a form of many files takes the interpreter, which requests need. Raises as
-    `RequestBody`; `BadRequest` for a broken form, `EmptyBody`, `TooLarge` for more than `MOST_FILES` files, `OSError`, and what
-    `check_room` raises.
+    check_room: raises if there is no room for so many bytes and files. turn: waits for the client's turn to write, and holds it
+    for the block. One upload is written at a time, for at most half of a core: a form of many files takes the interpreter,
+    which requests need.
+    Raises as `RequestBody`; `BadRequest` for a broken form, `EmptyBody`, `TooLarge` for more than `MOST_FILES` files,
+    `OSError`, and what `check_room` raises.
     """
     chunks, pieces, count = body.chunks(lambda _: MEMORY_BYTES), bytearray(), 0
     file = ExitStack()  # closes the file that is written

@@ -139,7 +139,7 @@ async def photo_outcomes(
 async def segment_photo(
     service: Service, task: PhotoTask, index: int, upload: Upload, name: str, reservation: Reservation
 ) -> Outcome:
-    """Works on one image, and calls its file by this name. If it has a problem, the reservation holds nothing more."""
+    """Works on one image. name: of its file in the result. If it fails, the reservation is closed."""
     rendering, most_mb = task.options.rendering, service.settings.max_upload_mb
     log_fields = {**task.log_fields, "index": index, "format": rendering.format}
     try:
@@ -166,7 +166,7 @@ async def segment_photo(
 
 
 def counted(service: Service, outcome: Outcome) -> Outcome:
-    """The outcome; the metrics count one without an answer. Only the last one of an image that is tried again is counted."""
+    """Counts an outcome without an answer in the metrics, and returns the outcome. Of several tries, the last one counts."""
     if outcome.failure and outcome.failure.reason:
         service.metrics.rejections.labels(outcome.failure.reason).inc()
     return outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from pathlib import Path
 
@@ -56,8 +57,9 @@ class Area:
 
 
 def read_area(text: str, place: Place, name: str) -> Area:
-    """The area of a scene of this name that a text says: `LEFT,BOTTOM,RIGHT,TOP,SYSTEM`, or a vector file with polygons.
+    """Reads an area of the scene that is called `name`.
 
+    text: `LEFT,BOTTOM,RIGHT,TOP,SYSTEM`, or the path of a vector file with polygons.
     Raises `NoCoordinates`, and `SceneParameter` for what is no area, and for one that the scene does not show.
     """
     own = place.require(name)
@@ -95,7 +97,7 @@ def _box(match: re.Match[str]) -> tuple[Geometries, CRS]:
 def _polygons(text: str) -> tuple[Geometries, CRS]:
     """The polygons of a vector file. Raises `VectorError` for one without any, and for a feature that is no valid polygon."""
     file, _, layer = text.partition(LAYER)
-    if "," in text and not Path(file).exists():
+    if "," in text and not os.path.exists(file):
         raise VectorError(f"must be a file or {BOX_WORDS}, got {excerpt(text)}")
     features = read_features(Path(file), layer or None)
     shapes, numbers = features.geometries, np.array(features.numbers)  # of geometries that are not read, GDAL makes none

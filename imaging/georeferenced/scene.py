@@ -254,8 +254,8 @@ def _files(dataset: DatasetReader) -> Iterator[str]:
 
 def _tie(dataset: DatasetReader) -> str:
     """What a raster without a transform has instead, one of `WARPS`; empty if there is nothing."""
-    has_ties = dataset.transform.is_identity and (dataset.gcps[0], dataset.tags(ns="RPC"))
-    return next(compress(WARPS, has_ties or ()), "")
+    ties = (dataset.gcps[0], dataset.tags(ns="RPC")) if dataset.transform.is_identity else ()
+    return next(compress(WARPS, ties), "")
 
 
 def _is_inverted(dataset: DatasetReader) -> bool:

@@ -41,7 +41,8 @@ HEADS = re.compile(rb"(?s)(SQLite format 3\0.{52}(GPKG|GP1[01])|fgb\x03fgb.(\0|.
 """How GeoPackage and FlatGeobuf begin. Their first 0 ends the text in which GDAL looks for words of other formats."""
 ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")
 GEOJSON_TYPES = ("FeatureCollection", "Feature", "Polygon", "MultiPolygon", "GeometryCollection")
-MEMBERS = ("type", "properties", "name", "crs", "features", "geometry", "geometries")
+PARTS = ("crs", "features", "geometry", "geometries")
+MEMBERS = ("type", "properties", "name", *PARTS)
 DEFAULT_SYSTEM = {"type": "name", "properties": {"name": "EPSG:4326"}}
 MOST_PROPERTIES = 5000  # of all features; GDAL takes a second for twice as many, and four for four times
 SYSTEM_NAMES = re.compile(r"(?i)^(?:urn:ogc:def:crs:|https?://(?:www\.)?opengis\.net/def/crs/|(?:EPSG|ESRI|OGC):)[\w:./-]+$")
@@ -181,10 +182,10 @@ def _system_words(path: Path) -> str:
 
 
 def _check_systems(document: dict[str, Any]) -> None:
-    """Raises `SceneError` for coordinate systems that GDAL does not read: those of parts, and those that are no objects."""
+    """Raises `SceneError` if a part has another coordinate system than the document, or if the document's is no object."""
     system, features = document.get("crs") or DEFAULT_SYSTEM, document.get("features")
     for number, feature in enumerate(features if isinstance(features, list) else [document]):
-        if other := next((crs for crs in _systems(feature) if crs not in (None, system)), None):
+        if other := next((crs for crs in _systems(feature) if crs and crs != system), None):
             raise SceneError(
                 f"feature {number} has a crs of its own, {excerpt(other)}, and only that of the whole GeoJSON is read; write "
                 "it beside the features, or export the file again"
@@ -206,16 +207,19 @@ def _check_members(names: set[str], pairs: list[tuple[str, Any]]) -> dict[str, A
     """The members of a JSON object that say what it is, and where.
 
     names: of the members of all objects, to which its own are added. Raises `SceneError` for more than GDAL reads soon, since
-    it compares each with all, and for a coordinate system at an address. Names count in any case, as for GDAL, which looks for
-    a system in objects with a type alone.
+    it compares each with all; for a coordinate system at an address; and for a member of `PARTS` that comes twice. Names count
+    in any case, as for GDAL, which looks for a system only in objects that have a type.
     """
     names.update(key for key, _ in pairs)
     if len(names) > MOST_PROPERTIES:
         raise SceneError(
             f"the GeoJSON has more than {MOST_PROPERTIES:,} different properties; leave out those that nobody needs"
         )
-    members = {"crs" if key.lower() == "crs" else key: value for key, value in pairs if key.lower() in MEMBERS}
+    members = {key.lower() if key.lower() in PARTS else key: value for key, value in pairs if key.lower() in MEMBERS}
     has_type = any(key.lower() == "type" for key in members)
+    parts = [key.lower() for key, _ in pairs if key.lower() in PARTS]
+    if twice := next((part for part in parts if has_type and parts.count(part) > 1), None):
+        raise SceneError(f"an object of the GeoJSON has {twice} twice; export the file again")
     for value in (value for key, value in pairs if has_type and key.lower() == "crs" and isinstance(value, dict)):
         kinds = {str(kind).lower() for key, kind in value.items() if key.lower() == "type"}
         if not kinds or kinds - {"name", "epsg"}:

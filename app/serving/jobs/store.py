@@ -61,7 +61,7 @@ class JobStore(JobTable):
         self._days, self._clients, self._upload_places = days, clients or Clients(), places
         self._lock = lock_folder(folder)
         self.is_loaded, self.uploads, self.removals = False, FairTurns(1), FairTurns(1)
-        self._giving = asyncio.Lock()
+        self._giving, self._gifts = asyncio.Lock(), 0
         self.end_job: Callable[[Job, str], Awaitable[None]]
         self.on_remove: Callable[[Job], None] = lambda job: None
         self._holders, self._shares = dict[str, _Holder](), Shares()
@@ -151,20 +151,21 @@ class JobStore(JobTable):
         For a place in the table, the job of `_first_ended` is removed. For bytes and files, the giver's job with most of them
         is removed, or fails if it has not ended; if the giver has no job, its uploads are closed. Nobody gives bytes or files
         to itself. One job is taken at a time: a second asker waits for the first, and looks again. False if nobody can give,
-        and if other things than jobs fill the disk.
+        or if other things than jobs fill the disk.
         """
         is_place, account = lack.resource == "jobs", lack.giver or asker
         if self._is_above(lack) or (account == asker and not is_place):
             return False
-        if self._giving.locked():  # that may bring enough
-            async with self._giving:
+        gifts = self._gifts
+        async with self._giving:
+            if gifts != self._gifts:  # another asker got something meanwhile, which may be enough
                 return True
-        parts = self._shares.parts.get((account, lack.resource), Ranking())
-        largest = next(filter(None, (self._find(id) for _, id in parts.most())), None)
-        if job := self._first_ended(asker, is_own=not lack.giver) if is_place else largest:
-            async with self._giving:
+            parts = self._shares.parts.get((account, lack.resource), Ranking())
+            largest = next(filter(None, (self._find(id) for _, id in parts.most())), None)
+            if job := self._first_ended(asker, is_own=not lack.giver) if is_place else largest:
                 await (self.end_job(job, self._words(lack)) if job.is_open else self.remove(job))
-            return True
+                self._gifts += 1
+                return True
         for id, connection in self._connections.items():
             if self._holders[id].account == account != asker:
                 connection.close()

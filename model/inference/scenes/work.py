@@ -187,9 +187,9 @@ def _runs(area: Area, size: Size, tiles: TilePlan, runtime: Runtime) -> Mask:
 
 
 def _source_identity(source: str) -> str:
-    """The sha256 of a file, so that copies of a scene give equal bytes. Of an address, the address: it has no version.
+    """What identifies a file: its sha256, so that copies of a scene give equal bytes. An address stands for itself.
 
-    Of an .aux.xml, its text without statistics: empty if it has nothing else.
+    For an .aux.xml: its text without statistics and white space; empty if it has nothing else.
     """
     if "://" in source:
         return source
@@ -210,12 +210,12 @@ def _sha256(path: str, size: int, change_ns: int) -> str:
 
 
 def _has_confidence(request: SceneRequest, runtime: Runtime) -> bool:
-    """Whether the rows have confidence."""
+    """Whether the rows also have the confidence of each pixel."""
     return request.rendering.needs_confidence_map and runtime.manifest.has_logits
 
 
 def _check_output(request: SceneRequest, scene: Scene, runtime: Runtime) -> None:
-    """Raises as `plan_work` for an output that the scene or the network does not allow, or that would overwrite an input."""
+    """Raises as `plan_work` for an output that scene or network do not allow, or that would overwrite what is read."""
     place = scene.place
     for file in (*scene.files, (request.extent or "").partition(LAYER)[0]):
         if os.path.realpath(file) == os.path.realpath(request.out):

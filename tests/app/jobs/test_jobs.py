@@ -225,6 +225,9 @@ def test_forms_that_are_broken_are_400(client: TestClient) -> None:
     two = [("file", (name, PHOTO)) for name in ("a", "b")]
     assert_problem(client.post("/jobs", params={"output": "tif"}, files=two), 400, "output=tif takes one scene, got 2 files")
     assert_problem(client.post("/jobs", params={"output": "zip"}, data={"a": "b"}, files={"other": ("a", b"x")}), 400)
+    empty = part.replace(b"file", b"image") + b'; filename=""\r\n\r\n\r\n'
+    not_chosen = empty + part + b'; filename="a"\r\n\r\n' + PHOTO + b"\r\n" + empty + b"--b--\r\n"
+    assert_problem(client.post("/jobs", params={"output": "tif"}, content=not_chosen, headers=kind), 415, "it is PNG")
     other = {"file": ("a", PHOTO), "photo": ("b", PHOTO)}
     assert_problem(client.post("/jobs", params={"output": "zip"}, files=other), 400, "field photo has a file", "-F file=@")
     assert jobs_in(client) == count

@@ -262,21 +262,27 @@ def test_results_and_working_files_count_while_they_grow_and_the_client_with_mos
         assert job.status == "successful" or "is 30 MB (SEGMENT_JOBS_MB), and yours have the most" in job.message
 
 
-def test_two_uploads_that_need_room_at_once_take_one_job_which_fails_in_words(tmp_path: Path, registry: Registry) -> None:
+@pytest.mark.parametrize(
+    ("has", "statuses"), [([26], ["failed"]), ([2] * 14, ["accepted"] * 10 + ["failed"] * 4)], ids=["one", "many"]
+)
+def test_uploads_that_need_room_at_once_take_no_job_twice_and_each_fails_in_words(
+    tmp_path: Path, registry: Registry, has: list[int], statuses: list[str]
+) -> None:
     jobs = JobStore(tmp_path, LIMIT, 1)
 
     async def run() -> None:
         running = JobRunner(jobs, registry, {})
-        async with jobs.upload("most", 0) as (id, folder):
-            await jobs.check_room(id, 26 * MB, 1)
-            (folder / WORK / "000000").write_bytes(bytes(26 * MB))
-            await running.submit(Job(id, "", "most", "zip", {}, "m", "0", created=now()))
+        for size in has:
+            async with jobs.upload("most", 0) as (id, folder):
+                await jobs.check_room(id, size * MB, 1)
+                (folder / WORK / "000000").write_bytes(bytes(size * MB))
+                await running.submit(Job(id, "", "most", "zip", {}, "m", "0", created=now()))
         async with jobs.upload("one", 0) as (one, _), jobs.upload("two", 0) as (two, _):
-            await asyncio.gather(*(jobs.check_room(each, 5 * MB, 1) for each in (one, two)))
+            await asyncio.gather(*(jobs.check_room(each, 4 * MB, 1) for each in (one, two)))
         await running.stop()
 
     asyncio.run(run())
-    assert [job.status for job in stored_jobs(tmp_path)] == ["failed"]
+    assert sorted(job.status for job in stored_jobs(tmp_path)) == statuses
 
 
 def test_a_limit_that_was_lowered_takes_from_the_client_with_most_and_keeps_nobody_else_out(

@@ -199,6 +199,7 @@ def test_an_area_survives_an_end_and_parts_of_a_cluster_with_equal_bytes(
         ),
         (f"9,2,3,4,{UTM.lower()}", "LEFT must be below RIGHT"),
         (f"1,2,3e5,4,{UTM}", "the extent: must be a file or LEFT,BOTTOM,RIGHT,TOP,SYSTEM, such as 8.1,"),
+        ('{"type":"Polygon","coordinates":[' + 99 * "[1,2]," + "]}", "the extent: must be a file or LEFT,BOTTOM,RIGHT"),
         ("1,2,3,4,EPSG:99999999", "EPSG:99999999 is no coordinate system that is known"),
         ("line.geojson", "line.geojson: feature 0 is no valid polygon (a LineString: Valid Geometry)"),
         ("bow.geojson", "bow.geojson: feature 0 is no valid polygon (a Polygon: Self-intersection"),

@@ -385,6 +385,12 @@ VECTORS: dict[str, tuple[Callable[[Outside], str], str]] = {
     "name in a text": (lambda o: geojson("EPSG:32632"), "read as a name, got"),
     "name in a geometry": (lambda o: geojson(of_geometry=UTM_NAME, key="CRS"), "feature 0 has a crs of its own.*EPSG:32632"),
     "names that differ": (lambda o: geojson(WEB_NAME, UTM_NAME), "feature 0 has a crs of its own"),
+    "name below an empty one": (
+        lambda o: geojson(of_geometry=UTM_NAME).replace('"Feature",', '"Feature", "crs": "",'),
+        "feature 0 has a crs of its own",
+    ),
+    "name in a Geometry": (lambda o: geojson(of_geometry=UTM_NAME).replace('"geometry"', '"Geometry"'), "feature 0 has a crs"),
+    "two names": (lambda o: geojson(UTM_NAME).replace('"crs"', '"CRS": null, "crs"'), "has crs twice"),
     "name in a collection": (
         lambda o: json.dumps({"type": "GeometryCollection", "geometries": [{"type": "Point", "crs": UTM_NAME}]}),
         "feature 0 has a crs of its own",
