@@ -28,6 +28,7 @@ from tests.support.app.attacks import KINDS
 from tests.support.app.exchanges import PHOTO, answer_on, assert_problem, connect, service_of
 from tests.support.app.jobs import OPEN, begun, ended, result_of, submit, submit_photos
 from tests.support.app.services import Serve
+from tests.support.costs import compares_times
 from tests.support.images import encode, make_photo
 from tests.support.polling import HANG_S, LONGEST_S, wait_until
 from tests.support.servers import Process, fcn_serve, over_http
@@ -184,6 +185,7 @@ ROUNDS = 9
 FLOOR_S = 0.05  # a thread that computes has the interpreter for 5 ms at a time, and an answer needs several of them
 
 
+@compares_times
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_beside_each_attack_others_wait_at_most_twice_as_long_as_alone(tmp_path: Path, kind: str) -> None:
