@@ -210,6 +210,7 @@ def test_uploads_leave_files_of_the_disk_free(
     asyncio.run(run())
 
 
+@compares_times  # what is removed, and what is written meanwhile
 @pytest.mark.parametrize(
     ("uploads", "files", "statuses"),
     [
