@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -21,18 +20,11 @@ MOST_OPTIONS = 64  # of a part's header; names of files may have semicolons
 TEXT_BYTES = 1024  # an image without a file name is refused as text if it has at most so many, and they are UTF-8
 
 
-class FormImage(NamedTuple):
-    """An image of a form. name: of its file, without folders. has_name: whether the form names the file."""
-
-    name: str
-    has_name: bool
-
-
 class FormParser:
     """Parses a form from `write` to `end`.
 
-    images, fields: the parts so far, in their order; a field is its name and its text. other_files: names of fields whose files
-    are passed over.
+    images: the names of their files so far, without folders. fields: their names and texts. other_files: names of fields whose
+    files are passed over.
 
     open_image: returns what takes the bytes of the image of this number, from 0. It raises if the form has too many.
     image_fields: names of the fields for images. A part with such a name is an image, even without a file name; without a file
@@ -49,7 +41,7 @@ class FormParser:
         names: Collection[str],
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        self.images, self.fields, self.other_files = list[FormImage](), list[tuple[str, str]](), list[str]()
+        self.images, self.fields, self.other_files = list[str](), list[tuple[str, str]](), list[str]()
         self._open_image, self._image_fields, self._names, self._limits = open_image, image_fields, names, limits or {}
         self._header, self._value, self._options = b"", b"", dict[bytes, bytes]()
         self._name, self._text = "", bytearray()  # of a field, or the first bytes of an image without a file name
@@ -115,7 +107,7 @@ class FormParser:
 
     def _begin_image(self) -> Callable[[bytes], object]:
         write = self._open_image(len(self.images))
-        self.images.append(FormImage(file_name(self._file_name or ""), bool(self._file_name)))
+        self.images.append(file_name(self._file_name or ""))
         return write
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:

@@ -69,7 +69,7 @@ async def read_form(
         form.end()
         query = form_values(query, form.fields)
         images = zip(form.images, contents, strict=True)
-        return [Upload(await content.keep(body), image.name, bool(content.disk)) for image, content in images], query
+        return [Upload(await content.keep(body), name, bool(content.disk)) for name, content in images], query
 
 
 async def finished(work: Awaitable[None]) -> None:

@@ -91,7 +91,7 @@ async def receive_upload(
         if form.other_files:
             name = printable(form.other_files[0], VALUE_LENGTH)
             raise BadRequest(f"the form's field {name} has a file; send every file as `file`: -F file=@scene.tif")
-    names = [image.name for image in form.images] if form else [DEFAULT_NAME]
+    names = form.images if form else [DEFAULT_NAME]
     async with turn():
         sizes = await asyncio.to_thread(lambda: [upload_path(folder, number).stat().st_size for number in range(len(names))])
     if not any(sizes):

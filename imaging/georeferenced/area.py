@@ -17,10 +17,10 @@ from rasterio.errors import CRSError
 from common.arrays import Floats, Geometries, Mask, Size
 from common.printable import excerpt
 from imaging.georeferenced import BOX, BOX_WORDS
-from imaging.georeferenced.errors import SceneParameter
+from imaging.georeferenced.errors import SceneParameter, VectorError
 from imaging.georeferenced.place import Place, Window, system_name
 from imaging.georeferenced.scene import steps
-from imaging.georeferenced.vectors import NOTHING, Burner, VectorError, bounds, polygons_in_pixels, read_features, surroundings
+from imaging.georeferenced.vectors import NOTHING, Burner, bounds, polygons_in_pixels, read_features, surroundings
 
 LAYER = "|layername="  # between a file and a layer's name, as QGIS writes them
 ADVICE = "in QGIS, Processing > Fix geometries repairs it"

@@ -1,4 +1,4 @@
-"""Errors about scenes, which are rasters with coordinates."""
+"""Errors about scenes, which are rasters with coordinates, and about vector files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class SceneParameter(WrongParameter, SceneError):
 
 class DamagedScene(DamagedImage, SceneError):
     """A part of the scene cannot be read."""
+
+
+class VectorError(ValueError):
+    """A vector file that is not read, or a polygon that cannot be moved."""
 
 
 def gdal_reason(error: BaseException) -> str:

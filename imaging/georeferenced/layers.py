@@ -14,12 +14,12 @@ import pyogrio.raw
 import shapely
 
 from common.arrays import Ids
-from imaging.georeferenced.errors import SceneError
+from imaging.georeferenced.errors import SceneError, VectorError
 from imaging.georeferenced.geojson import PolygonFacts
 from imaging.georeferenced.opening import ended_by_ctrl_c
 from imaging.georeferenced.place import AREA_ROWS, Place, Window, pixel_areas
 from imaging.georeferenced.raster import KEY_TAG, in_blocks
-from imaging.georeferenced.vectors import VectorError, check_vector_file
+from imaging.georeferenced.vector_files import check_vector_file
 from imaging.objects import OBJECTS_AT_ONCE, MapObject, ObjectFinder
 from imaging.polygons import simplify
 

@@ -73,8 +73,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _import_maps(args: argparse.Namespace) -> list[str]:
     """Imports maps; raises `DataError` for arguments that are missing or belong to exports."""
-    from imaging.georeferenced.errors import SceneError  # these need the extra geo
-    from imaging.georeferenced.vectors import VectorError
+    from imaging.georeferenced.errors import SceneError, VectorError  # these need the extra geo
     from training.importing.maps.import_maps import MapOptions, import_maps
 
     if args.export is not None:

@@ -25,10 +25,10 @@ from affine import Affine
 from PIL import Image
 from rasterio.enums import Resampling
 
-from imaging.georeferenced.errors import DamagedScene, SceneError
+from imaging.georeferenced.errors import DamagedScene, SceneError, VectorError
 from imaging.georeferenced.place import Window
 from imaging.georeferenced.scene import DRIVERS, SAFE_DRIVERS, open_scene
-from imaging.georeferenced.vectors import VectorError, read_features
+from imaging.georeferenced.vectors import read_features
 from tests.support.http_servers import Handler, LoopbackServer, running
 from tests.support.images import make_photo
 from tests.support.imaging.scenes import source, vrt, write_scene

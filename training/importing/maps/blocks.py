@@ -12,8 +12,9 @@ import numpy as np
 import shapely
 from shapely.geometry import Polygon
 
+from imaging.georeferenced.errors import VectorError
 from imaging.georeferenced.place import Place
-from imaging.georeferenced.vectors import System, VectorError, move
+from imaging.georeferenced.vectors import System, move
 from training.data.layouts import ONE_IN
 from training.data.problems import DataError
 

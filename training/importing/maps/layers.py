@@ -13,8 +13,9 @@ import shapely
 from common.arrays import Geometries
 from imaging.classes import VOID
 from imaging.georeferenced import vectors
+from imaging.georeferenced.errors import VectorError
 from imaging.georeferenced.place import Place, system_name
-from imaging.georeferenced.vectors import Burner, Features, System, VectorError
+from imaging.georeferenced.vectors import Burner, Features, System
 from model.labels import LabelError
 from training.data.label_files import class_name
 from training.data.problems import DataError, first_names
